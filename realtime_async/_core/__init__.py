@@ -1,0 +1,3 @@
+"""The pure core: plain functions on plain values.  No clock, no ids drawn, no log, no I/O."""
+
+__all__: list[str] = []

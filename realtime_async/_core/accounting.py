@@ -1,0 +1,68 @@
+"""What became of every frame: the running totals, and what one restart did."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import attrs
+
+from realtime_async._core.cursors import CursorRange, StreamCursor
+
+__all__ = ["Delivery", "RealtimeRestartReason", "RestartReport"]
+
+
+class RealtimeRestartReason(StrEnum):
+    """Why a connection is replaced."""
+
+    REQUESTED = "requested"
+    CONNECTION_LOST = "connection_lost"
+    GO_AWAY = "go_away"
+    AGE = "age"
+    STALLED = "stalled"
+
+
+@attrs.frozen
+class Delivery:
+    """
+    Where the frames given to `send` are.
+
+    `accepted` is the sum of `sent`, `failed`, `dropped`, `in_doubt` and `queued`; nothing is lost in silence.
+    """
+
+    sent: int = 0
+    """The transport took it.  What the provider is known to know is `confirmed_through`."""
+    failed: int = 0
+    """Certainly did not reach the provider, and will not."""
+    dropped: int = 0
+    in_doubt: int = 0
+    """May have reached the provider."""
+    queued: int = 0
+    """Waiting in the gate now, or in flight."""
+    refused: int = 0
+    """Raised before they were accepted: a full gate, a deadline or a cancellation."""
+    replayed: int = 0
+    """Given to a new connection once more; each keeps its first place in the totals."""
+    confirmed_through: StreamCursor = StreamCursor()
+    """The last input frame that the provider has shown to know."""
+
+    @property
+    def accepted(self) -> int:
+        return self.sent + self.failed + self.dropped + self.in_doubt + self.queued
+
+
+@attrs.frozen
+class RestartReport:
+    """What one restart did to the frames; ranges are of input cursors."""
+
+    reason: RealtimeRestartReason
+    outage_s: float
+    """Seconds from the closing of the gate, or the loss of the connection if earlier, to the new connection."""
+    attempts: int
+    gated: tuple[CursorRange, ...] = ()
+    """Waited in the gate and were sent on the new connection."""
+    replayed: tuple[CursorRange, ...] = ()
+    dropped: int = 0
+    """Frames dropped while gated; a dropped frame never had a cursor."""
+    in_doubt: tuple[CursorRange, ...] = ()
+    unconfirmed: tuple[CursorRange, ...] = ()
+    """Sent on the old connection, never shown to be known there, and not replayed."""

@@ -1,0 +1,65 @@
+"""
+Positions: where each half of a session stands.
+
+Every input frame that reached the provider, or may have, has a number; so has every output frame taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Self
+
+import attrs
+
+__all__ = ["CursorLabel", "CursorPrecision", "CursorRange", "StreamCursor", "ranges_of"]
+
+
+class CursorPrecision(StrEnum):
+    CHUNK_SEQUENCE_ONLY = "chunk_sequence_only"
+    EXACT = "exact"
+
+
+class CursorLabel(StrEnum):
+    SEND = "send"
+    RECEIVE = "receive"
+
+
+@attrs.frozen
+class StreamCursor:
+    """The position of one half of the session; 0 is before the first frame."""
+
+    chunk_sequence: int = 0
+    byte_offset: int | None = None
+    """Bytes into the half's media; None where precision is chunk_sequence_only."""
+    precision: CursorPrecision = CursorPrecision.CHUNK_SEQUENCE_ONLY
+    label: CursorLabel = attrs.field(default=CursorLabel.SEND, eq=False)
+    """Which half; two positions are compared within one half, so it takes no part in equality."""
+
+    @classmethod
+    def chunk(cls, chunk_sequence: int, label: CursorLabel = CursorLabel.SEND) -> Self:
+        """The position after frame number *chunk_sequence*; 0 is before the first."""
+        return cls(chunk_sequence, None, CursorPrecision.CHUNK_SEQUENCE_ONLY, label)
+
+
+@attrs.frozen
+class CursorRange:
+    """The input frames numbered *first* to *last*, both included."""
+
+    first: int
+    last: int
+
+    @property
+    def frames(self) -> int:
+        return self.last - self.first + 1
+
+
+def ranges_of(numbers: Iterable[int]) -> tuple[CursorRange, ...]:
+    """Join consecutive *numbers* into ranges, in rising order."""
+    ranges: list[CursorRange] = []
+    for number in sorted(set(numbers)):
+        if ranges and ranges[-1].last == number - 1:
+            ranges[-1] = CursorRange(ranges[-1].first, number)
+        else:
+            ranges.append(CursorRange(number, number))
+    return tuple(ranges)

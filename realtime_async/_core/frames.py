@@ -1,0 +1,534 @@
+"""
+One frame each way, and what an inbound frame means.
+
+Frames carry the payload; records never do.
+Frame ids come from a source that the shell installs, as nothing here draws a random number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Self, TypeVar
+
+import attrs
+
+from realtime_async._core.accounting import RestartReport
+from realtime_async._core.cursors import StreamCursor
+from realtime_async._core.identifiers import ContentRef, RealtimeFrameId, RealtimeResponseId
+from realtime_async.errors import ContractViolation
+
+__all__ = [
+    "AudioEncoding",
+    "AudioFormat",
+    "GoAway",
+    "InputCommitted",
+    "InputSignal",
+    "InputTranscript",
+    "OutputAudio",
+    "OutputText",
+    "OutputTranscript",
+    "PrivacyClass",
+    "ProviderWarning",
+    "RealtimeEvent",
+    "RealtimeInputFrame",
+    "RealtimeMediaKind",
+    "RealtimeOutputFrame",
+    "ResponseDone",
+    "ResponseStarted",
+    "ResponseUsage",
+    "Restarted",
+    "RetentionClass",
+    "SpeechStarted",
+    "SpeechStopped",
+    "ToolCall",
+    "ToolCallCancelled",
+    "install_frame_ids",
+]
+
+SUMMARY_LENGTH = 200
+
+
+class RealtimeMediaKind(StrEnum):
+    AUDIO = "audio"
+    TEXT = "text"
+    IMAGE = "image"
+    VIDEO = "video"
+    TRANSCRIPT = "transcript"
+    TOOL_CALL = "tool_call"
+    TOOL_RESULT = "tool_result"
+    CONTROL = "control"
+
+
+class PrivacyClass(StrEnum):
+    CONTENT_REFS_ONLY = "content_refs_only"
+    REDACTED_SUMMARY = "redacted_summary"
+    RAW_CONTENT_ALLOWED = "raw_content_allowed"
+
+
+class RetentionClass(StrEnum):
+    RUN_SCOPED = "run_scoped"
+    SESSION_SCOPED = "session_scoped"
+    DURABLE = "durable"
+
+
+class AudioEncoding(StrEnum):
+    PCM16 = "pcm16"
+    """Signed 16 bit, little-endian."""
+    G711_ULAW = "g711_ulaw"
+    G711_ALAW = "g711_alaw"
+
+
+BYTES_PER_SAMPLE: Mapping[AudioEncoding, int] = {
+    AudioEncoding.PCM16: 2,
+    AudioEncoding.G711_ULAW: 1,
+    AudioEncoding.G711_ALAW: 1,
+}
+
+
+@attrs.frozen
+class AudioFormat:
+    encoding: AudioEncoding = attrs.field(default=AudioEncoding.PCM16, converter=AudioEncoding)
+    sample_rate: int = 24_000
+    """Samples per second and channel."""
+    channels: int = 1
+
+    def __attrs_post_init__(self) -> None:
+        if self.sample_rate < 1 or self.channels < 1:
+            raise ContractViolation(
+                f"an audio format of {self.sample_rate!r} Hz and {self.channels!r} channels is impossible: "
+                "give both as positive numbers"
+            )
+
+    @property
+    def bytes_per_sample(self) -> int:
+        """Bytes of one sample of all channels."""
+        return BYTES_PER_SAMPLE[self.encoding] * self.channels
+
+    @property
+    def bytes_per_second(self) -> int:
+        return self.bytes_per_sample * self.sample_rate
+
+
+# pcm16, 24 kHz, mono: what OpenAI Realtime takes unless told otherwise.
+DEFAULT_AUDIO = AudioFormat()
+
+
+class InputSignal(StrEnum):
+    """What a control frame asks of the provider."""
+
+    REQUEST_RESPONSE = "request_response"
+    END_OF_TURN = "end_of_turn"
+    CLEAR_INPUT = "clear_input"
+
+
+@attrs.frozen
+class OutputAudio:
+    """A piece of the answer's speech; the samples are the frame's payload."""
+
+    item_id: str | None = None
+
+
+@attrs.frozen
+class OutputText:
+    """A piece of the answer's text; where *final*, the whole of it."""
+
+    text: str = attrs.field(default="", repr=False)
+    final: bool = False
+
+
+@attrs.frozen
+class OutputTranscript:
+    """What the answer's speech says; where *final*, the whole of it."""
+
+    text: str = attrs.field(default="", repr=False)
+    final: bool = False
+
+
+@attrs.frozen
+class InputTranscript:
+    """What the person said, as the provider heard it; where *final*, the whole of it."""
+
+    text: str = attrs.field(default="", repr=False)
+    final: bool = False
+
+
+@attrs.frozen
+class SpeechStarted:
+    """
+    The person began to speak: time to stop talking.
+
+    Sources: OpenAI `input_audio_buffer.speech_started`, Gemini `serverContent.interrupted`.
+    """
+
+    audio_start_ms: int | None = None
+    """Milliseconds of input audio since the session began; None where the provider doesn't say."""
+
+
+@attrs.frozen
+class SpeechStopped:
+    """The person fell silent."""
+
+    audio_end_ms: int | None = None
+    """Milliseconds of input audio since the session began; None where the provider doesn't say."""
+
+
+@attrs.frozen
+class InputCommitted:
+    """The provider took what was said into the conversation."""
+
+    audio_end_ms: int | None = None
+    """Milliseconds of input audio since the session began; None where the provider doesn't say."""
+
+
+@attrs.frozen
+class ResponseStarted:
+    """An answer begins; its id is the frame's `response_id`."""
+
+
+@attrs.frozen
+class ResponseUsage:
+    """What an answer cost, in the provider's tokens, by modality; None where it doesn't say."""
+
+    input_text_tokens: int | None = None
+    input_audio_tokens: int | None = None
+    cached_tokens: int | None = None
+    output_text_tokens: int | None = None
+    output_audio_tokens: int | None = None
+
+
+@attrs.frozen
+class ResponseDone:
+    """An answer ended: completed, cancelled, incomplete or failed."""
+
+    status: str = "completed"
+    usage: ResponseUsage | None = None
+
+
+@attrs.frozen
+class ToolCall:
+    """The model asks for a function to be called; answer with `RealtimeInputFrame.tool_result`."""
+
+    call_id: str = ""
+    name: str = ""
+    arguments: str = attrs.field(default="", repr=False)
+    """JSON text, as the model wrote it."""
+
+
+@attrs.frozen
+class ToolCallCancelled:
+    """The provider takes tool calls back; their results are not wanted any more."""
+
+    call_ids: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+
+
+@attrs.frozen
+class GoAway:
+    """The provider will close the connection."""
+
+    time_left_s: float | None = None
+
+
+@attrs.frozen
+class ProviderWarning:
+    """Something went wrong at the provider that ends nothing."""
+
+    code: str = "unspecified"
+
+
+@attrs.frozen
+class Restarted:
+    """The session goes on with a new connection."""
+
+    report: RestartReport
+
+
+RealtimeEvent = (
+    OutputAudio
+    | OutputText
+    | OutputTranscript
+    | InputTranscript
+    | SpeechStarted
+    | SpeechStopped
+    | InputCommitted
+    | ResponseStarted
+    | ResponseDone
+    | ToolCall
+    | ToolCallCancelled
+    | GoAway
+    | ProviderWarning
+    | Restarted
+)
+
+
+def _no_source() -> RealtimeFrameId:
+    raise AssertionError("realtime_async.ports installs the source of frame ids")
+
+
+_draw_frame_id: Callable[[], RealtimeFrameId] = _no_source
+
+
+def install_frame_ids(source: Callable[[], RealtimeFrameId]) -> None:
+    """Let *source* name the frames that are built without an id."""
+    global _draw_frame_id
+    _draw_frame_id = source
+
+
+def _frame_id(value: str | None) -> RealtimeFrameId:
+    return _draw_frame_id() if value is None else RealtimeFrameId(value)
+
+
+def _response_id(value: str | None) -> RealtimeResponseId | None:
+    return None if value is None else RealtimeResponseId(value)
+
+
+def _content_refs(values: tuple[str, ...]) -> tuple[ContentRef, ...]:
+    return tuple(map(ContentRef, values)) if values else ()
+
+
+def _summary(value: str | None) -> str | None:
+    return None if value is None else value[:SUMMARY_LENGTH]
+
+
+# Losing a piece of these is heard as a click; losing one of the others changes what is said.
+NON_CRITICAL = frozenset({RealtimeMediaKind.AUDIO, RealtimeMediaKind.VIDEO})
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeInputFrame:
+    """One piece of media, text or a signal on its way to the provider."""
+
+    media_kind: RealtimeMediaKind = attrs.field(converter=RealtimeMediaKind)
+    frame_id: RealtimeFrameId = attrs.field(default=None, converter=_frame_id)
+    content_refs: tuple[ContentRef, ...] = attrs.field(default=(), converter=_content_refs)
+    redacted_summary: str | None = attrs.field(default=None, converter=_summary)
+    cursor: StreamCursor | None = attrs.field(default=None, eq=False)
+    """Stamped by the controller before the provider's call."""
+    privacy: PrivacyClass = PrivacyClass.CONTENT_REFS_ONLY
+    retention: RetentionClass = RetentionClass.RUN_SCOPED
+    payload: bytes | str | None = attrs.field(default=None, repr=False)
+    critical: bool = attrs.field()
+    """False: the frame may be dropped to make room, see `RealtimeOverflowPolicy`."""
+    signal: InputSignal | None = None
+    """What a control frame asks for; None on all others."""
+    call_id: str | None = None
+    """Which tool call a tool result answers."""
+    mime_type: str | None = None
+    """Of an image or a video frame."""
+    audio_format: AudioFormat | None = None
+    """Of an audio frame; None: the adapter's `input_format`."""
+
+    @critical.default
+    def _critical_unless_media(self) -> bool:
+        return self.media_kind not in NON_CRITICAL
+
+    @classmethod
+    def audio(
+        cls,
+        pcm: bytes,
+        *,
+        audio_format: AudioFormat | None = None,
+        frame_id: str | None = None,
+        critical: bool = False,
+    ) -> Self:
+        """A piece of speech, usually 20 ms: in the adapter's `input_format` unless *audio_format* says otherwise."""
+        whole_samples(pcm, DEFAULT_AUDIO if audio_format is None else audio_format)
+        return cls(
+            media_kind=RealtimeMediaKind.AUDIO,
+            payload=pcm,
+            audio_format=audio_format,
+            frame_id=frame_id,
+            critical=critical,
+        )
+
+    @classmethod
+    def text(cls, text: str, *, frame_id: str | None = None) -> Self:
+        return cls(media_kind=RealtimeMediaKind.TEXT, payload=text, frame_id=frame_id)
+
+    @classmethod
+    def image(cls, image: bytes, *, mime_type: str = "image/jpeg", frame_id: str | None = None) -> Self:
+        return cls(media_kind=RealtimeMediaKind.IMAGE, payload=image, mime_type=mime_type, frame_id=frame_id)
+
+    @classmethod
+    def video(cls, picture: bytes, *, mime_type: str = "image/jpeg", frame_id: str | None = None) -> Self:
+        """One picture of a video."""
+        return cls(media_kind=RealtimeMediaKind.VIDEO, payload=picture, mime_type=mime_type, frame_id=frame_id)
+
+    @classmethod
+    def tool_result(cls, call_id: str, output: str, *, frame_id: str | None = None) -> Self:
+        """What the tool called as *call_id* returned, as text or JSON text."""
+        return cls(
+            media_kind=RealtimeMediaKind.TOOL_RESULT, payload=output, call_id=call_id, frame_id=frame_id
+        )
+
+    @classmethod
+    def request_response(cls, instructions: str | None = None, *, frame_id: str | None = None) -> Self:
+        """Ask for an answer now, by *instructions* where given."""
+        return cls(
+            media_kind=RealtimeMediaKind.CONTROL,
+            payload=instructions,
+            signal=InputSignal.REQUEST_RESPONSE,
+            frame_id=frame_id,
+        )
+
+    @classmethod
+    def end_of_turn(cls, *, frame_id: str | None = None) -> Self:
+        """Say that the person has finished."""
+        return cls(media_kind=RealtimeMediaKind.CONTROL, signal=InputSignal.END_OF_TURN, frame_id=frame_id)
+
+    @classmethod
+    def clear_input(cls, *, frame_id: str | None = None) -> Self:
+        """Forget the audio that is not committed yet."""
+        return cls(media_kind=RealtimeMediaKind.CONTROL, signal=InputSignal.CLEAR_INPUT, frame_id=frame_id)
+
+    @classmethod
+    def media_ref(
+        cls,
+        kind: RealtimeMediaKind,
+        content_ref: str,
+        summary: str | None = None,
+        *,
+        frame_id: str | None = None,
+    ) -> Self:
+        """Media that the adapter fetches by *content_ref*; no payload passes through the session."""
+        return cls(media_kind=kind, content_refs=(content_ref,), redacted_summary=summary, frame_id=frame_id)
+
+    def stamped(self, cursor: StreamCursor) -> Self:
+        """This frame, at *cursor*."""
+        return _at(self, cursor)
+
+    def payload_bytes(self) -> int:
+        return payload_bytes(self.payload)
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeOutputFrame:
+    """One piece of what the provider sent."""
+
+    media_kind: RealtimeMediaKind = attrs.field(converter=RealtimeMediaKind)
+    frame_id: RealtimeFrameId = attrs.field(default=None, converter=_frame_id)
+    content_refs: tuple[ContentRef, ...] = attrs.field(default=(), converter=_content_refs)
+    redacted_summary: str | None = attrs.field(default=None, converter=_summary)
+    cursor: StreamCursor | None = attrs.field(default=None, eq=False)
+    """Stamped by the controller where the adapter left it out."""
+    privacy: PrivacyClass = PrivacyClass.CONTENT_REFS_ONLY
+    retention: RetentionClass = RetentionClass.RUN_SCOPED
+    payload: bytes | str | None = attrs.field(default=None, repr=False)
+    response_id: RealtimeResponseId | None = attrs.field(default=None, converter=_response_id)
+    event: RealtimeEvent = attrs.field()
+
+    @event.default
+    def _event_of_the_media(self) -> RealtimeEvent:
+        text = self.payload if isinstance(self.payload, str) else ""
+        match self.media_kind:
+            case RealtimeMediaKind.AUDIO:
+                return OutputAudio()
+            case RealtimeMediaKind.TEXT:
+                return OutputText(text, final=True)
+            case RealtimeMediaKind.TRANSCRIPT:
+                return OutputTranscript(text, final=True)
+            case _:
+                return ProviderWarning()
+
+    @classmethod
+    def audio(
+        cls,
+        pcm: bytes,
+        *,
+        response_id: str | None = None,
+        item_id: str | None = None,
+        frame_id: str | None = None,
+    ) -> Self:
+        """A piece of speech in the adapter's `output_format`."""
+        return cls(
+            media_kind=RealtimeMediaKind.AUDIO,
+            payload=pcm,
+            response_id=response_id,
+            event=OutputAudio(item_id),
+            frame_id=frame_id,
+        )
+
+    @classmethod
+    def transcript(
+        cls, response_id: str | None, content_ref: str, summary: str | None = None, *, frame_id: str | None = None
+    ) -> Self:
+        """A finished transcript that is kept elsewhere, under *content_ref*."""
+        return cls(
+            media_kind=RealtimeMediaKind.TRANSCRIPT,
+            response_id=response_id,
+            content_refs=(content_ref,),
+            redacted_summary=summary,
+            event=OutputTranscript(final=True),
+            frame_id=frame_id,
+        )
+
+    @classmethod
+    def of(
+        cls,
+        event: RealtimeEvent,
+        *,
+        response_id: str | None = None,
+        payload: bytes | str | None = None,
+        frame_id: str | None = None,
+    ) -> Self:
+        """The frame that bears *event*."""
+        return cls(
+            media_kind=MEDIA_KIND.get(type(event), RealtimeMediaKind.CONTROL),
+            response_id=response_id,
+            payload=payload,
+            event=event,
+            frame_id=frame_id,
+        )
+
+    def stamped(self, cursor: StreamCursor) -> Self:
+        """This frame, at *cursor*."""
+        return _at(self, cursor)
+
+    def payload_bytes(self) -> int:
+        return payload_bytes(self.payload)
+
+
+MEDIA_KIND: Mapping[type[RealtimeEvent], RealtimeMediaKind] = {
+    OutputAudio: RealtimeMediaKind.AUDIO,
+    OutputText: RealtimeMediaKind.TEXT,
+    OutputTranscript: RealtimeMediaKind.TRANSCRIPT,
+    InputTranscript: RealtimeMediaKind.TRANSCRIPT,
+    ToolCall: RealtimeMediaKind.TOOL_CALL,
+}
+
+
+_Frame = TypeVar("_Frame", RealtimeInputFrame, RealtimeOutputFrame)
+
+
+def _at(frame: _Frame, cursor: StreamCursor) -> _Frame:
+    # attrs.evolve runs every converter again: five times the cost of this, 50 times a second.
+    copy = object.__new__(type(frame))
+    write = object.__setattr__
+    for name in _FIELDS[type(frame)]:
+        write(copy, name, getattr(frame, name))
+    write(copy, "cursor", cursor)
+    return copy
+
+
+_FIELDS = {cls: tuple(attrs.fields_dict(cls)) for cls in (RealtimeInputFrame, RealtimeOutputFrame)}
+
+
+def payload_bytes(payload: bytes | str | None) -> int:
+    """The length of *payload* in bytes; text counts as UTF-8."""
+    if payload is None:
+        return 0
+    return len(payload.encode("utf-8", "surrogatepass")) if isinstance(payload, str) else len(payload)
+
+
+def whole_samples(pcm: bytes, audio_format: AudioFormat) -> None:
+    """
+    Check that *pcm* ends with a whole sample.
+
+    Raises:
+        ContractViolation: It does not.
+    """
+    if len(pcm) % audio_format.bytes_per_sample:
+        raise ContractViolation(
+            f"{len(pcm)} bytes of {audio_format.encoding} with {audio_format.channels} channel(s) are not a whole "
+            f"number of samples of {audio_format.bytes_per_sample} bytes: cut the audio between samples"
+        )

@@ -1,0 +1,322 @@
+"""
+What adapters and journals must offer, and the values they see.
+
+An implementation is proven by its contract class in `realtime_async.testing`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol, runtime_checkable
+
+import attrs
+
+from realtime_async._core import frames as _frames
+from realtime_async._core.accounting import RealtimeRestartReason
+from realtime_async._core.cursors import CursorLabel, CursorPrecision, StreamCursor
+from realtime_async._core.frames import (
+    AudioEncoding,
+    AudioFormat,
+    GoAway,
+    InputCommitted,
+    InputSignal,
+    InputTranscript,
+    OutputAudio,
+    OutputText,
+    OutputTranscript,
+    PrivacyClass,
+    ProviderWarning,
+    RealtimeEvent,
+    RealtimeInputFrame,
+    RealtimeMediaKind,
+    RealtimeOutputFrame,
+    ResponseDone,
+    ResponseStarted,
+    ResponseUsage,
+    Restarted,
+    RetentionClass,
+    SpeechStarted,
+    SpeechStopped,
+    ToolCall,
+    ToolCallCancelled,
+)
+from realtime_async._core.identifiers import (
+    AgentId,
+    ContentRef,
+    DestinationRef,
+    EffectId,
+    EntityRef,
+    PolicyRef,
+    RealtimeConnectionId,
+    RealtimeFrameId,
+    RealtimeResponseId,
+    RealtimeSessionId,
+    RunId,
+    SourceRef,
+    safe_id_fragment,
+)
+from realtime_async._core.records import (
+    JournalCursor,
+    JournalRecord,
+    RealtimeBackpressureAction,
+    RealtimeBackpressureState,
+    RealtimeCloseReason,
+    RealtimeSessionRecord,
+    RealtimeSessionRecordKind,
+    RealtimeSessionStatus,
+    RecordedError,
+    RecordExtent,
+    StreamChannel,
+    StreamDirection,
+)
+
+__all__ = [
+    "AgentId",
+    "AudioEncoding",
+    "AudioFormat",
+    "ContentRef",
+    "CursorLabel",
+    "CursorPrecision",
+    "DestinationRef",
+    "EffectId",
+    "EntityRef",
+    "GoAway",
+    "InputCommitted",
+    "InputSignal",
+    "InputTranscript",
+    "JournalCursor",
+    "JournalRecord",
+    "OutputAudio",
+    "OutputText",
+    "OutputTranscript",
+    "PolicyRef",
+    "PrivacyClass",
+    "ProviderWarning",
+    "RealtimeBackpressureAction",
+    "RealtimeBackpressureState",
+    "RealtimeCloseReason",
+    "RealtimeConnectRequest",
+    "RealtimeConnectResponse",
+    "RealtimeConnectionId",
+    "RealtimeEvent",
+    "RealtimeFrameId",
+    "RealtimeInputFrame",
+    "RealtimeMediaKind",
+    "RealtimeOutputFrame",
+    "RealtimeProviderAdapter",
+    "RealtimeResponseId",
+    "RealtimeRestartReason",
+    "RealtimeSessionId",
+    "RealtimeSessionRecord",
+    "RealtimeSessionRecordKind",
+    "RealtimeSessionStatus",
+    "RecordExtent",
+    "RecordedError",
+    "ResponseDone",
+    "ResponseStarted",
+    "ResponseUsage",
+    "Restarted",
+    "RetentionClass",
+    "RunId",
+    "RunJournal",
+    "SourceRef",
+    "SpeechStarted",
+    "SpeechStopped",
+    "StreamChannel",
+    "StreamCursor",
+    "StreamDirection",
+    "TakesWithoutWaiting",
+    "ToolCall",
+    "ToolCallCancelled",
+    "safe_id_fragment",
+]
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeConnectRequest:
+    """What a new connection is to serve."""
+
+    session_id: RealtimeSessionId = attrs.field(converter=RealtimeSessionId)
+    provider_route_ref: str
+    realtime_capability_ref: str
+    previous_connection_id: RealtimeConnectionId | None = None
+    """The connection that an earlier process had; None on the first of a session."""
+
+
+def _connection_id(value: str) -> RealtimeConnectionId:
+    return RealtimeConnectionId(value)
+
+
+@attrs.frozen
+class RealtimeConnectResponse:
+    """A connection, and what it remembers."""
+
+    connection_id: RealtimeConnectionId = attrs.field(converter=_connection_id)
+    input_kept_through: StreamCursor | None = None
+    """
+    The last input cursor that the new connection knows of, as audio or as text put back.
+
+    What lies after it is replayed.
+    None: it knows everything; `StreamCursor.chunk(0)`: it knows nothing.
+    """
+
+
+class RealtimeProviderAdapter(Protocol):
+    """
+    One speech provider.
+
+    It may serve many sessions at once.
+    One that needs tasks is an async context manager which owns their task group.
+    A call that is cancelled ends; it never appends to a journal.
+    Prove an implementation with `realtime_async.testing.AdapterContract`.
+    """
+
+    @property
+    def adapter_ref(self) -> str:
+        """Names the adapter in logs and errors."""
+        ...
+
+    @property
+    def input_format(self) -> AudioFormat | None:
+        """Of the audio it takes; None: pcm16, 24 kHz, mono."""
+        ...
+
+    @property
+    def output_format(self) -> AudioFormat | None:
+        """Of the audio it gives; None: pcm16, 24 kHz, mono."""
+        ...
+
+    async def connect(self, request: RealtimeConnectRequest) -> RealtimeConnectResponse:
+        """
+        Open the session's first connection.
+
+        A connect that fails or is cancelled drops what it had opened.
+
+        Raises:
+            ProviderFailure: The provider refused.
+            ProviderConnectionLost: It could not be reached.
+        """
+        ...
+
+    async def send(self, session_id: RealtimeSessionId, frame: RealtimeInputFrame) -> None:
+        """
+        Hand *frame* to the transport.
+
+        Cancelled, it leaves the wire whole: the frame is delivered entirely or not at all.
+
+        Raises:
+            ProviderFailure: The provider refused the frame; the connection lives.
+            ProviderConnectionLost: The connection is gone; `delivered` says what is known of the frame.
+        """
+        ...
+
+    async def receive(self, session_id: RealtimeSessionId) -> RealtimeOutputFrame | None:
+        """
+        Return the next frame, or None for an end that was asked for by `close`.
+
+        Cancelled by an anyio scope or natively, it loses nothing: a frame is returned or still pending.
+        What an old connection had delivered comes before anything of a new one.
+
+        Raises:
+            ProviderConnectionLost: Any other end.
+        """
+        ...
+
+    async def interrupt(
+        self,
+        session_id: RealtimeSessionId,
+        response_id: RealtimeResponseId | None,
+        *,
+        played_ms: int | None = None,
+    ) -> None:
+        """
+        Stop an answer, of which *played_ms* milliseconds were heard.
+
+        Without an id the current answer is meant.
+        """
+        ...
+
+    async def restart(
+        self, session_id: RealtimeSessionId, connection_id: RealtimeConnectionId
+    ) -> RealtimeConnectResponse:
+        """Replace *connection_id*, dead or alive, by a new connection of the same session."""
+        ...
+
+    async def close(self, session_id: RealtimeSessionId, reason: RealtimeCloseReason) -> None:
+        """
+        End the session at the provider.
+
+        On `host_owned_detach` the provider's own session is left alone.
+        """
+        ...
+
+
+@runtime_checkable
+class TakesWithoutWaiting(Protocol):
+    """What an adapter may offer beside its port, so that a frame costs no deadline of its own."""
+
+    def send_nowait(self, session_id: RealtimeSessionId, frame: RealtimeInputFrame) -> bool:
+        """
+        Take *frame* as `send` would, without waiting; False: there is no room, use `send`.
+
+        Raises what `send` raises.
+        """
+        ...
+
+
+class RunJournal(Protocol):
+    """
+    An append-only list of records per run, without gaps.
+
+    Prove an implementation with `realtime_async.testing.JournalContract`.
+    """
+
+    def append(self, record: JournalRecord) -> Awaitable[JournalCursor]:
+        """
+        Take *record*, at its own journal_seq; awaiting what is returned waits until it is durable.
+
+        The call takes the record, in order, or raises: it then lands though its caller is cancelled,
+        by an anyio scope or natively, and though nobody awaits it.
+        What is returned may be awaited more than once, by several tasks; cancelling one harms no other.
+        Where it has an attribute `is_durable`, True there spares the wait.
+        Appending a record again that is equal in every field changes nothing.
+        A failure stops this run only.
+        One that nobody awaited is raised by the run's next append, and by `aclose`.
+
+        Raises:
+            JournalConflict: Another record holds this run_id and journal_seq.
+            JournalFailure: It could not be written; neither is anything after it.
+        """
+        ...
+
+    def read(self, run_id: RunId, *, after: int = 0) -> AsyncIterator[JournalRecord]:
+        """Iterate over the durable records of a run whose journal_seq is greater than *after*, in order."""
+        ...
+
+    async def last(self, run_id: RunId) -> JournalCursor | None:
+        """Return the position of the run's last durable record; None: it has none."""
+        ...
+
+    async def aclose(self) -> None:
+        """Make durable what was taken, and let go of the store."""
+        ...
+
+
+def _frame_ids() -> Callable[[], RealtimeFrameId]:
+    prefix = f"frame.{secrets.token_hex(6)}."
+    numbers = itertools.count(1)
+    # The parts are valid by construction, and this runs 100 times a second and call.
+    return lambda: str.__new__(RealtimeFrameId, f"{prefix}{next(numbers)}")
+
+
+def _install_frame_ids() -> None:
+    _frames.install_frame_ids(_frame_ids())
+
+
+_install_frame_ids()
+# A forked child would go on with its parent's prefix and numbers.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_install_frame_ids)
