@@ -1,0 +1,61 @@
+"""What every test runs on: both event loops, Hypothesis profiles, and a count per event loop at the end."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from importlib import import_module
+from typing import Any
+
+import hypothesis
+import pytest
+
+__all__: list[str] = []
+
+# Timing is no property of the code under test: a busy machine must not fail a test that is right.
+hypothesis.settings.register_profile(
+    "dev", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+# The same examples in every run, so that a failure belongs to the change it is seen with.
+hypothesis.settings.register_profile(
+    "ci", hypothesis.settings.get_profile("dev"), derandomize=True, print_blob=True
+)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+BACKENDS = ("asyncio", "trio")
+NO_LOOP = "no event loop"
+
+
+@pytest.fixture(params=BACKENDS)
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """
+    The event loop of an async test.
+
+    A test (or a class, or a module) marked `virtual_time` gets one whose clock jumps
+    to the next deadline when every task waits.
+    """
+    backend: str = request.param
+    if request.node.get_closest_marker("virtual_time") is None:
+        return backend, {}
+    clock = import_module("realtime_async.testing.clock")
+    return backend, clock.backend_options(backend)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    callspec = getattr(item, "callspec", None)
+    backend = callspec.params.get("anyio_backend", NO_LOOP) if callspec else NO_LOOP
+    # A report carries its test's properties, also from another process.
+    item.user_properties.append(("backend", backend))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests passed on each event loop, and how many were not asked."""
+    stats = terminalreporter.stats
+    passed = Counter(dict(report.user_properties)["backend"] for report in stats.get("passed", []))
+    terminalreporter.section("per event loop")
+    for backend in (*BACKENDS, NO_LOOP):
+        terminalreporter.write_line(f"{backend}: {passed[backend]} passed")
+    terminalreporter.write_line(f"failed: {len(stats.get('failed', [])) + len(stats.get('error', []))}")
+    terminalreporter.write_line(f"skipped: {len(stats.get('skipped', []))}")
+    terminalreporter.write_line(f"xfailed: {len(stats.get('xfailed', []))}")
