@@ -10,8 +10,6 @@ from typing import Any
 import hypothesis
 import pytest
 
-__all__: list[str] = []
-
 # Timing is no property of the code under test: a busy machine must not fail a test that is right.
 hypothesis.settings.register_profile(
     "dev", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

@@ -6,8 +6,6 @@ from importlib import metadata
 
 import realtime_async
 
-__all__: list[str] = []
-
 
 def test_the_version_is_that_of_the_installed_distribution() -> None:
     assert realtime_async.__version__ == metadata.version("realtime-async")
