@@ -1,0 +1,19 @@
+"""Where records are kept.  Each journal is imported when it is first asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from realtime_async.journals.memory import MemoryJournal
+
+__all__ = ["MemoryJournal"]
+
+_HOMES = {"MemoryJournal": "realtime_async.journals.memory"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,46 @@
+"""Reading a run from any store: by the chunk, in order, and never across a hole."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Self
+
+from realtime_async.errors import JournalCorrupt
+from realtime_async.ports import JournalRecord, RunId
+
+__all__ = ["Reading"]
+
+
+class Reading:
+    """
+    The records of a run after a position, as an async iterator.
+
+    Ends where the run ended when the last chunk was fetched.
+    It is no generator, as one that is left half-way must be closed, and Trio warns if it is not.
+    """
+
+    def __init__(
+        self, run_id: RunId, after: int, fetch: Callable[[RunId, int], Awaitable[Sequence[JournalRecord]]]
+    ) -> None:
+        self._run_id = run_id
+        self._position = after
+        self._fetch = fetch
+        self._chunk: deque[JournalRecord] = deque()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> JournalRecord:
+        if not self._chunk:
+            self._chunk.extend(await self._fetch(self._run_id, self._position))
+        if not self._chunk:
+            raise StopAsyncIteration
+        record = self._chunk.popleft()
+        if record.journal_seq != self._position + 1:
+            raise JournalCorrupt(
+                f"run {str(self._run_id)!r} has no record {self._position + 1}, but a record {record.journal_seq}: "
+                "its journal was tampered with or damaged"
+            )
+        self._position = record.journal_seq
+        return record
