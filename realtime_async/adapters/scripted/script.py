@@ -1,0 +1,186 @@
+"""
+A script: what the provider says, and what goes wrong at which call.
+
+Plain data.
+A table of faults reads like the test's title:
+`faults={("send", 3): Drop(FrameFate.ARRIVED), ("restart", 1): Refuse("overloaded")}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
+
+import attrs
+
+from realtime_async.errors import ContractViolation, RetryClassification
+from realtime_async.ports import RealtimeInputFrame, RealtimeOutputFrame, StreamCursor
+
+__all__ = [
+    "AfterSent",
+    "Afterwards",
+    "Delay",
+    "Drop",
+    "EndOfStream",
+    "Fault",
+    "FaultTable",
+    "FrameFate",
+    "Hang",
+    "HangShielded",
+    "Kept",
+    "NoRoom",
+    "OnInterrupt",
+    "Operation",
+    "Played",
+    "Refuse",
+    "Script",
+]
+
+
+class Operation(StrEnum):
+    """The calls of an adapter."""
+
+    CONNECT = "connect"
+    SEND = "send"
+    RECEIVE = "receive"
+    INTERRUPT = "interrupt"
+    RESTART = "restart"
+    CLOSE = "close"
+
+
+class FrameFate(StrEnum):
+    """What really became of the frame in whose `send` the connection died."""
+
+    ARRIVED = "arrived"
+    """The provider has it; the caller learns that nobody knows."""
+    VANISHED = "vanished"
+    """The provider hasn't; the caller learns that nobody knows."""
+    NOT_SENT = "not_sent"
+    """The provider hasn't, and the caller learns so."""
+
+
+@attrs.frozen
+class Drop:
+    """The connection dies."""
+
+    fate: FrameFate = FrameFate.VANISHED
+    """Of the frame, where the call is a `send`."""
+
+
+@attrs.frozen
+class Refuse:
+    """The provider refuses with `ProviderFailure`; the connection lives on."""
+
+    code: str = "server_error"
+    retry: RetryClassification = attrs.field(
+        default=RetryClassification.RETRYABLE, converter=RetryClassification
+    )
+
+
+@attrs.frozen
+class Delay:
+    """In a call: it takes that much longer.  Among frames: so long after the one before comes the next."""
+
+    seconds: float
+
+
+@attrs.frozen
+class Hang:
+    """The call doesn't end until it is cancelled."""
+
+
+@attrs.frozen
+class HangShielded:
+    """The call doesn't end until `ScriptedAdapter.release`, and is deaf to anyio's cancellation."""
+
+
+@attrs.frozen
+class NoRoom:
+    """`send_nowait` says no; the `send` that follows goes through."""
+
+
+@attrs.frozen
+class Afterwards:
+    """The call has its effect first, and then suffers *fault*."""
+
+    fault: Drop | Refuse | Delay | Hang | HangShielded
+
+
+@attrs.frozen
+class EndOfStream:
+    """`receive` returns None though nobody asked for an end."""
+
+
+@attrs.frozen
+class AfterSent:
+    """What follows is said once the session has sent that many frames."""
+
+    frames: int
+
+
+Fault = Drop | Refuse | Delay | Hang | HangShielded | NoRoom | Afterwards
+
+Played = RealtimeOutputFrame | Drop | Refuse | Delay | AfterSent | EndOfStream
+"""What `receive` meets, in order; a `Drop` or `Refuse` is raised by the call that comes to it."""
+
+FaultTable = Mapping[tuple[str, int], Fault | Sequence[Fault]]
+"""By operation and number of its call in the session, from 1; several faults befall the call in order."""
+
+Kept = StreamCursor | None | Callable[[Sequence[RealtimeInputFrame]], StreamCursor | None]
+"""The `input_kept_through` of a new connection, or how it follows from what the session sent before."""
+
+
+class OnInterrupt(StrEnum):
+    """What `interrupt` does to the script."""
+
+    GO_ON = "go_on"
+    """Nothing: the answer is played as it is written."""
+    STOP = "stop"
+    """The rest of the answer is left out; its `ResponseDone`, with status cancelled, comes at once."""
+
+
+def _frames(frames: Iterable[Played]) -> tuple[Played, ...]:
+    return tuple(frames)
+
+
+def _entries(kept: Iterable[Kept]) -> tuple[Kept, ...]:
+    return tuple(kept)
+
+
+def _table(faults: FaultTable) -> dict[tuple[Operation, int], tuple[Fault, ...]]:
+    return {
+        (Operation(operation), call): in_order(operation, given)
+        for (operation, call), given in faults.items()
+    }
+
+
+def in_order(operation: str, faults: Fault | Sequence[Fault]) -> tuple[Fault, ...]:
+    """
+    Return *faults* as a sequence that *operation* can suffer.
+
+    Raises:
+        ContractViolation: A frame would be lost after `receive` took it.
+    """
+    sequence = tuple(faults) if isinstance(faults, Sequence) else (faults,)
+    if operation == Operation.RECEIVE and any(isinstance(fault, Afterwards) for fault in sequence):
+        raise ContractViolation(
+            "a receive has no Afterwards: it would lose the frame that it took; let the fault come before"
+        )
+    return sequence
+
+
+@attrs.frozen
+class Script:
+    """What one session meets; every session plays it from its beginning."""
+
+    frames: tuple[Played, ...] = attrs.field(default=(), converter=_frames, repr=False)
+    """What the provider says; what is left when a connection ends, the next one goes on with."""
+    faults: Mapping[tuple[Operation, int], tuple[Fault, ...]] = attrs.field(
+        factory=dict[tuple[str, int], Fault], converter=_table
+    )
+    """What goes wrong, see `FaultTable`."""
+    kept_through: tuple[Kept, ...] = attrs.field(
+        default=(None,), converter=_entries, validator=attrs.validators.min_len(1)
+    )
+    """One entry for each connection after the session's first; the last entry serves all that follow."""
+    on_interrupt: OnInterrupt = OnInterrupt.GO_ON
