@@ -228,7 +228,7 @@ class RecordedError:
 NOWHERE_RECEIVED = StreamCursor.chunk(0, CursorLabel.RECEIVE)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class RealtimeSessionRecord:
     """One step of a session: the payload of a journal record."""
 
@@ -265,7 +265,7 @@ DEFAULT_REDACTION_POLICY = PolicyRef("policy.redaction.realtime.default")
 FEATURE_TAG = "feature:realtime"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class JournalRecord:
     """The envelope of one record, as any journal stores it."""
 

@@ -94,9 +94,7 @@ class RealtimeSessionSidecar:
             overrides: Any other field of the sidecar, by name.
         """
         fragment = safe_id_fragment(sidecar_id)
-        fields: dict[str, Any] = {
-            name: f"policy.{fragment}.{ending}" for name, ending in _POLICIES.items()
-        }
+        fields: dict[str, Any] = {name: f"policy.{fragment}.{ending}" for name, ending in _POLICIES.items()}
         fields["span"] = MediaSpan()
         if media_policy_ref is not None:
             fields["media_policy_ref"] = media_policy_ref

@@ -1,0 +1,344 @@
+"""
+The life of a session: which operation is legal when, where it leads, and what its records say.
+
+Nothing here waits or calls anybody.
+What must survive the process is in the records; whatever else this module
+holds can be rebuilt from them (see `recovery`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import attrs
+
+from realtime_async._core.cursors import CursorLabel, StreamCursor
+from realtime_async._core.identifiers import (
+    PolicyRef,
+    RealtimeConnectionId,
+    RealtimeSessionId,
+    safe_id_fragment,
+)
+from realtime_async._core.records import (
+    RealtimeBackpressureAction,
+    RealtimeBackpressureState,
+    RealtimeSessionRecord,
+    RealtimeSessionRecordKind,
+    RealtimeSessionStatus,
+)
+from realtime_async._core.sidecar import RealtimeSessionSidecar
+from realtime_async.errors import SessionStateError
+
+__all__ = [
+    "ALLOWED",
+    "NEXT",
+    "Happening",
+    "Operation",
+    "Phase",
+    "RealtimeSessionState",
+    "SessionLife",
+    "Verdict",
+    "pending_connection_id",
+    "refusal",
+]
+
+
+class Phase(StrEnum):
+    NEW = "new"
+    CONNECTING = "connecting"
+    OPEN = "open"
+    LOST = "lost"
+    RESTARTING = "restarting"
+    RESTART_FAILED = "restart_failed"
+    CLOSING = "closing"
+    CLOSED = "closed"
+    FAILED = "failed"
+    DETACHED = "detached"
+
+
+class Operation(StrEnum):
+    CONNECT = "connect"
+    SEND = "send"
+    RECEIVE = "receive"
+    INTERRUPT = "interrupt"
+    BEGIN_RESTART = "begin_restart"
+    COMPLETE_RESTART = "complete_restart"
+    CLOSE = "close"
+
+
+class Verdict(StrEnum):
+    GO = "go"
+    GATE = "gate"
+    """The frame is kept for the next connection."""
+    WAIT = "wait"
+    """Until there is a connection again."""
+    FENCE = "fence"
+    """The answer is kept from the listener; there is no provider to tell."""
+    SHARE = "share"
+    """The result of the close under way."""
+    NONE = "none"
+    """The stream has ended."""
+    REPEAT = "repeat"
+    """The same terminal record again."""
+
+
+# What each phase allows.  An operation missing from a row is an error there:
+# after a terminal record nothing is appended and nobody is called.
+_ENDED: Mapping[Operation, Verdict] = {Operation.RECEIVE: Verdict.NONE, Operation.CLOSE: Verdict.REPEAT}
+ALLOWED: Mapping[Phase, Mapping[Operation, Verdict]] = {
+    # Closing what never connected is legal, so that a run can be completed without it.
+    Phase.NEW: {Operation.CONNECT: Verdict.GO, Operation.CLOSE: Verdict.GO},
+    Phase.CONNECTING: {Operation.CLOSE: Verdict.GO},
+    Phase.OPEN: {
+        Operation.SEND: Verdict.GO,
+        Operation.RECEIVE: Verdict.GO,
+        Operation.INTERRUPT: Verdict.GO,
+        Operation.BEGIN_RESTART: Verdict.GO,
+        Operation.CLOSE: Verdict.GO,
+    },
+    Phase.LOST: {
+        Operation.SEND: Verdict.GATE,
+        Operation.RECEIVE: Verdict.WAIT,
+        Operation.INTERRUPT: Verdict.FENCE,
+        Operation.BEGIN_RESTART: Verdict.GO,
+        Operation.CLOSE: Verdict.GO,
+    },
+    # Frames sent now must not meet the old connection, nor be lost.
+    Phase.RESTARTING: {
+        Operation.SEND: Verdict.GATE,
+        Operation.RECEIVE: Verdict.WAIT,
+        Operation.INTERRUPT: Verdict.FENCE,
+        Operation.COMPLETE_RESTART: Verdict.GO,
+        Operation.CLOSE: Verdict.GO,
+    },
+    Phase.RESTART_FAILED: {
+        Operation.SEND: Verdict.GATE,
+        Operation.RECEIVE: Verdict.WAIT,
+        Operation.INTERRUPT: Verdict.FENCE,
+        Operation.BEGIN_RESTART: Verdict.GO,
+        Operation.COMPLETE_RESTART: Verdict.GO,
+        Operation.CLOSE: Verdict.GO,
+    },
+    Phase.CLOSING: {Operation.RECEIVE: Verdict.NONE, Operation.CLOSE: Verdict.SHARE},
+    Phase.CLOSED: _ENDED,
+    Phase.FAILED: _ENDED,
+    Phase.DETACHED: _ENDED,
+}
+
+TERMINAL_PHASES = frozenset({Phase.CLOSED, Phase.FAILED, Phase.DETACHED})
+
+_NEXT_STEP: Mapping[Phase, str] = {
+    Phase.NEW: "await connect() first",
+    Phase.CONNECTING: "wait until connect() has returned",
+    Phase.OPEN: "it has a connection; call begin_restart() first to replace it",
+    Phase.LOST: "await restart() first",
+    Phase.RESTARTING: "await complete_restart() first",
+    Phase.RESTART_FAILED: "await restart() or complete_restart() first",
+    Phase.CLOSING: "open a session of its own for what is to be said still",
+    Phase.CLOSED: "open a session of its own for what is to be said still",
+    Phase.FAILED: "open a session of its own for what is to be said still",
+    Phase.DETACHED: "open a session of its own for what is to be said still",
+}
+
+
+def refusal(operation: Operation, phase: Phase, session_id: str) -> SessionStateError:
+    """The error of an operation that *phase* does not allow."""
+    return SessionStateError(
+        f"{operation} is not possible while session {str(session_id)!r} is {phase}: {_NEXT_STEP[phase]}"
+    )
+
+
+class Happening(StrEnum):
+    """What moves a session from phase to phase."""
+
+    CONNECT_BEGUN = "connect_begun"
+    CONNECT_FAILED = "connect_failed"
+    CONNECTED = "connected"
+    CONNECTION_LOST = "connection_lost"
+    RESTART_BEGUN = "restart_begun"
+    RESTARTED = "restarted"
+    RESTART_FAILED = "restart_failed"
+    CLOSE_BEGUN = "close_begun"
+    CLOSED = "closed"
+    CLOSE_FAILED = "close_failed"
+    DETACHED = "detached"
+    JOURNAL_FAILED = "journal_failed"
+
+
+_LIVE = (
+    Phase.NEW,
+    Phase.CONNECTING,
+    Phase.OPEN,
+    Phase.LOST,
+    Phase.RESTARTING,
+    Phase.RESTART_FAILED,
+)
+
+NEXT: Mapping[tuple[Phase, Happening], Phase] = {
+    (Phase.NEW, Happening.CONNECT_BEGUN): Phase.CONNECTING,
+    (Phase.CONNECTING, Happening.CONNECT_FAILED): Phase.NEW,
+    (Phase.CONNECTING, Happening.CONNECTED): Phase.OPEN,
+    (Phase.OPEN, Happening.CONNECTION_LOST): Phase.LOST,
+    (Phase.OPEN, Happening.RESTART_BEGUN): Phase.RESTARTING,
+    (Phase.LOST, Happening.RESTART_BEGUN): Phase.RESTARTING,
+    (Phase.RESTART_FAILED, Happening.RESTART_BEGUN): Phase.RESTARTING,
+    (Phase.RESTARTING, Happening.RESTARTED): Phase.OPEN,
+    (Phase.RESTARTING, Happening.RESTART_FAILED): Phase.RESTART_FAILED,
+    **{(phase, Happening.CLOSE_BEGUN): Phase.CLOSING for phase in _LIVE},
+    (Phase.CLOSING, Happening.CLOSED): Phase.CLOSED,
+    (Phase.CLOSING, Happening.CLOSE_FAILED): Phase.FAILED,
+    (Phase.CLOSING, Happening.DETACHED): Phase.DETACHED,
+    **{(phase, Happening.JOURNAL_FAILED): Phase.FAILED for phase in (*_LIVE, Phase.CLOSING)},
+}
+"""
+Where a happening leads.
+
+A pair that is missing changes nothing: a connection lost twice, or in the midst of its own
+replacement, is lost once.
+"""
+
+_Kind = RealtimeSessionRecordKind
+_Status = RealtimeSessionStatus
+
+# The status that a record leaves behind.  A kind that is missing keeps the last one.
+STATUS_AFTER: Mapping[RealtimeSessionRecordKind, RealtimeSessionStatus] = {
+    _Kind.CONNECT_REQUESTED: _Status.CONNECTING,
+    _Kind.CONNECTED: _Status.CONNECTED,
+    _Kind.CONNECT_FAILED: _Status.FAILED,
+    _Kind.INPUT_SENT: _Status.INPUT_SENT,
+    _Kind.INPUT_REPLAYED: _Status.INPUT_SENT,
+    _Kind.OUTPUT_RECEIVED: _Status.OUTPUT_RECEIVED,
+    _Kind.INTERRUPTED: _Status.INTERRUPTED,
+    _Kind.OUTPUT_FENCED: _Status.INTERRUPTED,
+    _Kind.RESTART_REQUESTED: _Status.RESTART_REQUESTED,
+    _Kind.RESTART_STARTED: _Status.RESTART_STARTED,
+    _Kind.RESTART_COMPLETED: _Status.RESTART_COMPLETED,
+    _Kind.RESTART_FAILED: _Status.RESTART_FAILED,
+    _Kind.BACKPRESSURE_APPLIED: _Status.BACKPRESSURE_APPLIED,
+    _Kind.CLOSE_FAILED: _Status.FAILED,
+    _Kind.CLOSED: _Status.CLOSED,
+}
+
+
+@attrs.frozen
+class RealtimeSessionState:
+    """Where a session stands."""
+
+    session_id: RealtimeSessionId
+    connection_id: RealtimeConnectionId
+    provider_route_ref: str
+    send_cursor: StreamCursor
+    receive_cursor: StreamCursor
+    restart_count: int
+    backpressure_state: RealtimeBackpressureState
+    lifecycle_status: RealtimeSessionStatus
+    policy_refs: tuple[PolicyRef, ...]
+
+
+def pending_connection_id(session_id: str) -> RealtimeConnectionId:
+    """The connection id that records bear before there is a connection."""
+    return RealtimeConnectionId(f"realtime.connection.pending.{safe_id_fragment(session_id)}")
+
+
+class SessionLife:
+    """The session as it stands: mutable inside, frozen in what it gives away."""
+
+    def __init__(self, sidecar: RealtimeSessionSidecar, session_id: RealtimeSessionId) -> None:
+        self.phase = Phase.NEW
+        self.session_id = session_id
+        self.connection_id = pending_connection_id(session_id)
+        self.status = RealtimeSessionStatus.CONNECTING
+        self.send_cursor = StreamCursor()
+        self.receive_cursor = StreamCursor.chunk(0, CursorLabel.RECEIVE)
+        self.restart_count = 0
+        self.route = sidecar.provider_route_ref
+        self.policy_refs = sidecar.policy_refs()
+        backpressure_ref = sidecar.backpressure_policy_ref
+        self.backpressure = RealtimeBackpressureState(
+            sidecar.queue_capacity,
+            policy_ref=None if backpressure_ref is None else PolicyRef(backpressure_ref),
+        )
+
+    def verdict(self, operation: Operation) -> Verdict | None:
+        """What the phase says to *operation*; None: it is an error."""
+        return ALLOWED[self.phase].get(operation)
+
+    def demand(self, operation: Operation) -> Verdict:
+        """
+        What the phase says to *operation*.
+
+        Raises:
+            SessionStateError: The phase does not allow it.
+        """
+        verdict = ALLOWED[self.phase].get(operation)
+        if verdict is None:
+            raise refusal(operation, self.phase, self.session_id)
+        return verdict
+
+    def happen(self, happening: Happening) -> None:
+        self.phase = NEXT.get((self.phase, happening), self.phase)
+
+    @property
+    def ended(self) -> bool:
+        return self.phase in TERMINAL_PHASES
+
+    def next_send(self) -> StreamCursor:
+        """The number that the next frame takes, if it is sent or left in doubt."""
+        return StreamCursor.chunk(self.send_cursor.chunk_sequence + 1)
+
+    def next_receive(self) -> StreamCursor:
+        return StreamCursor.chunk(self.receive_cursor.chunk_sequence + 1, CursorLabel.RECEIVE)
+
+    def gated(self, action: RealtimeBackpressureAction) -> None:
+        """A frame went into the gate."""
+        held = self.backpressure
+        self.backpressure = attrs.evolve(
+            held, queued_frames=held.queued_frames + 1, gated_frames=held.gated_frames + 1, last_action=action
+        )
+
+    def ungated(self) -> None:
+        """A frame left the gate for the provider."""
+        held = self.backpressure
+        self.backpressure = attrs.evolve(held, queued_frames=held.queued_frames - 1)
+
+    def dropped(self) -> None:
+        """A frame left the gate for good."""
+        held = self.backpressure
+        self.backpressure = attrs.evolve(
+            held, queued_frames=held.queued_frames - 1, dropped_frames=held.dropped_frames + 1
+        )
+
+    def record(self, kind: RealtimeSessionRecordKind, fields: Mapping[str, Any]) -> RealtimeSessionRecord:
+        """The record of a step that has just been taken; *fields* are those of this step alone."""
+        status = STATUS_AFTER.get(kind, self.status)
+        if status is RealtimeSessionStatus.CLOSED and self.phase is Phase.DETACHED:
+            status = RealtimeSessionStatus.DETACHED
+        self.status = status
+        return RealtimeSessionRecord(
+            kind=kind,
+            status=status,
+            session_id=self.session_id,
+            connection_id=self.connection_id,
+            provider_route_ref=self.route,
+            send_cursor=self.send_cursor,
+            receive_cursor=self.receive_cursor,
+            restart_count=self.restart_count,
+            backpressure_state=self.backpressure,
+            policy_refs=self.policy_refs,
+            **fields,
+        )
+
+    def state(self) -> RealtimeSessionState:
+        return RealtimeSessionState(
+            session_id=self.session_id,
+            connection_id=self.connection_id,
+            provider_route_ref=self.route,
+            send_cursor=self.send_cursor,
+            receive_cursor=self.receive_cursor,
+            restart_count=self.restart_count,
+            backpressure_state=self.backpressure,
+            lifecycle_status=self.status,
+            policy_refs=self.policy_refs,
+        )

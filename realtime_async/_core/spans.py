@@ -1,0 +1,74 @@
+"""
+Many frames under one intent.
+
+A span is opened by an intent that reserves cursors and closed by a result that states what went.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from realtime_async._core.cursors import CursorLabel, StreamCursor
+from realtime_async._core.frames import RealtimeMediaKind
+from realtime_async._core.records import RecordExtent
+from realtime_async._core.sidecar import MediaSpan
+
+__all__ = ["NO_FRAMES", "SPANNED_KINDS", "OpenSpan", "reserved"]
+
+SPANNED_KINDS = frozenset({RealtimeMediaKind.AUDIO, RealtimeMediaKind.VIDEO})
+NO_FRAMES = RecordExtent()
+
+
+def reserved(after: StreamCursor, limit: MediaSpan) -> RecordExtent:
+    """What an intent reserves: the *limit* of frames that follow *after*."""
+    first = after.chunk_sequence + 1
+    return RecordExtent(
+        StreamCursor.chunk(first, after.label),
+        StreamCursor.chunk(first + limit.frames - 1, after.label),
+        limit.frames,
+    )
+
+
+class OpenSpan:
+    """The frames that have gone under one intent so far."""
+
+    __slots__ = ("_digest", "bytes", "first", "frames", "label", "last", "limit", "started_at")
+
+    def __init__(self, limit: MediaSpan, label: CursorLabel) -> None:
+        self.limit = limit
+        self.label = label
+        self.frames = 0
+        self.bytes = 0
+        self.first = 0
+        self.last = 0
+        self.started_at = 0.0
+        self._digest = hashlib.sha256()
+
+    def add(self, number: int, payload: bytes | str | None, now: float) -> None:
+        """Count the frame with cursor *number*."""
+        if not self.frames:
+            self.first = number
+            self.started_at = now
+        self.frames += 1
+        self.last = number
+        if payload:
+            data = payload.encode("utf-8", "surrogatepass") if isinstance(payload, str) else payload
+            self.bytes += len(data)
+            self._digest.update(data)
+
+    def is_over(self, now: float) -> bool:
+        """Whether the next frame belongs to the next span."""
+        if not self.frames:
+            return False
+        return self.frames >= self.limit.frames or now - self.started_at >= self.limit.seconds
+
+    def extent(self) -> RecordExtent:
+        if not self.frames:
+            return NO_FRAMES
+        return RecordExtent(
+            StreamCursor.chunk(self.first, self.label),
+            StreamCursor.chunk(self.last, self.label),
+            self.frames,
+            self.bytes,
+            self._digest.hexdigest(),
+        )

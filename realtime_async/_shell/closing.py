@@ -1,0 +1,233 @@
+"""
+The end of a session: whatever is open gets its result, then the provider is told.
+
+It is over within its deadline, whatever the adapter does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import anyio
+
+from realtime_async._core.lifecycle import Happening, Operation, Phase, Verdict, refusal
+from realtime_async._shell.lane import Appended
+from realtime_async._shell.runtime import Flight, SessionRuntime, recorded
+from realtime_async.errors import (
+    AgentError,
+    AgentErrorKind,
+    DeadlineExceeded,
+    JournalFailure,
+    ProviderConnectionLost,
+    RetryClassification,
+)
+from realtime_async.ports import RealtimeCloseReason, RealtimeSessionRecord, RealtimeSessionRecordKind
+
+if TYPE_CHECKING:
+    from realtime_async._shell.receiving import Receiving
+    from realtime_async._shell.restarting import Restarting
+    from realtime_async._shell.sending import Sending
+
+__all__ = ["Closing"]
+
+_Kind = RealtimeSessionRecordKind
+
+# What may still come to its own end within half the deadline; all else would only wait.
+_WORTH_WAITING_FOR = frozenset({"send", "replay", "interrupt"})
+
+
+class Closing:
+    def __init__(
+        self,
+        rt: SessionRuntime,
+        sending: Sending,
+        receiving: Receiving,
+        restarting: Restarting,
+        on_terminal: Callable[[], None],
+    ) -> None:
+        self.rt = rt
+        self._sending = sending
+        self._receiving = receiving
+        self._restarting = restarting
+        self._on_terminal = on_terminal
+        self._intent: Appended | None = None
+        self._error: AgentError | None = None
+        self._stuck: list[str] = []
+
+    async def close(self, reason: RealtimeCloseReason) -> RealtimeSessionRecord:
+        rt = self.rt
+        if rt.lane.failure is not None and rt.terminal is None:
+            self._give_up_all(rt.lane.failure)
+            rt.lane.check()
+        match rt.life.demand(Operation.CLOSE):
+            case Verdict.REPEAT:
+                return await self._settled()
+            case Verdict.SHARE:
+                return await self._shared()
+            case _:
+                return await self._close(reason)
+
+    async def _settled(self) -> RealtimeSessionRecord:
+        assert self.rt.terminal is not None
+        await self.rt.durable(self.rt.terminal)
+        self._on_terminal()
+        return self.rt.terminal.record.payload
+
+    async def _shared(self) -> RealtimeSessionRecord:
+        while self.rt.life.phase is Phase.CLOSING:
+            await self.rt.changed.wait()
+        self.rt.check()
+        if self._error is not None:
+            raise self._error
+        return await self._settled()
+
+    async def _close(self, reason: RealtimeCloseReason) -> RealtimeSessionRecord:
+        rt = self.rt
+        was = rt.life.phase
+        rt.life.happen(Happening.CLOSE_BEGUN)
+        rt.changed.notify()
+        try:
+            ends_at = rt.now() + rt.deadlines.close
+            with anyio.CancelScope(deadline=ends_at):
+                await self._quiet(was, ends_at)
+            rt.check()
+            self._settle_everything(reason)
+            if was in (Phase.NEW, Phase.CONNECTING):
+                self._end(reason)
+            else:
+                await self._tell(reason, ends_at)
+        except JournalFailure:
+            self._give_up_all(rt.lane.failure)
+            raise
+        except AgentError as error:
+            self._error = error
+            raise
+        except BaseException:
+            self._abandon(reason)
+            raise
+        finally:
+            rt.changed.notify()
+        return await self._settled()
+
+    # -- calls in flight
+
+    async def _quiet(self, was: Phase, ends_at: float) -> None:
+        """Let calls in flight end: by themselves for half the time, then cut."""
+        rt = self.rt
+        if was is Phase.CONNECTING:
+            self._cut(rt.flights)
+        self._cut([flight for flight in rt.flights if flight.name not in _WORTH_WAITING_FOR])
+        half = rt.deadlines.close / 2
+        with anyio.CancelScope(deadline=ends_at - half):
+            await self._until_quiet()
+        self._cut(rt.flights)
+        # Half of what is left is kept for the adapter's close.
+        with anyio.CancelScope(deadline=ends_at - half / 2):
+            await self._until_quiet()
+        self._stuck = sorted(flight.name for flight in rt.flights)
+
+    async def _until_quiet(self) -> None:
+        while self.rt.flights:
+            await self.rt.changed.wait()
+
+    def _cut(self, flights: set[Flight] | list[Flight]) -> None:
+        for flight in list(flights):
+            self._cut_one(flight)
+
+    def _cut_one(self, flight: Flight) -> None:
+        life = self.rt.life
+        if flight.name in ("restart", "receive"):
+            # Closing records their end itself, in its place.
+            flight.settled = True
+            flight.error = refusal(Operation.COMPLETE_RESTART, life.phase, life.session_id)
+            flight.cut(flight.error)
+        elif flight.name == "connect":
+            flight.cut(refusal(Operation.CONNECT, life.phase, life.session_id))
+        else:
+            flight.cut(
+                ProviderConnectionLost(
+                    f"{flight.name} was cut, because session {str(life.session_id)!r} closes",
+                    delivered=None if flight.started else False,
+                )
+            )
+
+    # -- results for whatever is open
+
+    def _settle_everything(self, reason: RealtimeCloseReason) -> None:
+        """Close every intent, in the order in which a reader expects them; nothing is awaited."""
+        rt = self.rt
+        for flight in list(rt.flights):
+            if flight.cut_by is not None:
+                flight.fail(flight.cut_by)
+        self._sending.book.end()
+        self._receiving.book.end()
+        self._receiving.tell_discarded()
+        self._intent = rt.append(_Kind.CLOSE_REQUESTED, close_reason=reason)
+        self._sending.drop_all()
+        if self._restarting.started is not None:
+            self._restarting.fail(_closed(rt))
+        self._receiving.book.close(_Kind.OUTPUT_ENDED)
+        self._sending.book.close(_Kind.INPUT_SENT)
+
+    # -- the provider
+
+    async def _tell(self, reason: RealtimeCloseReason, ends_at: float) -> None:
+        rt = self.rt
+        assert self._intent is not None
+
+        def failed(error: AgentError, started: bool) -> None:
+            self._end_failed(reason, error)
+
+        flight = Flight("close", failed)
+        await rt.effect(
+            flight,
+            self._intent,
+            max(0.0, ends_at - rt.now()),
+            lambda: rt.adapter.close(rt.life.session_id, reason),
+        )
+        if self._stuck:
+            error = DeadlineExceeded(
+                f"session {str(rt.life.session_id)!r} is closed, but the adapter's {', '.join(self._stuck)} "
+                "did not end when cancelled: mend the adapter",
+                retry=RetryClassification.UNKNOWN_OUTCOME,
+            )
+            self._end_failed(reason, error)
+            raise error
+        self._end(reason)
+
+    def _end(self, reason: RealtimeCloseReason) -> None:
+        rt = self.rt
+        detached = reason is RealtimeCloseReason.HOST_OWNED_DETACH
+        rt.life.happen(Happening.DETACHED if detached else Happening.CLOSED)
+        rt.terminal = rt.append(_Kind.CLOSED, self._intent, close_reason=reason)
+
+    def _end_failed(self, reason: RealtimeCloseReason, error: AgentError) -> None:
+        rt = self.rt
+        rt.life.happen(Happening.CLOSE_FAILED)
+        rt.terminal = rt.append(_Kind.CLOSE_FAILED, self._intent, close_reason=reason, error=recorded(error))
+
+    def _abandon(self, reason: RealtimeCloseReason) -> None:
+        """The close was cancelled: what it had still to record is recorded, and nobody is called."""
+        rt = self.rt
+        if rt.terminal is not None or rt.lane.failure is not None:
+            return
+        self._error = AgentError("close was cancelled", kind=AgentErrorKind.CANCELLED)
+        if self._intent is None:
+            self._cut(rt.flights)
+            self._settle_everything(reason)
+        self._end_failed(reason, self._error)
+
+    def _give_up_all(self, failure: JournalFailure | None) -> None:
+        """The journal has failed: nothing can be recorded, so nothing may go on."""
+        assert failure is not None
+        for flight in list(self.rt.flights):
+            flight.settled = True
+            flight.error = failure
+            flight.cut(failure)
+        self._sending.gate.take_all()
+        self.rt.changed.notify()
+
+
+def _closed(rt: SessionRuntime) -> AgentError:
+    return refusal(Operation.COMPLETE_RESTART, rt.life.phase, rt.life.session_id)

@@ -1,0 +1,59 @@
+"""Opening the session's first connection."""
+
+from __future__ import annotations
+
+from realtime_async._core.lifecycle import Happening, Operation, Phase
+from realtime_async._shell.lane import Appended
+from realtime_async._shell.restarting import checked_response
+from realtime_async._shell.runtime import Flight, SessionRuntime, recorded
+from realtime_async.errors import AgentError
+from realtime_async.ports import (
+    RealtimeConnectRequest,
+    RealtimeConnectResponse,
+    RealtimeSessionRecord,
+    RealtimeSessionRecordKind,
+)
+
+__all__ = ["connect"]
+
+_Kind = RealtimeSessionRecordKind
+
+
+async def connect(rt: SessionRuntime) -> RealtimeSessionRecord:
+    rt.sidecar.validate()
+    rt.check()
+    rt.life.demand(Operation.CONNECT)
+    rt.lane.claim(rt.life.session_id)
+    rt.life.happen(Happening.CONNECT_BEGUN)
+    try:
+        connected = await _attempt(rt)
+    except BaseException:
+        # The session is new again, and whoever connects it next may be another controller.
+        if rt.life.phase is Phase.NEW:
+            rt.lane.disclaim(rt.life.session_id)
+        raise
+    await rt.durable(connected)
+    return connected.record.payload
+
+
+async def _attempt(rt: SessionRuntime) -> Appended:
+    intent = rt.append(_Kind.CONNECT_REQUESTED)
+
+    def failed(error: AgentError, started: bool) -> None:
+        rt.life.happen(Happening.CONNECT_FAILED)
+        rt.append(_Kind.CONNECT_FAILED, intent, error=recorded(error))
+
+    request = RealtimeConnectRequest(
+        session_id=rt.life.session_id,
+        provider_route_ref=rt.sidecar.provider_route_ref,
+        realtime_capability_ref=rt.sidecar.realtime_capability_ref,
+    )
+
+    async def call() -> RealtimeConnectResponse:
+        return checked_response(await rt.adapter.connect(request), rt.adapter.adapter_ref, "connect")
+
+    response = await rt.effect(Flight("connect", failed), intent, rt.deadlines.connect, call)
+    rt.life.connection_id = response.connection_id
+    rt.life.happen(Happening.CONNECTED)
+    rt.changed.notify()
+    return rt.append(_Kind.CONNECTED, intent)

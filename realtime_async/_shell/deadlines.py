@@ -1,0 +1,35 @@
+"""The limits that keep an unattended session alive."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+
+from realtime_async.errors import ContractViolation
+
+__all__ = ["Deadlines"]
+
+
+@attrs.frozen(kw_only=True)
+class Deadlines:
+    """Seconds that each operation may take; only `receive` may wait for ever."""
+
+    connect: float = 15.0
+    send: float = 10.0
+    """From the call of `send`; for one frame of a drain or a replay, from its intent."""
+    interrupt: float = 5.0
+    restart: float = 15.0
+    """For the adapter's `restart`; what is sent on the new connection has its own."""
+    close: float = 5.0
+    gate: float = 30.0
+    """For room in a full gate, in place of `send`."""
+    journal: float = 10.0
+    """For one record to become durable; beyond it the run stops."""
+
+    def __attrs_post_init__(self) -> None:
+        for name, seconds in attrs.asdict(self).items():
+            if not isinstance(seconds, int | float) or math.isnan(seconds) or seconds <= 0:
+                raise ContractViolation(
+                    f"the deadline {name} is {seconds!r}: give seconds above 0, or math.inf for none"
+                )

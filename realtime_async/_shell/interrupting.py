@@ -1,0 +1,62 @@
+"""Stopping an answer: its output is kept from the listener at once, then the provider is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from realtime_async._core.lifecycle import Operation, Verdict
+from realtime_async._shell.runtime import Flight, SessionRuntime, recorded
+from realtime_async.errors import AgentError, JournalFailure, ProviderConnectionLost, ProviderFailure
+from realtime_async.ports import RealtimeResponseId, RealtimeSessionRecord, RealtimeSessionRecordKind
+
+if TYPE_CHECKING:
+    from realtime_async._shell.receiving import Receiving
+    from realtime_async._shell.sending import Sending
+
+__all__ = ["Interrupting"]
+
+_Kind = RealtimeSessionRecordKind
+
+
+class Interrupting:
+    def __init__(self, rt: SessionRuntime, sending: Sending, receiving: Receiving) -> None:
+        self.rt = rt
+        self._sending = sending
+        self._receiving = receiving
+
+    async def interrupt(
+        self, response_id: RealtimeResponseId | None, played_ms: int | None
+    ) -> RealtimeSessionRecord:
+        rt = self.rt
+        rt.check()
+        verdict = rt.life.demand(Operation.INTERRUPT)
+        target = response_id if response_id is not None else rt.fence.current
+        self._sending.end_span()
+        self._receiving.book.end()
+        if verdict is Verdict.FENCE:
+            rt.fence.raise_against(response_id)
+            return rt.append(_Kind.OUTPUT_FENCED, response_id=target).record.payload
+        intent = rt.append(_Kind.INTERRUPT_REQUESTED, response_id=target)
+        fenced = rt.fence.raise_against(response_id)
+
+        def failed(error: AgentError, started: bool) -> None:
+            refused = isinstance(error, ProviderFailure) and not isinstance(error, ProviderConnectionLost)
+            if refused or not started:
+                rt.fence.lift(fenced)
+            rt.append(_Kind.INTERRUPT_FAILED, intent, response_id=target, error=recorded(error))
+            rt.lost_if(error)
+
+        flight = Flight("interrupt", failed)
+        try:
+            await rt.effect(
+                flight,
+                intent,
+                rt.deadlines.interrupt,
+                lambda: rt.adapter.interrupt(rt.life.session_id, response_id, played_ms=played_ms),
+            )
+        except JournalFailure:
+            rt.fence.lift(fenced)
+            raise
+        result = rt.append(_Kind.INTERRUPTED, intent, response_id=target)
+        await rt.durable(result)
+        return result.record.payload

@@ -1,0 +1,299 @@
+"""
+Replacing the connection, in two halves.
+
+The first closes the gate and says so; the second calls the adapter, then gives the new connection
+what it has missed.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import anyio
+import attrs
+
+from realtime_async._core.accounting import RestartReport
+from realtime_async._core.cursors import ranges_of
+from realtime_async._core.lifecycle import Happening, Operation, Phase, refusal
+from realtime_async._core.restarts import RestartPolicy, wait_before
+from realtime_async._shell.lane import Appended
+from realtime_async._shell.runtime import Flight, SessionRuntime, recorded
+from realtime_async.errors import (
+    AgentError,
+    DeadlineExceeded,
+    JournalFailure,
+    ProviderConnectionLost,
+    ProviderFailure,
+    RestartExhausted,
+    RetryClassification,
+    SessionStateError,
+)
+from realtime_async.ports import (
+    RealtimeConnectResponse,
+    RealtimeRestartReason,
+    RealtimeSessionRecord,
+    RealtimeSessionRecordKind,
+    RecordedError,
+)
+
+if TYPE_CHECKING:
+    from realtime_async._shell.sending import Sending
+
+__all__ = ["Restarting", "checked_response"]
+
+_Kind = RealtimeSessionRecordKind
+
+# The connection is gone, or as good as gone: what is in flight on it would wait in vain.
+_CUTTING = frozenset({RealtimeRestartReason.CONNECTION_LOST, RealtimeRestartReason.STALLED})
+
+
+@attrs.frozen
+class _Before:
+    """How things stood when the gate closed."""
+
+    reason: RealtimeRestartReason
+    since: float
+    dropped: int
+
+
+class Restarting:
+    def __init__(self, rt: SessionRuntime, sending: Sending) -> None:
+        self.rt = rt
+        self._sending = sending
+        self._runs = False
+        self._lifetime_attempts = 0
+        self._before: _Before | None = None
+        self._outage_s = 0.0
+        self._last_cursor = 0
+        self.started: Appended | None = None
+        """The intent of the restart under way; None: there is none, or its last attempt has failed."""
+
+    # -- the first half
+
+    async def begin(self, reason: RealtimeRestartReason) -> list[RealtimeSessionRecord]:
+        rt = self.rt
+        rt.check()
+        rt.life.demand(Operation.BEGIN_RESTART)
+        self._claim("begin_restart")
+        phase_before = rt.life.phase
+        before = _Before(reason, rt.now() if rt.lost_at is None else rt.lost_at, rt.totals.dropped)
+        rt.life.happen(Happening.RESTART_BEGUN)
+        rt.changed.notify()
+        try:
+            self._cut(reason)
+            await self._quiet()
+            requested, started = self._announce(before)
+        except BaseException:
+            self._withdraw(phase_before)
+            raise
+        finally:
+            self._runs = False
+        await rt.durable(started)
+        return [requested.record.payload, started.record.payload]
+
+    def _claim(self, operation: str) -> None:
+        if self._runs:
+            raise SessionStateError(
+                f"{operation} is not possible while session {str(self.rt.life.session_id)!r} has another half of a "
+                "restart running: await that first"
+            )
+        self._runs = True
+
+    def _cut(self, reason: RealtimeRestartReason) -> None:
+        for flight in list(self.rt.flights):
+            if flight.name == "receive" or reason in _CUTTING:
+                # A receive is not lost: it goes on, under its intent, with the new connection.
+                started = flight.started
+                flight.cut(_lost(delivered=None if started else False))
+
+    async def _quiet(self) -> None:
+        """Wait until no call is in flight, so that none meets two connections."""
+        rt = self.rt
+        with anyio.move_on_after(rt.deadlines.restart) as scope:
+            async with self._sending.wire:
+                pass
+            while rt.flights and rt.life.phase is Phase.RESTARTING:
+                await rt.changed.wait()
+        if scope.cancelled_caught:
+            raise DeadlineExceeded(
+                f"the connection of session {str(rt.life.session_id)!r} cannot be replaced: "
+                f"{', '.join(sorted(flight.name for flight in rt.flights)) or 'send'} does not end: mend the adapter"
+            )
+
+    def _announce(self, before: _Before) -> tuple[Appended, Appended]:
+        rt = self.rt
+        rt.check()
+        if rt.life.phase is not Phase.RESTARTING:
+            raise refusal(Operation.BEGIN_RESTART, rt.life.phase, rt.life.session_id)
+        self._sending.book.end()
+        self._sending.replay.forget()
+        requested = rt.append(_Kind.RESTART_REQUESTED, restart_reason=before.reason)
+        self._before = before
+        return requested, self._start()
+
+    def _start(self) -> Appended:
+        assert self._before is not None
+        self.started = self.rt.append(_Kind.RESTART_STARTED, restart_reason=self._before.reason)
+        return self.started
+
+    def _withdraw(self, phase: Phase) -> None:
+        """The restart was given up before it was announced."""
+        rt = self.rt
+        if rt.life.phase is Phase.RESTARTING and self.started is None:
+            rt.life.phase = Phase.LOST if phase is Phase.OPEN and rt.lost_at is not None else phase
+            rt.changed.notify()
+
+    # -- the second half
+
+    async def complete(self) -> list[RealtimeSessionRecord]:
+        return [appended.record.payload for appended in await self._complete()]
+
+    async def _complete(self) -> list[Appended]:
+        rt = self.rt
+        rt.check()
+        rt.life.demand(Operation.COMPLETE_RESTART)
+        self._claim("complete_restart")
+        try:
+            records: list[Appended] = []
+            if rt.life.phase is Phase.RESTART_FAILED:
+                rt.life.happen(Happening.RESTART_BEGUN)
+                records.append(self._start())
+            response = await self._attempt(records)
+        finally:
+            self._runs = False
+        # What follows may be overtaken by the next restart, which ends the drain.
+        if response is not None:
+            await self._resume(response, records)
+        await rt.durable(records[-1])
+        return records
+
+    async def _attempt(self, records: list[Appended]) -> RealtimeConnectResponse | None:
+        """Have the adapter restart; None: it failed, which is recorded."""
+        rt = self.rt
+        intent = self.started
+        assert intent is not None
+
+        def failed(error: AgentError, started: bool) -> None:
+            records.append(self.fail(error))
+
+        flight = Flight("restart", failed)
+        try:
+            return await rt.effect(flight, intent, rt.deadlines.restart, self._call)
+        except JournalFailure:
+            raise
+        except AgentError:
+            rt.check()
+            if rt.life.phase is not Phase.RESTART_FAILED:
+                raise
+            return None
+
+    async def _call(self) -> RealtimeConnectResponse:
+        rt = self.rt
+        response = await rt.adapter.restart(rt.life.session_id, rt.life.connection_id)
+        return checked_response(response, rt.adapter.adapter_ref, "restart")
+
+    def fail(self, error: AgentError) -> Appended:
+        """Record that the restart under way has failed."""
+        rt = self.rt
+        intent, self.started = self.started, None
+        assert intent is not None
+        assert self._before is not None
+        rt.life.happen(Happening.RESTART_FAILED)
+        appended = rt.append(
+            _Kind.RESTART_FAILED, intent, restart_reason=self._before.reason, error=recorded(error)
+        )
+        rt.changed.notify()
+        return appended
+
+    async def _resume(self, response: RealtimeConnectResponse, records: list[Appended]) -> None:
+        """Go on with the new connection: its first frames are those that it has missed."""
+        rt, sending = self.rt, self._sending
+        intent, self.started = self.started, None
+        assert intent is not None
+        assert self._before is not None
+        # Nobody holds the wire while the gate is closed, and it opens with no await before the drain has it.
+        sending.wire.acquire_nowait()
+        try:
+            rt.life.connection_id = response.connection_id
+            rt.life.restart_count += 1
+            rt.life.happen(Happening.RESTARTED)
+            rt.lost_at = None
+            self._outage_s = rt.now() - self._before.since
+            records.append(rt.append(_Kind.RESTART_COMPLETED, intent, restart_reason=self._before.reason))
+            self._last_cursor = rt.life.send_cursor.chunk_sequence
+            rt.fence.connection_replaced()
+            sending.replay.plan(response.input_kept_through)
+            sending.drained.clear()
+            rt.changed.notify()
+            await sending.drain(records)
+        finally:
+            sending.wire.release()
+
+    # -- both halves, until it holds
+
+    async def restart(self, reason: RealtimeRestartReason, policy: RestartPolicy) -> RestartReport:
+        await self.begin(reason)
+        attempt = 0
+        while True:
+            attempt += 1
+            self._lifetime_attempts += 1
+            records = await self._complete()
+            error = _failure_of(records)
+            if error is None and self.rt.life.phase is not Phase.LOST:
+                return self._report(attempt)
+            if error is not None and error.retry is RetryClassification.NOT_RETRYABLE:
+                raise self._exhausted(attempt, "the provider says that trying again cannot help")
+            if attempt >= policy.attempts or self._lifetime_attempts >= policy.lifetime_attempts:
+                raise self._exhausted(attempt, "the policy allows no more")
+            await anyio.sleep(wait_before(attempt + 1, policy, random.random()))
+            if self.rt.life.phase is Phase.LOST:
+                await self.begin(RealtimeRestartReason.CONNECTION_LOST)
+
+    def _exhausted(self, attempts: int, why: str) -> RestartExhausted:
+        return RestartExhausted(
+            f"session {str(self.rt.life.session_id)!r} has no connection after {attempts} attempt(s) to restart it, "
+            f"and {why}: close it, or call restart() again when the provider is back"
+        )
+
+    def _report(self, attempts: int) -> RestartReport:
+        rt, before, sending = self.rt, self._before, self._sending
+        assert before is not None
+        unconfirmed, in_doubt = rt.totals.left_behind(self._last_cursor, sending.replay.numbers)
+        return RestartReport(
+            reason=before.reason,
+            outage_s=self._outage_s,
+            attempts=attempts,
+            gated=ranges_of(sending.drained),
+            replayed=ranges_of(sending.replay.numbers),
+            dropped=rt.totals.dropped - before.dropped,
+            in_doubt=in_doubt,
+            unconfirmed=unconfirmed,
+        )
+
+
+def _lost(*, delivered: bool | None) -> ProviderConnectionLost:
+    return ProviderConnectionLost(
+        "the call was cut, because its connection is being replaced: what was sent may have arrived",
+        delivered=delivered,
+    )
+
+
+def _failure_of(records: list[Appended]) -> RecordedError | None:
+    last = records[-1].record.payload
+    return last.error if last.kind is _Kind.RESTART_FAILED else None
+
+
+def checked_response(response: object, adapter_ref: str, call: str) -> RealtimeConnectResponse:
+    """
+    *response*, if it is one.
+
+    Raises:
+        ProviderFailure: The adapter returned something else.
+    """
+    if isinstance(response, RealtimeConnectResponse):
+        return response
+    raise ProviderFailure(
+        f"adapter {adapter_ref!r} returned {type(response).__name__} from {call}: "
+        "it must return a RealtimeConnectResponse"
+    )

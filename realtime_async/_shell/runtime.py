@@ -1,0 +1,309 @@
+"""
+What the parts of one session share: its life, its lane, and the calls in flight.
+
+Every effect takes the same six steps here: intent, append, durable, call, result, append.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import anyio
+import attrs
+import structlog
+
+from realtime_async._core.fence import OutputFence
+from realtime_async._core.lifecycle import Happening, Phase, SessionLife
+from realtime_async._core.records import INTENTS, RecordedError
+from realtime_async._core.sidecar import RealtimeSessionSidecar
+from realtime_async._core.tail import ReplayTail
+from realtime_async._core.totals import DeliveryTotals
+from realtime_async._shell.deadlines import Deadlines
+from realtime_async._shell.lane import Appended, Lane
+from realtime_async._shell.speaking import speak
+from realtime_async.errors import (
+    AgentError,
+    AgentErrorKind,
+    DeadlineExceeded,
+    JournalFailure,
+    ProviderConnectionLost,
+    ProviderFailure,
+    RetryClassification,
+)
+from realtime_async.ports import (
+    AgentId,
+    DestinationRef,
+    EffectId,
+    EntityRef,
+    JournalRecord,
+    RealtimeProviderAdapter,
+    RealtimeSessionId,
+    RealtimeSessionRecordKind,
+    SourceRef,
+    TakesWithoutWaiting,
+)
+
+__all__ = ["CALLS_PER_YIELD", "Broadcast", "Flight", "SessionRuntime", "Writer", "recorded"]
+
+# A loop that never suspends would starve the others.
+CALLS_PER_YIELD = 50
+
+_T = TypeVar("_T")
+_Kind = RealtimeSessionRecordKind
+
+
+class Broadcast:
+    """Wakes all who wait; each looks again whether what it waits for has come."""
+
+    def __init__(self) -> None:
+        self._event: anyio.Event | None = None
+
+    async def wait(self) -> None:
+        if self._event is None:
+            self._event = anyio.Event()
+        await self._event.wait()
+
+    def notify(self) -> None:
+        if self._event is not None:
+            self._event.set()
+            self._event = None
+
+
+@attrs.frozen(eq=False)
+class Writer:
+    """Who writes: the part of every record that is the same."""
+
+    agent_id: AgentId
+    source: SourceRef
+    destination: DestinationRef
+    subject: EntityRef
+    tags: tuple[str, ...]
+    fingerprint: str
+    redaction: dict[str, Any]
+    nonce: str
+
+
+@attrs.define(eq=False)
+class Flight:
+    """
+    One call of the adapter, from its intent to its result.
+
+    Whoever ends it first writes the result: the task that made the call, or a close that gave it up.
+    """
+
+    name: str
+    """The adapter's method."""
+    on_failure: Callable[[AgentError, bool], None]
+    """Records how it failed; told whether the adapter had been called."""
+    scope: anyio.CancelScope | None = None
+    started: bool = False
+    settled: bool = False
+    error: AgentError | None = None
+    cut_by: AgentError | None = None
+
+    def cut(self, error: AgentError) -> None:
+        """End the call; it fails with *error*."""
+        if self.cut_by is None:
+            self.cut_by = error
+        if self.scope is not None:
+            self.scope.cancel()
+
+    def fail(self, error: AgentError) -> None:
+        """Record that it failed, unless it has a result already."""
+        if self.settled:
+            return
+        self.settled = True
+        self.error = error
+        self.on_failure(error, self.started)
+
+    def succeed(self) -> None:
+        """
+        Claim the result for the caller.
+
+        Raises:
+            AgentError: The call was given up, and has a result already.
+        """
+        if self.settled:
+            assert self.error is not None
+            raise self.error
+        self.settled = True
+
+
+class SessionRuntime:
+    """One session's state, and how its parts append and call."""
+
+    def __init__(
+        self,
+        sidecar: RealtimeSessionSidecar,
+        adapter: RealtimeProviderAdapter,
+        lane: Lane,
+        session_id: RealtimeSessionId,
+        writer: Writer,
+        deadlines: Deadlines,
+    ) -> None:
+        self.sidecar = sidecar
+        self.adapter = adapter
+        self.lane = lane
+        self.writer = writer
+        self.deadlines = deadlines
+        self.life = SessionLife(sidecar, session_id)
+        self.totals = DeliveryTotals()
+        self.tail = ReplayTail(sidecar.replay_tail_s, adapter.input_format)
+        self.fence = OutputFence()
+        self.changed = Broadcast()
+        self.flights: set[Flight] = set()
+        self.takes = adapter.send_nowait if isinstance(adapter, TakesWithoutWaiting) else None
+        self.lost_at: float | None = None
+        self.last_append: Appended | None = None
+        self.terminal: Appended | None = None
+        self._log = structlog.get_logger().bind(run_id=str(lane.run_id), session_id=str(session_id))
+        lane.join(self)
+
+    def now(self) -> float:
+        return anyio.current_time()
+
+    def append(
+        self, kind: RealtimeSessionRecordKind, intent: Appended | None = None, **fields: Any
+    ) -> Appended:
+        """
+        Begin the record of a step that has just been taken.
+
+        Args:
+            intent: Whose result this is.
+            fields: Those of `RealtimeSessionRecord` that belong to this step.
+        """
+        lane, writer = self.lane, self.writer
+        seq = lane.next_seq
+        record_id = f"realtime.record.{seq}.{writer.nonce}"
+        if intent is not None:
+            fields["effect_intent_ref"] = intent.record.payload.effect_intent_ref
+            fields["effect_result_ref"] = EffectId(record_id)
+        elif kind in INTENTS:
+            fields["effect_intent_ref"] = EffectId(record_id)
+        payload = self.life.record(kind, fields)
+        appended = lane.append(
+            JournalRecord(
+                journal_seq=seq,
+                record_id=record_id,
+                run_id=lane.run_id,
+                agent_id=writer.agent_id,
+                source=writer.source,
+                destination=writer.destination,
+                subject_ref=writer.subject,
+                tags=writer.tags,
+                event_kind=f"realtime_{kind}",
+                timestamp_millis=int(time.time() * 1000),
+                runtime_package_fingerprint=writer.fingerprint,
+                privacy=payload.privacy,
+                content_refs=payload.content_refs,
+                payload=payload,
+                **writer.redaction,
+            )
+        )
+        self.last_append = appended
+        speak(self._log, payload)
+        return appended
+
+    async def durable(self, appended: Appended) -> None:
+        await self.lane.durable(appended, self.deadlines.journal)
+
+    def check(self) -> None:
+        """
+        Find out whether the session can still write; one that has its terminal record need not.
+
+        Raises:
+            JournalFailure: It cannot.
+        """
+        if self.terminal is None:
+            self.lane.check()
+
+    def lost_if(self, error: AgentError) -> None:
+        """Take note of what *error* says about the connection."""
+        if isinstance(error, ProviderConnectionLost):
+            self.connection_lost()
+
+    def connection_lost(self) -> None:
+        """Take note that the connection is gone."""
+        if self.lost_at is None and self.life.phase in (Phase.OPEN, Phase.RESTARTING):
+            self.lost_at = self.now()
+        self.life.happen(Happening.CONNECTION_LOST)
+        self.changed.notify()
+
+    def journal_failed(self) -> None:
+        """Take note that nothing can be written any more."""
+        if not self.life.ended:
+            self.life.happen(Happening.JOURNAL_FAILED)
+            failure = self.lane.failure
+            assert failure is not None
+            self._log.error("journal_failed", kind=str(failure.kind), retry=str(failure.retry))
+        self.changed.notify()
+
+    async def effect(
+        self, flight: Flight, intent: Appended, seconds: float, call: Callable[[], Awaitable[_T]]
+    ) -> _T:
+        """
+        Call the adapter once *intent* is durable, within *seconds*.
+
+        A failure is recorded by the flight before it is raised; what a success means is the caller's to record.
+        """
+        with anyio.CancelScope(deadline=self.now() + seconds) as flight.scope:
+            return await self.perform(flight, intent, call)
+        assert flight.error is not None
+        raise flight.error
+
+    async def perform(self, flight: Flight, intent: Appended | None, call: Callable[[], Awaitable[_T]]) -> _T:
+        """Do what `effect` does, inside the flight's scope, which the caller has entered."""
+        self.flights.add(flight)
+        try:
+            if flight.cut_by is not None:
+                raise flight.cut_by
+            if intent is not None and not intent.is_durable:
+                await self.durable(intent)
+            flight.started = True
+            result = await call()
+        except JournalFailure:
+            if flight.started:
+                flight.fail(self.failure_of(flight, None))
+            raise
+        except BaseException as raised:
+            error = self.failure_of(flight, raised)
+            flight.fail(error)
+            if error is raised or not isinstance(raised, Exception):
+                raise
+            raise error from raised
+        else:
+            flight.succeed()
+            return result
+        finally:
+            self.flights.discard(flight)
+            self.changed.notify()
+
+    def failure_of(self, flight: Flight, raised: BaseException | None) -> AgentError:
+        """What *raised* means for the call: the error that is recorded."""
+        if isinstance(raised, AgentError):
+            return raised
+        retry = RetryClassification.UNKNOWN_OUTCOME if flight.started else RetryClassification.RETRYABLE
+        if isinstance(raised, Exception) or raised is None:
+            return ProviderFailure(
+                f"adapter {self.adapter.adapter_ref!r} raised {type(raised).__name__} in {flight.name}: "
+                "adapters raise ProviderFailure or ProviderConnectionLost; mend it there",
+                retry=retry,
+            )
+        if flight.cut_by is not None:
+            return flight.cut_by
+        if flight.scope is not None and flight.scope.cancel_called:
+            return DeadlineExceeded(
+                f"{flight.name} of session {str(self.life.session_id)!r} ran out of time: "
+                "look at the provider, or give it more in Deadlines",
+                retry=retry,
+            )
+        return AgentError(f"{flight.name} was cancelled", kind=AgentErrorKind.CANCELLED, retry=retry)
+
+
+def recorded(error: AgentError, *, in_doubt: bool = False) -> RecordedError:
+    """*error* as a record holds it."""
+    if in_doubt:
+        return attrs.evolve(RecordedError.of(error), retry=RetryClassification.UNKNOWN_OUTCOME)
+    return RecordedError.of(error)

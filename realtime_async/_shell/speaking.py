@@ -1,0 +1,56 @@
+"""
+What a session logs: one event for each change of its life and for each failure.
+
+Never a payload, a key or a provider's text; nothing for an audio frame above debug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from realtime_async.ports import RealtimeSessionRecord, RealtimeSessionRecordKind
+
+__all__ = ["speak"]
+
+_Kind = RealtimeSessionRecordKind
+
+# The level at which a record is logged.  A kind that is missing is not: it happens per frame.
+_LEVEL: Mapping[RealtimeSessionRecordKind, str] = {
+    _Kind.CONNECTED: "info",
+    _Kind.CONNECT_FAILED: "warning",
+    _Kind.INPUT_SEND_FAILED: "warning",
+    _Kind.INPUT_REPLAYED: "info",
+    _Kind.INPUT_REPLAY_FAILED: "warning",
+    _Kind.INPUT_DROPPED: "debug",
+    _Kind.OUTPUT_ENDED: "info",
+    _Kind.OUTPUT_RECEIVE_FAILED: "warning",
+    _Kind.OUTPUT_FENCED: "info",
+    _Kind.INTERRUPTED: "info",
+    _Kind.INTERRUPT_FAILED: "warning",
+    _Kind.RESTART_REQUESTED: "info",
+    _Kind.RESTART_COMPLETED: "info",
+    _Kind.RESTART_FAILED: "warning",
+    _Kind.BACKPRESSURE_APPLIED: "debug",
+    _Kind.SESSION_RECOVERED: "info",
+    _Kind.CLOSED: "info",
+    _Kind.CLOSE_FAILED: "warning",
+}
+
+
+def speak(log: Any, record: RealtimeSessionRecord) -> None:
+    """Log *record*, if it is worth a line."""
+    level = _LEVEL.get(record.kind)
+    if level is None:
+        return
+    facts: dict[str, object] = {"connection_id": str(record.connection_id)}
+    if record.error is not None:
+        facts["error_kind"] = str(record.error.kind)
+        facts["retry"] = str(record.error.retry)
+    for name in ("restart_reason", "close_reason", "response_id"):
+        value = getattr(record, name)
+        if value is not None:
+            facts[name] = str(value)
+    if record.extent is not None:
+        facts["frames"] = record.extent.frames
+    getattr(log, level)(f"realtime_{record.kind}", **facts)

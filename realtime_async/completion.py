@@ -1,0 +1,109 @@
+"""When a run may be called complete."""
+
+from __future__ import annotations
+
+import anyio
+import attrs
+
+from realtime_async.errors import SessionStateError
+
+__all__ = ["RealtimeCompletionGate"]
+
+
+@attrs.define
+class RealtimeCompletionGate:
+    """
+    Seven claims about a run; it may be called complete when all of them are true.
+
+    Two are made by the controllers that were given this gate, and hold back while one of their
+    sessions is without its terminal record; the agent loop makes the others.
+    Final visible output is not completion: what it said may not be durable, or may be interrupted still.
+    """
+
+    final_visible_output_seen: bool = False
+    """The last thing the user sees or hears is out."""
+    terminal_event_replayable: bool = False
+    """A late subscriber can still read how the run ended."""
+    stream_interventions_terminal: bool = False
+    """No rule on the stream is still deciding."""
+    realtime_sessions_terminal: bool = False
+    """Every session given to this gate has its terminal record; marked by the controllers."""
+    output_delivery_terminal: bool = False
+    """Outputs are delivered, or failed for good."""
+    approvals_terminal: bool = False
+    """No approval is pending."""
+    journal_terminal: bool = False
+    """Every intent of the run has its result, and all of it is durable; marked by the controllers."""
+
+    _open: set[int] = attrs.field(factory=set, init=False, eq=False, repr=False)
+    _changed: anyio.Event | None = attrs.field(default=None, init=False, eq=False, repr=False)
+
+    def mark_final_visible_output(self) -> None:
+        self._mark("final_visible_output_seen")
+
+    def mark_terminal_event_replayable(self) -> None:
+        self._mark("terminal_event_replayable")
+
+    def mark_stream_interventions_terminal(self) -> None:
+        self._mark("stream_interventions_terminal")
+
+    def mark_realtime_sessions_terminal(self) -> None:
+        """Claim it for a gate without controllers; while one of its sessions is open this does nothing."""
+        if not self._open:
+            self._mark("realtime_sessions_terminal")
+
+    def mark_output_delivery_terminal(self) -> None:
+        self._mark("output_delivery_terminal")
+
+    def mark_approvals_terminal(self) -> None:
+        self._mark("approvals_terminal")
+
+    def mark_journal_terminal(self) -> None:
+        """Claim it for a gate without controllers; while one of its sessions is open this does nothing."""
+        if not self._open:
+            self._mark("journal_terminal")
+
+    def can_complete_run(self) -> bool:
+        return not self.pending()
+
+    def pending(self) -> tuple[str, ...]:
+        """The names of the flags that are still False."""
+        return tuple(name for name in _FLAGS if not getattr(self, name))
+
+    async def wait(self) -> None:
+        """Return when the run may be called complete."""
+        while self.pending():
+            if self._changed is None:
+                self._changed = anyio.Event()
+            await self._changed.wait()
+
+    def session_opens(self, token: int) -> None:
+        """
+        A controller was built on this gate.
+
+        Raises:
+            SessionStateError: The gate has let its run complete.
+        """
+        if self.can_complete_run():
+            raise SessionStateError(
+                "this completion gate has let its run complete: give the session a gate of its own"
+            )
+        self._open.add(token)
+        self.realtime_sessions_terminal = False
+        self.journal_terminal = False
+
+    def session_ended(self, token: int) -> None:
+        """The terminal record of a session is durable, and with it all before it."""
+        self._open.discard(token)
+        if not self._open:
+            self._mark("realtime_sessions_terminal")
+            self._mark("journal_terminal")
+
+    def _mark(self, name: str) -> None:
+        setattr(self, name, True)
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+
+_FLAGS = tuple(name for name in attrs.fields_dict(RealtimeCompletionGate) if not name.startswith("_"))

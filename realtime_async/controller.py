@@ -1,0 +1,284 @@
+"""
+One session with a speech provider, whatever becomes of its connections.
+
+The controller asks the core what may happen, appends what the core says, calls the adapter, and
+appends how it ended.
+Its parts are in `_shell`; this module is what a program sees of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from realtime_async._core.accounting import Delivery, RealtimeRestartReason, RestartReport
+from realtime_async._core.lifecycle import RealtimeSessionState
+from realtime_async._core.records import FEATURE_TAG
+from realtime_async._core.restarts import RestartPolicy
+from realtime_async._core.sidecar import RealtimeSessionSidecar
+from realtime_async._shell.closing import Closing
+from realtime_async._shell.connecting import connect
+from realtime_async._shell.deadlines import Deadlines
+from realtime_async._shell.interrupting import Interrupting
+from realtime_async._shell.lane import lane_of
+from realtime_async._shell.receiving import RealtimeReceived, Receiving
+from realtime_async._shell.restarting import Restarting
+from realtime_async._shell.runtime import SessionRuntime, Writer
+from realtime_async._shell.sending import Sending
+from realtime_async._version import __version__
+from realtime_async.completion import RealtimeCompletionGate
+from realtime_async.errors import AgentError, PolicyDenied, ProviderFailure
+from realtime_async.ports import (
+    AgentId,
+    DestinationRef,
+    EntityRef,
+    RealtimeCloseReason,
+    RealtimeInputFrame,
+    RealtimeProviderAdapter,
+    RealtimeResponseId,
+    RealtimeSessionId,
+    RealtimeSessionRecord,
+    RunId,
+    RunJournal,
+    SourceRef,
+    safe_id_fragment,
+)
+
+__all__ = ["Deadlines", "RealtimeReceived", "RealtimeSessionController"]
+
+_tokens = itertools.count()
+
+
+class RealtimeSessionController:
+    """
+    Owns one session: nothing reaches the provider before the journal holds that it will.
+
+    As an async context manager it closes on the way out; it does not connect on the way in.
+    """
+
+    def __init__(
+        self,
+        sidecar: RealtimeSessionSidecar,
+        adapter: RealtimeProviderAdapter,
+        journal: RunJournal,
+        *,
+        run_id: str,
+        agent_id: str = "agent.default",
+        source: SourceRef = SourceRef("host", "realtime_async"),
+        runtime_package_fingerprint: str | None = None,
+        session_id: str | None = None,
+        gate: RealtimeCompletionGate | None = None,
+        tags: Sequence[str] = (),
+        deadlines: Deadlines = Deadlines(),
+    ) -> None:
+        """
+        Prepare a session; nothing is appended, and nobody called, before `connect`.
+
+        Args:
+            runtime_package_fingerprint: What records say of the program that wrote them;
+                by default the package's version and the sidecar's hash.
+            session_id: By default `realtime.session.` and the run's id; needed where a run has several sessions.
+            gate: Held back until this session has its terminal record.
+            tags: Put on every record, beside `feature:realtime`.
+        """
+        run = RunId(run_id)
+        session = RealtimeSessionId(
+            f"realtime.session.{safe_id_fragment(run)}" if session_id is None else session_id
+        )
+        policies = sidecar.policy_refs()
+        writer = Writer(
+            agent_id=AgentId(agent_id),
+            source=source,
+            destination=DestinationRef("provider", sidecar.provider_route_ref),
+            subject=EntityRef("realtime_session", session),
+            tags=(FEATURE_TAG, *(tag for tag in tags if tag != FEATURE_TAG)),
+            fingerprint=_fingerprint(sidecar)
+            if runtime_package_fingerprint is None
+            else runtime_package_fingerprint,
+            redaction={"redaction_policy_id": policies[0]} if policies else {},
+            nonce=secrets.token_hex(8),
+        )
+        self._completion = gate
+        self._token = next(_tokens)
+        if gate is not None:
+            gate.session_opens(self._token)
+        self._rt = SessionRuntime(sidecar, adapter, lane_of(journal, run), session, writer, deadlines)
+        self._sending = Sending(self._rt)
+        self._receiving = Receiving(self._rt)
+        self._interrupting = Interrupting(self._rt, self._sending, self._receiving)
+        self._restarting = Restarting(self._rt, self._sending)
+        self._closing = Closing(
+            self._rt, self._sending, self._receiving, self._restarting, self._terminal_is_durable
+        )
+
+    @property
+    def run_id(self) -> RunId:
+        return self._rt.lane.run_id
+
+    @property
+    def session_id(self) -> RealtimeSessionId:
+        return self._rt.life.session_id
+
+    @property
+    def state(self) -> RealtimeSessionState:
+        """Where the session stands now."""
+        return self._rt.life.state()
+
+    @property
+    def delivery(self) -> Delivery:
+        """What has become of every frame given to `send` so far."""
+        return self._rt.totals.snapshot(self._sending.queued)
+
+    async def connect(self) -> RealtimeSessionRecord:
+        """
+        Open the first connection.
+
+        A connect that fails or is cancelled leaves the session as it was; it may be tried again.
+
+        Raises:
+            ContractViolation: The sidecar is not valid; nothing was appended.
+            SessionStateError: The session was connected already, or has another controller.
+            ProviderFailure: The provider refused.
+            DeadlineExceeded: It did not answer.
+            JournalFailure: The journal did not take the intent; the provider was not called.
+        """
+        return await connect(self._rt)
+
+    async def send(self, frame: RealtimeInputFrame) -> RealtimeSessionRecord:
+        """
+        Send *frame*, or keep it in the gate while there is no connection.
+
+        Frames reach the provider in the order in which they are accepted.
+
+        Returns:
+            The frame's last record: its result, its span's intent, or that it was gated.
+
+        Raises:
+            ContractViolation: The frame is too large, or cut within a sample.
+            BackpressureOverflow: The gate is full, and the sidecar says to refuse.
+            DeadlineExceeded: It was not accepted in time, or its call took too long: `retry` tells which.
+            ProviderConnectionLost: The connection died under it, and it may have arrived.
+            ProviderFailure: The provider refused it.
+        """
+        return await self._sending.send(frame)
+
+    async def receive(self) -> RealtimeReceived | None:
+        """
+        Return the next frame, or None at the end of the stream.
+
+        While the connection is replaced it waits.
+        Cancelled, it loses nothing: the next one goes on where it stopped.
+
+        Raises:
+            ProviderConnectionLost: The connection is gone; restart it, or close.
+            SessionStateError: Another one waits.
+        """
+        return await self._receiving.receive()
+
+    async def frames(self) -> AsyncIterator[RealtimeReceived]:
+        """Receive until the stream ends."""
+        while (received := await self.receive()) is not None:
+            yield received
+
+    async def interrupt(
+        self, response_id: str | None = None, played_ms: int | None = None
+    ) -> RealtimeSessionRecord:
+        """
+        Stop an answer, by default the one being given; its output is not returned any more.
+
+        Args:
+            played_ms: How much of it was heard, in milliseconds.
+        """
+        response = None if response_id is None else RealtimeResponseId(response_id)
+        return await self._interrupting.interrupt(response, played_ms)
+
+    async def begin_restart(
+        self, reason: RealtimeRestartReason = RealtimeRestartReason.REQUESTED
+    ) -> list[RealtimeSessionRecord]:
+        """
+        Close the gate, let the frame in flight end, and announce the restart.
+
+        Where *reason* says that the connection is dead, what is in flight is cut instead, and in doubt.
+        """
+        return await self._restarting.begin(RealtimeRestartReason(reason))
+
+    async def complete_restart(self) -> list[RealtimeSessionRecord]:
+        """
+        Have the adapter replace the connection, replay what it has forgotten, and send what waits in the gate.
+
+        A failed attempt is returned as its record, not raised; it may be tried again.
+        """
+        return await self._restarting.complete()
+
+    async def restart(
+        self,
+        reason: RealtimeRestartReason = RealtimeRestartReason.REQUESTED,
+        policy: RestartPolicy = RestartPolicy(),
+    ) -> RestartReport:
+        """
+        Replace the connection, trying as often as *policy* allows.
+
+        Raises:
+            RestartExhausted: No attempt succeeded; the session can still be restarted, or closed.
+        """
+        return await self._restarting.restart(RealtimeRestartReason(reason), policy)
+
+    async def close(self, reason: RealtimeCloseReason = RealtimeCloseReason.NORMAL) -> RealtimeSessionRecord:
+        """
+        End the session; again, it returns the same record.
+
+        Frames in the gate are dropped, each in a record of its own.
+
+        Raises:
+            ProviderFailure: The provider did not close; the session has ended all the same.
+            DeadlineExceeded: So, because the adapter did not answer.
+            JournalFailure: The journal had failed; the session ended without a record.
+        """
+        return await self._closing.close(RealtimeCloseReason(reason))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Cancelled, the session would be left open at the provider; the close has a deadline of its own.
+        with anyio.CancelScope(shield=True):
+            try:
+                await self.close(_reason_of(error))
+            except AgentError:
+                if error is None:
+                    raise
+
+    def _terminal_is_durable(self) -> None:
+        if self._completion is not None:
+            self._completion.session_ended(self._token)
+
+
+def _fingerprint(sidecar: RealtimeSessionSidecar) -> str:
+    return f"realtime-async:{__version__}:{sidecar.content_hash()}"
+
+
+def _reason_of(error: BaseException | None) -> RealtimeCloseReason:
+    """Why a block that ended with *error* closes its session."""
+    if error is None:
+        return RealtimeCloseReason.NORMAL
+    parts = list(_parts(error))
+    if any(isinstance(part, ProviderFailure) for part in parts):
+        return RealtimeCloseReason.PROVIDER_FAILURE
+    if any(isinstance(part, PolicyDenied) for part in parts):
+        return RealtimeCloseReason.POLICY_DENIAL
+    if any(isinstance(part, anyio.get_cancelled_exc_class()) for part in parts):
+        return RealtimeCloseReason.CANCEL
+    return RealtimeCloseReason.NORMAL
+
+
+def _parts(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [part for inner in error.exceptions for part in _parts(inner)]
+    return [error]

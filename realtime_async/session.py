@@ -1,0 +1,148 @@
+"""The everyday door: `open_session` connects, hands out a session to talk through, and closes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import anyio
+
+from realtime_async._core.accounting import Delivery, RealtimeRestartReason, RestartReport
+from realtime_async._core.lifecycle import RealtimeSessionState
+from realtime_async._core.restarts import RestartPolicy
+from realtime_async._core.sidecar import RealtimeSessionSidecar
+from realtime_async.completion import RealtimeCompletionGate
+from realtime_async.controller import Deadlines, RealtimeReceived, RealtimeSessionController
+from realtime_async.ports import (
+    RealtimeCloseReason,
+    RealtimeInputFrame,
+    RealtimeOutputFrame,
+    RealtimeProviderAdapter,
+    RealtimeSessionRecord,
+    Restarted,
+    RunJournal,
+    SourceRef,
+)
+
+__all__ = ["RealtimeSession", "open_session"]
+
+
+class RealtimeSession:
+    """A connected session, as an agent loop uses it."""
+
+    def __init__(self, controller: RealtimeSessionController, policy: RestartPolicy) -> None:
+        self.controller = controller
+        self._policy = policy
+        # One entry a restart, taken out by the loop; a loop that never reads needs no more than the last.
+        self._news: deque[RestartReport] = deque(maxlen=64)
+        self._waiting: anyio.CancelScope | None = None
+
+    @property
+    def state(self) -> RealtimeSessionState:
+        return self.controller.state
+
+    @property
+    def delivery(self) -> Delivery:
+        """What has become of every frame given to `send` so far."""
+        return self.controller.delivery
+
+    async def send(self, frame: RealtimeInputFrame) -> RealtimeSessionRecord:
+        """See `RealtimeSessionController.send`."""
+        return await self.controller.send(frame)
+
+    async def send_audio_from(self, source: AsyncIterable[bytes | RealtimeInputFrame]) -> None:
+        """
+        Send what *source* yields until it ends: frames, or audio in the adapter's `input_format`.
+
+        20 ms at a time is usual; each piece becomes one frame.
+        """
+        async for piece in source:
+            await self.send(
+                piece if isinstance(piece, RealtimeInputFrame) else RealtimeInputFrame.audio(piece)
+            )
+
+    async def frames(self) -> AsyncIterator[RealtimeOutputFrame]:
+        """
+        Yield what the provider says, and a `Restarted` after each restart, until the session closes.
+
+        Frames are taken as they are asked for: a slow loop slows the provider, and nothing grows.
+
+        Raises:
+            ProviderConnectionLost: The connection is gone.
+                After `restart` the loop can be entered again and goes on where it stopped.
+        """
+        while True:
+            while self._news:
+                yield RealtimeOutputFrame.of(Restarted(self._news.popleft()))
+            received = await self._receive()
+            if received is not None:
+                yield received.frame
+            elif not self._news:
+                return
+
+    async def _receive(self) -> RealtimeReceived | None:
+        received = None
+        with anyio.CancelScope() as self._waiting:
+            received = await self.controller.receive()
+        self._waiting = None
+        return received
+
+    async def interrupt(
+        self, response_id: str | None = None, played_ms: int | None = None
+    ) -> RealtimeSessionRecord:
+        """See `RealtimeSessionController.interrupt`."""
+        return await self.controller.interrupt(response_id, played_ms)
+
+    async def restart(self, reason: RealtimeRestartReason = RealtimeRestartReason.REQUESTED) -> RestartReport:
+        """Replace the connection under the session's policy, see `RealtimeSessionController.restart`."""
+        report = await self.controller.restart(reason, self._policy)
+        self._news.append(report)
+        if self._waiting is not None:
+            # A receive that is cancelled loses nothing, so the loop may hear of this first.
+            self._waiting.cancel()
+        return report
+
+    async def close(self, reason: RealtimeCloseReason = RealtimeCloseReason.NORMAL) -> RealtimeSessionRecord:
+        """End the session; `frames` ends with it."""
+        return await self.controller.close(reason)
+
+
+@asynccontextmanager
+async def open_session(
+    sidecar: RealtimeSessionSidecar,
+    adapter: RealtimeProviderAdapter,
+    journal: RunJournal,
+    *,
+    run_id: str,
+    agent_id: str = "agent.default",
+    source: SourceRef = SourceRef("host", "realtime_async"),
+    runtime_package_fingerprint: str | None = None,
+    session_id: str | None = None,
+    gate: RealtimeCompletionGate | None = None,
+    tags: Sequence[str] = (),
+    deadlines: Deadlines = Deadlines(),
+    restart_policy: RestartPolicy = RestartPolicy(),
+) -> AsyncIterator[RealtimeSession]:
+    """
+    Connect a session, and close it on the way out.
+
+    It is closed as `normal`, as `cancel` where the block was cancelled, and as `provider_failure`
+    where a provider's error leaves the block.
+    The arguments are those of `RealtimeSessionController`; *restart_policy* is for `session.restart`.
+    """
+    async with RealtimeSessionController(
+        sidecar,
+        adapter,
+        journal,
+        run_id=run_id,
+        agent_id=agent_id,
+        source=source,
+        runtime_package_fingerprint=runtime_package_fingerprint,
+        session_id=session_id,
+        gate=gate,
+        tags=tags,
+        deadlines=deadlines,
+    ) as controller:
+        await controller.connect()
+        yield RealtimeSession(controller, restart_policy)
