@@ -1,0 +1,153 @@
+"""A session on a stage: a controller between a scripted provider and a journal, with the oracle watching."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+import attrs
+
+from realtime_async._core.sidecar import RealtimeSessionSidecar
+from realtime_async.adapters.scripted import ScriptedAdapter
+from realtime_async.controller import RealtimeSessionController
+from realtime_async.errors import AgentError
+from realtime_async.journals import MemoryJournal
+from realtime_async.ports import (
+    JournalRecord,
+    RealtimeInputFrame,
+    RealtimeSessionRecord,
+    RunId,
+    RunJournal,
+)
+from tests.controller.recording import RecordedAdapter, RecordedJournal, recorded_adapter
+from tests.oracle.invariants import check
+
+__all__ = ["FRAME", "SECRET", "Stage", "StagedSession", "audio", "kinds_of", "plain_sidecar", "text"]
+
+SECRET = "mauve-door"
+"""What is said in every frame of a test, and may be found nowhere else."""
+
+FRAME = (SECRET.encode() * 96)[:960]
+"""20 ms."""
+
+_numbers = itertools.count(1)
+
+
+def audio(number: int | None = None) -> RealtimeInputFrame:
+    return RealtimeInputFrame.audio(FRAME, frame_id=f"audio.{next(_numbers) if number is None else number}")
+
+
+def text(number: int | None = None) -> RealtimeInputFrame:
+    return RealtimeInputFrame.text(SECRET, frame_id=f"text.{next(_numbers) if number is None else number}")
+
+
+def plain_sidecar(**fields: Any) -> RealtimeSessionSidecar:
+    """A sidecar without spans, unless told."""
+    return RealtimeSessionSidecar("desk", "provider.acme", "realtime.voice", **fields)
+
+
+def kinds_of(records: Iterable[RealtimeSessionRecord]) -> list[str]:
+    return [str(record.kind) for record in records]
+
+
+class StagedSession:
+    """
+    One controller, and all that can be known of it from outside.
+
+    Args:
+        sidecar: `plain_sidecar()` unless told.
+        journal: Shared by the sessions of a run, or by several runs.
+        options: Of the controller.
+    """
+
+    def __init__(
+        self,
+        provider: ScriptedAdapter | None = None,
+        *,
+        sidecar: RealtimeSessionSidecar | None = None,
+        journal: RunJournal | None = None,
+        run_id: str = "run-1",
+        **options: Any,
+    ) -> None:
+        inner = MemoryJournal() if journal is None else journal
+        self.journal = inner if isinstance(inner, RecordedJournal) else RecordedJournal(inner)
+        self.run_id = RunId(run_id)
+        self.provider = ScriptedAdapter() if provider is None else provider
+        self.adapter: RecordedAdapter = recorded_adapter(self.provider, self.journal, run_id)
+        self.accepted: list[str] = []
+        """Frame ids in the order in which they were given to `send`; left empty where that is not known."""
+        self._json: list[dict[str, Any]] = []
+        self.controller = RealtimeSessionController(
+            plain_sidecar() if sidecar is None else sidecar,
+            self.adapter,
+            self.journal,
+            run_id=run_id,
+            **options,
+        )
+
+    @property
+    def session_id(self) -> str:
+        return str(self.controller.state.session_id)
+
+    async def records(self) -> list[JournalRecord]:
+        """What the journal holds of the run."""
+        return [record async for record in self.journal.read(self.run_id)]
+
+    async def kinds(self, after: int = 0) -> list[str]:
+        """The kinds of the records after the first *after*."""
+        return [str(record.payload.kind) for record in (await self.records())[after:]]
+
+    async def check(self) -> None:
+        """Let the oracle look: at the journal, the calls, and what the controller shows."""
+        records = await self.records()
+        self._json += [_as_json(record) for record in records[len(self._json) :]]
+        controller = self.controller
+        live = {
+            self.session_id: {
+                "delivery": _plain(attrs.asdict(controller.delivery)),
+                "state": _plain(attrs.asdict(controller.state)),
+            }
+        }
+        violations = check(
+            self._json, self.adapter.log, live=live, accepted=self.accepted, secrets=[SECRET, FRAME.hex()]
+        )
+        assert violations == []
+
+
+class Stage:
+    """Makes sessions, and clears up behind them."""
+
+    def __init__(self) -> None:
+        self._sessions: list[StagedSession] = []
+
+    def session(self, provider: ScriptedAdapter | None = None, **options: Any) -> StagedSession:
+        """A session that is not connected; the arguments are those of `StagedSession`."""
+        staged = StagedSession(provider, **options)
+        self._sessions.append(staged)
+        return staged
+
+    async def connected(self, provider: ScriptedAdapter | None = None, **options: Any) -> StagedSession:
+        """A session that is open."""
+        staged = self.session(provider, **options)
+        await staged.controller.connect()
+        return staged
+
+    async def strike(self) -> None:
+        """Close every session, and let the oracle look at each."""
+        for staged in self._sessions:
+            with suppress(AgentError):
+                await staged.controller.close()
+        for staged in self._sessions:
+            await staged.check()
+
+
+def _as_json(record: JournalRecord) -> dict[str, Any]:
+    return _plain(attrs.asdict(record))
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(value))
+    return plain
