@@ -17,7 +17,7 @@ from typing import Self
 import anyio
 
 from realtime_async._core.accounting import Delivery, RealtimeRestartReason, RestartReport
-from realtime_async._core.lifecycle import RealtimeSessionState
+from realtime_async._core.lifecycle import RealtimeSessionState, policies_if_valid
 from realtime_async._core.records import FEATURE_TAG
 from realtime_async._core.restarts import RestartPolicy
 from realtime_async._core.sidecar import RealtimeSessionSidecar
@@ -90,7 +90,7 @@ class RealtimeSessionController:
         session = RealtimeSessionId(
             f"realtime.session.{safe_id_fragment(run)}" if session_id is None else session_id
         )
-        policies = sidecar.policy_refs()
+        policies = policies_if_valid(sidecar)
         writer = Writer(
             agent_id=AgentId(agent_id),
             source=source,

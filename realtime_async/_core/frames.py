@@ -7,7 +7,7 @@ Frame ids come from a source that the shell installs, as nothing here draws a ra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Self
 
@@ -215,11 +215,15 @@ class ToolCall:
     """JSON text, as the model wrote it."""
 
 
+def _strings(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
 @attrs.frozen
 class ToolCallCancelled:
     """The provider takes tool calls back; their results are not wanted any more."""
 
-    call_ids: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    call_ids: tuple[str, ...] = attrs.field(default=(), converter=_strings)
 
 
 @attrs.frozen
@@ -270,7 +274,7 @@ _draw_frame_id: Callable[[], RealtimeFrameId] = _no_source
 
 def install_frame_ids(source: Callable[[], RealtimeFrameId]) -> None:
     """Let *source* name the frames that are built without an id."""
-    global _draw_frame_id
+    global _draw_frame_id  # noqa: PLW0603 - the one thing that the core is lent
     _draw_frame_id = source
 
 

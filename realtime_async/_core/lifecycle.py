@@ -29,7 +29,7 @@ from realtime_async._core.records import (
     RealtimeSessionStatus,
 )
 from realtime_async._core.sidecar import RealtimeSessionSidecar
-from realtime_async.errors import SessionStateError
+from realtime_async.errors import ContractViolation, SessionStateError
 
 __all__ = [
     "ALLOWED",
@@ -41,6 +41,7 @@ __all__ = [
     "SessionLife",
     "Verdict",
     "pending_connection_id",
+    "policies_if_valid",
     "refusal",
 ]
 
@@ -242,6 +243,14 @@ def pending_connection_id(session_id: str) -> RealtimeConnectionId:
     return RealtimeConnectionId(f"realtime.connection.pending.{safe_id_fragment(session_id)}")
 
 
+def policies_if_valid(sidecar: RealtimeSessionSidecar) -> tuple[PolicyRef, ...]:
+    """The sidecar's policies; none where one is not valid, of which `connect` complains."""
+    try:
+        return sidecar.policy_refs()
+    except ContractViolation:
+        return ()
+
+
 class SessionLife:
     """The session as it stands: mutable inside, frozen in what it gives away."""
 
@@ -254,8 +263,8 @@ class SessionLife:
         self.receive_cursor = StreamCursor.chunk(0, CursorLabel.RECEIVE)
         self.restart_count = 0
         self.route = sidecar.provider_route_ref
-        self.policy_refs = sidecar.policy_refs()
-        backpressure_ref = sidecar.backpressure_policy_ref
+        self.policy_refs = policies_if_valid(sidecar)
+        backpressure_ref = sidecar.backpressure_policy_ref if self.policy_refs else None
         self.backpressure = RealtimeBackpressureState(
             sidecar.queue_capacity,
             policy_ref=None if backpressure_ref is None else PolicyRef(backpressure_ref),

@@ -21,6 +21,7 @@ from realtime_async.errors import (
     JournalFailure,
     ProviderConnectionLost,
     RetryClassification,
+    SessionStateError,
 )
 from realtime_async.ports import RealtimeCloseReason, RealtimeSessionRecord, RealtimeSessionRecordKind
 
@@ -85,6 +86,8 @@ class Closing:
     async def _close(self, reason: RealtimeCloseReason) -> RealtimeSessionRecord:
         rt = self.rt
         was = rt.life.phase
+        if was is Phase.NEW:
+            self._claim()
         rt.life.happen(Happening.CLOSE_BEGUN)
         rt.changed.notify()
         try:
@@ -109,6 +112,14 @@ class Closing:
         finally:
             rt.changed.notify()
         return await self._settled()
+
+    def _claim(self) -> None:
+        """A session that never connected may be another controller's: then its end is not ours to write."""
+        try:
+            self.rt.lane.claim(self.rt.life.session_id)
+        except SessionStateError:
+            self._on_terminal()
+            raise
 
     # -- calls in flight
 
@@ -176,7 +187,7 @@ class Closing:
         rt = self.rt
         assert self._intent is not None
 
-        def failed(error: AgentError, started: bool) -> None:
+        def failed(error: AgentError, flight: Flight) -> None:
             self._end_failed(reason, error)
 
         flight = Flight("close", failed)

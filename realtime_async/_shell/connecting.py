@@ -39,7 +39,7 @@ async def connect(rt: SessionRuntime) -> RealtimeSessionRecord:
 async def _attempt(rt: SessionRuntime) -> Appended:
     intent = rt.append(_Kind.CONNECT_REQUESTED)
 
-    def failed(error: AgentError, started: bool) -> None:
+    def failed(error: AgentError, flight: Flight) -> None:
         rt.life.happen(Happening.CONNECT_FAILED)
         rt.append(_Kind.CONNECT_FAILED, intent, error=recorded(error))
 

@@ -39,9 +39,9 @@ class Interrupting:
         intent = rt.append(_Kind.INTERRUPT_REQUESTED, response_id=target)
         fenced = rt.fence.raise_against(response_id)
 
-        def failed(error: AgentError, started: bool) -> None:
+        def failed(error: AgentError, flight: Flight) -> None:
             refused = isinstance(error, ProviderFailure) and not isinstance(error, ProviderConnectionLost)
-            if refused or not started:
+            if refused or not flight.started:
                 rt.fence.lift(fenced)
             rt.append(_Kind.INTERRUPT_FAILED, intent, response_id=target, error=recorded(error))
             rt.lost_if(error)

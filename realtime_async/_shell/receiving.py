@@ -137,7 +137,7 @@ class Receiving:
         try:
             with anyio.CancelScope() as flight.scope:
                 frame = await rt.adapter.receive(rt.life.session_id)
-        except Exception as raised:
+        except Exception as raised:  # noqa: BLE001 - recorded, and raised again
             self._failed(flight, raised)
             return _Nothing.CUT
         finally:
@@ -242,5 +242,5 @@ class _Nothing(Enum):
     ENDED = auto()
 
 
-def _is_not_recorded(error: AgentError, started: bool) -> None:
+def _is_not_recorded(error: AgentError, flight: Flight) -> None:
     """A receive that is cut leaves its intent outstanding."""

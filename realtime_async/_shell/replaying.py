@@ -71,14 +71,14 @@ class Replay:
         intent = rt.append(_Kind.INPUT_REPLAY_REQUESTED, **_FIELDS, extent=_planned(due))
         records.append(intent)
 
-        def failed(error: AgentError, started: bool) -> None:
+        def failed(error: AgentError, flight: Flight) -> None:
             records.append(
                 rt.append(
                     _Kind.INPUT_REPLAY_FAILED,
                     intent,
                     **_FIELDS,
                     extent=gone.extent(),
-                    error=recorded(error, in_doubt=started),
+                    error=recorded(error, in_doubt=flight.started),
                 )
             )
 

@@ -174,7 +174,7 @@ class Restarting:
         intent = self.started
         assert intent is not None
 
-        def failed(error: AgentError, started: bool) -> None:
+        def failed(error: AgentError, flight: Flight) -> None:
             records.append(self.fail(error))
 
         flight = Flight("restart", failed)

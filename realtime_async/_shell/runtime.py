@@ -95,8 +95,8 @@ class Flight:
 
     name: str
     """The adapter's method."""
-    on_failure: Callable[[AgentError, bool], None]
-    """Records how it failed; told whether the adapter had been called."""
+    on_failure: Callable[[AgentError, Flight], None]
+    """Records how it failed."""
     scope: anyio.CancelScope | None = None
     started: bool = False
     settled: bool = False
@@ -116,7 +116,7 @@ class Flight:
             return
         self.settled = True
         self.error = error
-        self.on_failure(error, self.started)
+        self.on_failure(error, self)
 
     def succeed(self) -> None:
         """

@@ -149,7 +149,7 @@ class Sending:
         record = self._at_once(frame, now)
         if record is not None:
             return record
-        turn = _Turn(frame, now, Flight("send", lambda error, started: None))
+        turn = _Turn(frame, now, Flight("send", _unset))
         self._under_way += 1
         try:
             with anyio.CancelScope(deadline=now + rt.deadlines.send) as turn.flight.scope:
@@ -208,7 +208,7 @@ class Sending:
         try:
             if not self._takes(rt.life.session_id, stamped):
                 return None
-        except Exception as raised:
+        except Exception as raised:  # noqa: BLE001 - recorded, and raised again
             return self._refused_at_once(frame, stamped, raised, now)
         return self._spanned_sent(stamped, now)
 
@@ -220,10 +220,10 @@ class Sending:
     def _refused_at_once(
         self, frame: RealtimeInputFrame, stamped: RealtimeInputFrame, raised: Exception, now: float
     ) -> RealtimeSessionRecord:
-        turn = _Turn(frame, now, Flight("send", lambda error, started: None))
+        turn = _Turn(frame, now, Flight("send", _unset))
         turn.flight.started = True
         error = self.rt.failure_of(turn.flight, raised)
-        self._failed(turn, stamped, None, error, started=True)
+        self._failed(turn, stamped, None, error, turn.flight)
         if turn.gated is not None:
             return turn.gated.record.payload
         if error is raised:
@@ -274,7 +274,7 @@ class Sending:
                 return None
         turn.accepted = True
         stamped = turn.frame.stamped(rt.life.next_send())
-        turn.flight.on_failure = partial(self._on_failure, turn, stamped, None)
+        turn.flight.on_failure = partial(self._failed, turn, stamped, None)
         self._span_in_flight = True
         try:
             await rt.perform(turn.flight, None, partial(self._call, stamped))
@@ -300,7 +300,7 @@ class Sending:
         stamped = turn.frame.stamped(rt.life.next_send())
         turn.accepted = True
         intent = rt.append(_Kind.INPUT_SEND_REQUESTED, **fields)
-        turn.flight.on_failure = partial(self._on_failure, turn, stamped, intent)
+        turn.flight.on_failure = partial(self._failed, turn, stamped, intent)
         await rt.perform(turn.flight, intent, partial(self._call, stamped))
         self._took_number(stamped, rt.now())
         rt.totals.sent += 1
@@ -322,29 +322,19 @@ class Sending:
 
     # -- what a failure means for a frame
 
-    def _on_failure(
-        self,
-        turn: _Turn,
-        stamped: RealtimeInputFrame,
-        intent: Appended | None,
-        error: AgentError,
-        started: bool,
-    ) -> None:
-        self._failed(turn, stamped, intent, error, started=started)
-
     def _failed(
         self,
         turn: _Turn,
         stamped: RealtimeInputFrame,
         intent: Appended | None,
         error: AgentError,
-        *,
-        started: bool,
+        flight: Flight,
     ) -> None:
+        """Record that the call of a frame failed; *intent* is None where that is its span's."""
         rt = self.rt
         turn.accepted = True
         lost = isinstance(error, ProviderConnectionLost)
-        in_doubt = started and _is_unknown(error)
+        in_doubt = flight.started and _is_unknown(error)
         if in_doubt:
             rt.totals.doubt(self._took_number(stamped, rt.now()))
         kept = lost and not in_doubt and rt.life.phase is not Phase.CLOSING
@@ -441,7 +431,7 @@ class Sending:
             records.append(self._drop(gated))
             return
         rt.life.ungated()
-        turn = _Turn(gated.frame, gated.since, Flight("send", lambda error, started: None))
+        turn = _Turn(gated.frame, gated.since, Flight("send", _unset))
         try:
             with anyio.CancelScope(deadline=now + rt.deadlines.send) as turn.flight.scope:
                 records.append(await self._send_alone(turn))
@@ -474,3 +464,8 @@ def _is_unknown(error: AgentError) -> bool:
     if isinstance(error, ProviderConnectionLost):
         return error.delivered is not False
     return error.retry is RetryClassification.UNKNOWN_OUTCOME
+
+
+def _unset(error: AgentError, flight: Flight) -> None:
+    """What a failure means is set when the frame has its intent; no call fails before."""
+    raise AssertionError(f"{flight.name} failed before it had an intent") from error
