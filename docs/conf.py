@@ -13,7 +13,12 @@ project = "realtime_async"
 copyright = "the realtime_async developers"
 release = __version__
 
-extensions = ["myst_parser", "phase_table", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = [
+    "house_docstrings",
+    "myst_parser",
+    "phase_table",
+    "sphinx.ext.autodoc",
+]
 exclude_patterns = ["_build"]
 
 html_theme = "furo"
@@ -25,7 +30,6 @@ default_role = "py:obj"
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
-autodoc_preserve_defaults = True
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_typehints_format = "short"
+maximum_signature_line_length = 100
+autodoc_default_options = {"members": True, "undoc-members": True}

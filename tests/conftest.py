@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from importlib import import_module
 from typing import Any
 
 import hypothesis
 import pytest
+
+from realtime_async.testing.clock import BACKENDS, backend_options
 
 # Timing is no property of the code under test: a busy machine must not fail a test that is right.
 hypothesis.settings.register_profile(
@@ -20,7 +21,6 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
-BACKENDS = ("asyncio", "trio")
 NO_LOOP = "no event loop"
 
 
@@ -35,14 +35,14 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     backend: str = request.param
     if request.node.get_closest_marker("virtual_time") is None:
         return backend, {}
-    clock = import_module("realtime_async.testing.clock")
-    return backend, clock.backend_options(backend)
+    return backend, backend_options(backend)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    callspec = getattr(item, "callspec", None)
-    backend = callspec.params.get("anyio_backend", NO_LOOP) if callspec else NO_LOOP
+    chosen = item.callspec.params.get("anyio_backend", NO_LOOP) if hasattr(item, "callspec") else NO_LOOP
+    # A test may choose one with options, as a pair.
+    backend = chosen if isinstance(chosen, str) else chosen[0]
     # A report carries its test's properties, also from another process.
     item.user_properties.append(("backend", backend))
 
