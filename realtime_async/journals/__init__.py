@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from realtime_async.journals.memory import MemoryJournal
+    from realtime_async.journals.sqlite import SqliteJournal
 
-__all__ = ["MemoryJournal"]
+__all__ = ["MemoryJournal", "SqliteJournal"]
 
-_HOMES = {"MemoryJournal": "realtime_async.journals.memory"}
+_HOMES = {
+    "MemoryJournal": "realtime_async.journals.memory",
+    "SqliteJournal": "realtime_async.journals.sqlite",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -1,0 +1,340 @@
+"""
+Many appenders, one writer thread, one commit for all that has gathered while the last one ran.
+
+A record is taken in the call and travels in a batch; whoever awaits it waits for its batch.
+The first failure of a run stops it: what is queued behind it fails with it, and nothing of
+the run is taken until somebody has been told, and has then asked the store where the run stands.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, Protocol
+
+import anyio
+from anyio.lowlevel import current_token
+
+from realtime_async.errors import JournalFailure
+from realtime_async.journals._compact import Packed
+from realtime_async.journals._verdicts import closed
+from realtime_async.ports import JournalCursor, JournalRecord, RunId
+
+__all__ = ["Failure", "GroupCommit", "Store", "Taken"]
+
+# What may gather behind a commit: ten times what 50 voice sessions with spans write in 10 s.
+MAX_RECORDS = 20_000
+MAX_CHARACTERS = 32 * 1024 * 1024
+# What is remembered of runs.  Beyond that the store itself is asked, or refuses.
+MAX_RUNS = 10_000
+# How long closing keeps cancellation waiting for the last commit, and the interpreter its own end.
+CLOSING_S = 10.0
+
+
+class Store(Protocol):
+    """What the writer thread writes to.  All of it is called by that thread only."""
+
+    def open(self) -> None:
+        """Get ready, or raise JournalFailure; then nothing is left open."""
+        ...
+
+    def write(self, batch: Sequence[Taken]) -> None:
+        """
+        Make all of *batch* durable but for the records that it marks with a failure.
+
+        A record behind one of its run that failed fails too.
+
+        Raises:
+            JournalFailure: Nothing was written.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class Failure:
+    """Why a run has stopped, and whether anybody knows."""
+
+    __slots__ = ("_error", "is_told")
+
+    def __init__(self, error: JournalFailure) -> None:
+        self._error = error
+        self.is_told = False
+
+    def told(self) -> JournalFailure:
+        """The error to raise: each time another, as one that is raised twice gathers tracebacks."""
+        self.is_told = True
+        error = type(self._error)(self._error.message, kind=self._error.kind, retry=self._error.retry)
+        error.__cause__ = self._error.__cause__
+        return error
+
+
+class Taken:
+    """A record on its way; awaiting it, as often as one likes, waits until it is durable."""
+
+    __slots__ = ("_batch", "failure", "packed", "record")
+
+    def __init__(self, record: JournalRecord, packed: Packed, batch: Batch) -> None:
+        self.record = record
+        self.packed = packed
+        self.failure: Failure | None = None
+        self._batch = batch
+
+    @property
+    def is_durable(self) -> bool:
+        return self._batch.is_settled and self.failure is None
+
+    def __await__(self) -> Generator[Any, Any, JournalCursor]:
+        if not self._batch.is_settled:
+            yield from self._batch.settled().__await__()
+        if self.failure is not None:
+            raise self.failure.told()
+        return JournalCursor(self.record.run_id, self.record.journal_seq)
+
+
+class Batch:
+    """What is committed at once."""
+
+    __slots__ = ("characters", "event", "is_settled", "records")
+
+    def __init__(self) -> None:
+        self.records: list[Taken] = []
+        self.characters = 0
+        self.is_settled = False
+        self.event: anyio.Event | None = None
+
+    async def settled(self) -> None:
+        if self.event is None:
+            self.event = anyio.Event()
+        # The writer settles first and looks for an event then; here it is the other way round,
+        # so one of the two sees what the other did.
+        if not self.is_settled:
+            await self.event.wait()
+
+
+class GroupCommit:
+    """The queue in front of a store, and the thread behind it.  It belongs to the event loop that made it."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store = store
+        self._name = name
+        self._post = _poster()
+        # Held for moments only: by an append, and by the writer between two commits.
+        self._lock = threading.Lock()
+        self._gathering = Batch()
+        self._committing = Batch()
+        self._positions: dict[str, int] = {}
+        self._stopped: dict[str, Failure] = {}
+        self._is_closing = False
+        self._is_idle = False
+        # Released once each time the writer says that it is idle.
+        self._wake = threading.Lock()
+        self._wake.acquire()
+        self._opened = anyio.Event()
+        self._ended = anyio.Event()
+        self._failed_to_open: JournalFailure | None = None
+        self._thread = threading.Thread(target=self._run, name=f"writer of {name}", daemon=True)
+
+    async def open(self) -> None:
+        """Start the writer; cancelled, it stops by itself."""
+        # A daemon thread dies with the interpreter; what it has taken must not.
+        atexit.register(self._finish)
+        self._thread.start()
+        try:
+            await self._opened.wait()
+        except BaseException:
+            self._begin_closing()
+            raise
+        if self._failed_to_open is not None:
+            raise self._failed_to_open
+
+    async def close(self) -> None:
+        """
+        Write what has been taken, and end the writer.
+
+        Raises:
+            JournalFailure: A run has stopped, and nobody was told.
+        """
+        self._begin_closing()
+        # Without the shield a cancelled program would go on with a file that is still being written.
+        # It is cut in the end, by then at the price of the last failure's message: the writer goes on.
+        with anyio.move_on_after(CLOSING_S, shield=True):
+            await self._ended.wait()
+        untold = [failure for failure in self._stopped.values() if not failure.is_told]
+        if untold:
+            error = untold[0].told()
+            if untold[1:]:
+                error.add_note(f"{len(untold) - 1} other runs of {self._name} stopped too")
+            raise error
+
+    def position(self, run_id: RunId) -> int:
+        """
+        Where *run_id* stands with all that was taken; 0 where only the store knows.
+
+        Raises:
+            JournalFailure: The run has stopped, or the journal is closed.
+        """
+        with self._lock:
+            self._refuse_if_over(run_id)
+            return self._positions.get(run_id, 0)
+
+    def follows(self, run_id: RunId, journal_seq: int) -> bool:
+        """Whether that place is known to be the next of the run."""
+        return self._positions.get(run_id) == journal_seq - 1
+
+    def pending(self, run_id: RunId, journal_seq: int) -> Taken | None:
+        """The record of that place, if it has been taken and may not be in the store yet."""
+        with self._lock:
+            for taken in (*self._committing.records, *self._gathering.records):
+                if taken.record.journal_seq == journal_seq and taken.record.run_id == run_id:
+                    return taken
+        return None
+
+    def take(self, record: JournalRecord, packed: Packed) -> Taken:
+        """
+        Take *record*, of which the caller knows that it comes next.
+
+        Raises:
+            JournalFailure: The run has stopped, the journal is closed, or its queue is full.
+        """
+        run_id = record.run_id
+        with self._lock:
+            self._refuse_if_over(run_id)
+            batch = self._gathering
+            if len(batch.records) >= MAX_RECORDS or batch.characters >= MAX_CHARACTERS:
+                raise JournalFailure(
+                    f"run {str(run_id)!r} cannot append {record.journal_seq}: {len(batch.records)} records wait "
+                    f"for {self._name} already, which does not keep up; look at its disk"
+                )
+            if len(self._positions) >= MAX_RUNS and run_id not in self._positions:
+                self._forget_idle_runs()
+            taken = Taken(record, packed, batch)
+            batch.records.append(taken)
+            batch.characters += len(packed.body)
+            self._positions[run_id] = record.journal_seq
+            if self._is_idle:
+                self._is_idle = False
+                self._wake.release()
+        return taken
+
+    def allow_again(self, run_id: RunId) -> None:
+        """Let a stopped run be taken up again, where its failure has been raised to somebody."""
+        with self._lock:
+            failure = self._stopped.get(run_id)
+            if failure is not None and failure.is_told:
+                del self._stopped[run_id]
+
+    def _refuse_if_over(self, run_id: RunId) -> None:
+        if self._is_closing:
+            raise closed(self._name)
+        failure = self._stopped.get(run_id)
+        if failure is not None:
+            raise failure.told()
+
+    def _forget_idle_runs(self) -> None:
+        busy = {taken.record.run_id for taken in (*self._committing.records, *self._gathering.records)}
+        self._positions = {run_id: seq for run_id, seq in self._positions.items() if run_id in busy}
+
+    def _begin_closing(self) -> None:
+        with self._lock:
+            self._is_closing = True
+            if self._is_idle:
+                self._is_idle = False
+                self._wake.release()
+
+    def _finish(self) -> None:
+        self._begin_closing()
+        self._thread.join(CLOSING_S)
+
+    def _run(self) -> None:
+        try:
+            self._store.open()
+        except Exception as error:  # noqa: BLE001 - whoever opens is told; a thread has nobody to raise to
+            self._failed_to_open = self._as_failure(error)
+        else:
+            self._post(self._opened.set)
+            while (batch := self._next_batch()) is not None:
+                self._commit(batch)
+            self._store.close()
+        finally:
+            self._post(self._opened.set)
+            self._post(self._ended.set)
+            atexit.unregister(self._finish)
+
+    def _next_batch(self) -> Batch | None:
+        """Wait until there is something to write; None: there will not be."""
+        while True:
+            with self._lock:
+                if self._gathering.records:
+                    self._committing, self._gathering = self._gathering, Batch()
+                    return self._committing
+                if self._is_closing:
+                    return None
+                self._is_idle = True
+            self._wake.acquire()
+
+    def _commit(self, batch: Batch) -> None:
+        # A run may have stopped while this batch gathered.
+        writable = [taken for taken in batch.records if taken.failure is None]
+        try:
+            self._store.write(writable)
+        except Exception as error:  # noqa: BLE001 - whoever waits is told; a thread has nobody to raise to
+            self._fail(writable, self._as_failure(error))
+        failures = {taken.record.run_id: taken.failure for taken in writable if taken.failure is not None}
+        with self._lock:
+            self._committing = Batch()
+            if failures:
+                self._stop(failures)
+        batch.records = []
+        batch.is_settled = True
+        if batch.event is not None:
+            self._post(batch.event.set)
+
+    def _as_failure(self, error: Exception) -> JournalFailure:
+        if isinstance(error, JournalFailure):
+            return error
+        failure = JournalFailure(f"the writer of {self._name} met {type(error).__name__}")
+        failure.__cause__ = error
+        return failure
+
+    def _fail(self, batch: Sequence[Taken], error: JournalFailure) -> None:
+        """Mark all of *batch* that isn't yet, with one failure for each run."""
+        failures: dict[str, Failure] = {}
+        for taken in batch:
+            run_id, seq = taken.record.run_id, taken.record.journal_seq
+            if run_id not in failures:
+                stopped = JournalFailure(f"run {str(run_id)!r} stopped at {seq}: {error.message}")
+                stopped.__cause__ = error.__cause__
+                failures[run_id] = Failure(stopped)
+            if taken.failure is None:
+                taken.failure = failures[run_id]
+
+    def _stop(self, failures: Mapping[RunId, Failure]) -> None:
+        for run_id, failure in failures.items():
+            self._stopped[run_id] = failure
+            self._positions.pop(run_id, None)
+        for taken in self._gathering.records:
+            if taken.failure is None:
+                taken.failure = failures.get(taken.record.run_id)
+        while len(self._stopped) > MAX_RUNS:
+            del self._stopped[next(iter(self._stopped))]
+
+
+def _poster() -> Callable[[Callable[[], object]], None]:
+    """
+    What calls a function in the current event loop, from another thread and without waiting for it.
+
+    anyio's own way waits until the function has run, which would cost each commit a turn of the loop.
+    """
+    native: Any = current_token().native_token
+    soon = native.call_soon_threadsafe if hasattr(native, "call_soon_threadsafe") else native.run_sync_soon
+
+    def post(function: Callable[[], object]) -> None:
+        try:
+            soon(function)
+        except RuntimeError:
+            # The loop has ended, and all who waited with it.
+            return
+
+    return post

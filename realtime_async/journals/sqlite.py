@@ -1,0 +1,123 @@
+"""A journal in a SQLite file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Self
+
+import anyio.to_thread
+
+from realtime_async.errors import ContractViolation, JournalFailure
+from realtime_async.journals._compact import pack
+from realtime_async.journals._group_commit import GroupCommit, Taken
+from realtime_async.journals._reading import Reading
+from realtime_async.journals._sqlite_file import Durability, SqliteFile
+from realtime_async.journals._verdicts import Durable, conflict, gap
+from realtime_async.ports import JournalCursor, JournalRecord, RunId
+
+__all__ = ["SqliteJournal"]
+
+
+class SqliteJournal:
+    """
+    Runs in one file on a local disk, for one or more processes.
+
+    Make one with `open`; it belongs to the event loop that opened it.
+    Beside the file lie its log, `-wal`, which grows to some 66 MB before it is moved into the file, and `-shm`.
+    The last journal to be closed moves the log and removes both.
+    """
+
+    def __init__(self, file: SqliteFile, commits: GroupCommit) -> None:
+        self._file = file
+        self._commits = commits
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, path: str | os.PathLike[str], *, durability: Durability = "full"
+    ) -> AsyncIterator[Self]:
+        """
+        Open the journal at *path*, which is made where there is none; its directory must exist.
+
+        Args:
+            durability: What a record that was awaited survives.
+                "full": the death of the process, of the system, and a power cut; each commit waits for the disk.
+                "normal": the death of the process; the system's own, or a power cut,
+                may take the last records of any run back, never one from the middle.
+
+        Raises:
+            JournalFailure: The file is something else's, or a later release's; it cannot be written, or is locked.
+                On the way out: a run has stopped, and nobody was told.
+        """
+        if durability not in {"full", "normal"}:
+            raise ContractViolation(f"durability {durability!r} is unknown: choose 'full' or 'normal'")
+        file = SqliteFile(os.fspath(path), durability)
+        commits = GroupCommit(file, file.name)
+        await commits.open()
+        journal = cls(file, commits)
+        try:
+            yield journal
+        finally:
+            await journal.aclose()
+
+    def append(self, record: JournalRecord) -> Durable | Taken:
+        """
+        Take *record* into the next commit.
+
+        Up to 20,000 records, or 32 million characters, gather while a commit runs; after that it raises.
+        """
+        if not self._commits.follows(record.run_id, record.journal_seq):
+            met = self._met_before(record)
+            if met is not None:
+                return met
+        try:
+            packed = pack(record)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise JournalFailure(
+                f"run {str(record.run_id)!r} cannot append {record.journal_seq}: "
+                f"a value in it has no JSON ({type(error).__name__})"
+            ) from error
+        return self._commits.take(record, packed)
+
+    def _met_before(self, record: JournalRecord) -> Durable | Taken | None:
+        """
+        Find *record* where it has been taken already; None: it comes next.
+
+        This asks the file, within the call.
+        It happens at a run's first append here, and when somebody repeats himself or has lost the run.
+        """
+        run_id, seq = record.run_id, record.journal_seq
+        position = self._commits.position(run_id)
+        pending = self._commits.pending(run_id, seq)
+        known = self._file.record_at(run_id, seq) if pending is None else pending.record
+        if known is None:
+            position = max(position, self._file.last(run_id))
+            if seq != position + 1:
+                raise gap(record, position + 1)
+            return None
+        if known != record:
+            raise conflict(record)
+        return Durable(JournalCursor(run_id, seq)) if pending is None else pending
+
+    def read(self, run_id: RunId, *, after: int = 0) -> Reading:
+        self._commits.allow_again(run_id)
+        return Reading(run_id, after, self._records_after)
+
+    async def _records_after(self, run_id: RunId, position: int) -> Sequence[JournalRecord]:
+        return await anyio.to_thread.run_sync(self._file.records_after, run_id, position)
+
+    async def last(self, run_id: RunId) -> JournalCursor | None:
+        self._commits.allow_again(run_id)
+        seq = await anyio.to_thread.run_sync(self._file.last, run_id)
+        return JournalCursor(RunId(run_id), seq) if seq else None
+
+    async def aclose(self) -> None:
+        """
+        Write what was taken, and close the file; cancelled, this waits for it all the same, up to 10 s.
+
+        Raises:
+            JournalFailure: A run has stopped, and nobody was told.
+        """
+        await self._commits.close()
