@@ -57,6 +57,11 @@ class Identifier(str):
             )
         return super().__new__(cls, value)
 
+    @classmethod
+    def known_valid(cls, value: str) -> Self:
+        """An id from text that is valid by construction, without the cost of checking it."""
+        return str.__new__(cls, value)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({super().__repr__()})"
 

@@ -8,8 +8,7 @@ provider's milliseconds into a cursor.
 from __future__ import annotations
 
 from collections import deque
-
-import attrs
+from typing import NamedTuple
 
 from realtime_async._core.frames import (
     DEFAULT_AUDIO,
@@ -27,8 +26,9 @@ UNSTATED_COMMIT_S = 1.0
 POSITIONS = 2048
 
 
-@attrs.frozen(slots=True, eq=False)
-class TailedFrame:
+class TailedFrame(NamedTuple):
+    """An input frame that may have to be said again."""
+
     number: int
     frame: RealtimeInputFrame
     """As it was sent, its cursor stamped."""

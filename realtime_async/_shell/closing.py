@@ -171,15 +171,15 @@ class Closing:
         for flight in list(rt.flights):
             if flight.cut_by is not None:
                 flight.fail(flight.cut_by)
-        self._sending.book.end()
+        self._sending.transmitting.book.end()
         self._receiving.book.end()
         self._receiving.tell_discarded()
         self._intent = rt.append(_Kind.CLOSE_REQUESTED, close_reason=reason)
-        self._sending.drop_all()
+        self._sending.gate.drop_all()
         if self._restarting.started is not None:
             self._restarting.fail(_closed(rt))
         self._receiving.book.close(_Kind.OUTPUT_ENDED)
-        self._sending.book.close(_Kind.INPUT_SENT)
+        self._sending.transmitting.book.close(_Kind.INPUT_SENT)
 
     # -- the provider
 
@@ -236,7 +236,7 @@ class Closing:
             flight.settled = True
             flight.error = failure
             flight.cut(failure)
-        self._sending.gate.take_all()
+        self._sending.gate.forget_all()
         self.rt.changed.notify()
 
 

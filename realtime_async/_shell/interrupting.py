@@ -31,7 +31,7 @@ class Interrupting:
         rt.check()
         verdict = rt.life.demand(Operation.INTERRUPT)
         target = response_id if response_id is not None else rt.fence.current
-        self._sending.end_span()
+        self._sending.transmitting.end_span()
         self._receiving.book.end()
         if verdict is Verdict.FENCE:
             rt.fence.raise_against(response_id)

@@ -124,16 +124,8 @@ class Lane:
             JournalFailure: It was not written.
             JournalStalled: It was not written within *seconds*.
         """
-        if appended.is_durable:
-            return
         with anyio.move_on_after(seconds) as scope:
-            try:
-                await appended.ack
-            except JournalFailure as failure:
-                self._fail(failure)
-                raise
-            except Exception as error:
-                raise self._broken(error) from error
+            await self.settled(appended)
         if scope.cancelled_caught:
             stalled = JournalStalled(
                 f"record {appended.record.journal_seq} of run {str(self.run_id)!r} was not durable within "
@@ -141,6 +133,21 @@ class Lane:
             )
             self._fail(stalled)
             raise stalled
+
+    async def settled(self, appended: Appended) -> None:
+        """
+        Wait, however long, until a record cannot be lost any more.
+
+        Raises:
+            JournalFailure: It was not written.
+        """
+        try:
+            await appended.ack
+        except JournalFailure as failure:
+            self._fail(failure)
+            raise
+        except Exception as error:
+            raise self._broken(error) from error
 
     def _broken(self, error: Exception) -> JournalFailure:
         failure = JournalFailure(

@@ -126,7 +126,7 @@ class Restarting:
         rt.check()
         if rt.life.phase is not Phase.RESTARTING:
             raise refusal(Operation.BEGIN_RESTART, rt.life.phase, rt.life.session_id)
-        self._sending.book.end()
+        self._sending.transmitting.book.end()
         self._sending.replay.forget()
         requested = rt.append(_Kind.RESTART_REQUESTED, restart_reason=before.reason)
         self._before = before

@@ -179,9 +179,9 @@ class SessionRuntime:
         record_id = f"realtime.record.{seq}.{writer.nonce}"
         if intent is not None:
             fields["effect_intent_ref"] = intent.record.payload.effect_intent_ref
-            fields["effect_result_ref"] = EffectId(record_id)
+            fields["effect_result_ref"] = EffectId.known_valid(record_id)
         elif kind in INTENTS:
-            fields["effect_intent_ref"] = EffectId(record_id)
+            fields["effect_intent_ref"] = EffectId.known_valid(record_id)
         payload = self.life.record(kind, fields)
         appended = lane.append(
             JournalRecord(
@@ -206,8 +206,20 @@ class SessionRuntime:
         speak(self._log, payload)
         return appended
 
-    async def durable(self, appended: Appended) -> None:
-        await self.lane.durable(appended, self.deadlines.journal)
+    async def durable(self, appended: Appended, within: anyio.CancelScope | None = None) -> None:
+        """
+        Wait until a record cannot be lost any more, see `Lane.durable`.
+
+        Args:
+            within: A scope that the caller has entered; where it ends first, it is limit enough.
+        """
+        if appended.is_durable:
+            return
+        limit = self.deadlines.journal
+        if within is not None and within.deadline <= self.now() + limit:
+            await self.lane.settled(appended)
+        else:
+            await self.lane.durable(appended, limit)
 
     def check(self) -> None:
         """
@@ -260,7 +272,7 @@ class SessionRuntime:
             if flight.cut_by is not None:
                 raise flight.cut_by
             if intent is not None and not intent.is_durable:
-                await self.durable(intent)
+                await self.durable(intent, flight.scope)
             flight.started = True
             result = await call()
         except JournalFailure:

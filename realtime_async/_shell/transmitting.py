@@ -1,0 +1,227 @@
+"""
+One frame on the wire: its intent, the adapter's call, and what its success or failure means.
+
+Whoever transmits holds the wire; order is `sending`'s concern.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import attrs
+
+from realtime_async._core.cursors import CursorLabel
+from realtime_async._core.lifecycle import Phase
+from realtime_async._core.spans import SPANNED_KINDS
+from realtime_async._shell.gate import Gated
+from realtime_async._shell.gating import Gating, input_fields
+from realtime_async._shell.lane import Appended
+from realtime_async._shell.runtime import Flight, SessionRuntime, recorded
+from realtime_async._shell.spanning import SpanBook
+from realtime_async.errors import AgentError, ProviderConnectionLost, RetryClassification
+from realtime_async.ports import (
+    RealtimeInputFrame,
+    RealtimeMediaKind,
+    RealtimeSessionRecord,
+    RealtimeSessionRecordKind,
+    StreamChannel,
+    StreamDirection,
+)
+
+__all__ = ["Transmitting", "Turn"]
+
+_Kind = RealtimeSessionRecordKind
+_SPAN_FIELDS: dict[str, Any] = {
+    "channel": StreamChannel.REALTIME_MEDIA,
+    "direction": StreamDirection.INPUT_TO_PROVIDER,
+    "media_kind": RealtimeMediaKind.AUDIO,
+}
+
+
+@attrs.define(eq=False)
+class Turn:
+    """One frame on its way."""
+
+    frame: RealtimeInputFrame
+    since: float
+    flight: Flight = attrs.field(factory=lambda: Flight("send", _unset))
+    accepted: bool = False
+    """Its first record is begun, or its span's intent serves as that."""
+    intent: Appended | None = None
+    """Of this frame alone."""
+    stamped: RealtimeInputFrame | None = None
+    result: Appended | None = None
+    """How its call failed."""
+    gated: Appended | None = None
+    """Set where the frame, though its call failed, waits in the gate."""
+
+
+class Transmitting:
+    def __init__(self, rt: SessionRuntime, gating: Gating) -> None:
+        self._rt = rt
+        self._gating = gating
+        self.book = SpanBook(
+            rt,
+            rt.sidecar.span,
+            CursorLabel.SEND,
+            requested=_Kind.INPUT_SEND_REQUESTED,
+            done=_Kind.INPUT_SENT,
+            position=lambda: rt.life.send_cursor,
+            fields=_SPAN_FIELDS,
+        )
+        self._span_in_flight = False
+        self._span_ends_after_flight = False
+
+    def is_spanned(self, frame: RealtimeInputFrame) -> bool:
+        return self._rt.sidecar.span is not None and frame.media_kind in SPANNED_KINDS
+
+    def end_span(self) -> None:
+        """End the span that is open; one with a frame in flight ends with that frame."""
+        if self._span_in_flight:
+            self._span_ends_after_flight = True
+        else:
+            self.book.end()
+
+    # -- at once
+
+    def spanned_at_once(self, frame: RealtimeInputFrame, now: float) -> RealtimeSessionRecord | None:
+        """Send a frame under its span's intent; None: something has to be awaited for that."""
+        rt = self._rt
+        if rt.takes is None or not self.book.is_ready(now):
+            return None
+        stamped = frame.stamped(rt.life.next_send())
+        try:
+            if not rt.takes(rt.life.session_id, stamped):
+                return None
+        except Exception as raised:  # noqa: BLE001 - recorded, and raised again
+            return self._refused(Turn(frame, now, stamped=stamped), raised)
+        return self._spanned_sent(stamped, now).record.payload
+
+    def alone_at_once(self, turn: Turn) -> RealtimeSessionRecord | None:
+        """Send a frame under its own intent; None: that is begun, and something has to be awaited."""
+        rt = self._rt
+        self._begin_alone(turn)
+        if rt.takes is None or turn.intent is None or turn.stamped is None or not turn.intent.is_durable:
+            return None
+        try:
+            if not rt.takes(rt.life.session_id, turn.stamped):
+                return None
+        except Exception as raised:  # noqa: BLE001 - recorded, and raised again
+            return self._refused(turn, raised)
+        return self._alone_sent(turn, turn.since).record.payload
+
+    def _refused(self, turn: Turn, raised: Exception) -> RealtimeSessionRecord:
+        turn.flight.on_failure = partial(self._failed, turn)
+        turn.flight.started = True
+        turn.accepted = True
+        error = self._rt.failure_of(turn.flight, raised)
+        turn.flight.fail(error)
+        if turn.gated is not None:
+            return turn.gated.record.payload
+        if error is raised:
+            raise raised
+        raise error from raised
+
+    # -- in the flight's scope
+
+    async def transmit(self, turn: Turn) -> Appended | None:
+        """Send the frame; None: the phase changed before it was accepted."""
+        if self.is_spanned(turn.frame):
+            return await self._spanned(turn)
+        return await self.alone(turn)
+
+    async def _spanned(self, turn: Turn) -> Appended | None:
+        rt = self._rt
+        if not self.book.is_ready(rt.now()):
+            await self.book.get_ready()
+            if rt.life.phase is not Phase.OPEN:
+                return None
+        stamped = self._stamp(turn)
+        turn.accepted = True
+        self._span_in_flight = True
+        try:
+            await rt.perform(turn.flight, None, partial(self._call, stamped))
+            return self._spanned_sent(stamped, rt.now())
+        finally:
+            self._span_in_flight = False
+            self._span_ends_after_flight = False
+
+    async def alone(self, turn: Turn) -> Appended:
+        """Send a frame under an intent of its own."""
+        if turn.intent is None:
+            self._begin_alone(turn)
+        assert turn.stamped is not None
+        await self._rt.perform(turn.flight, turn.intent, partial(self._call, turn.stamped))
+        return self._alone_sent(turn, self._rt.now())
+
+    def _begin_alone(self, turn: Turn) -> None:
+        self.book.end()
+        self._stamp(turn)
+        turn.accepted = True
+        turn.intent = self._rt.append(_Kind.INPUT_SEND_REQUESTED, **input_fields(turn.frame))
+
+    def _stamp(self, turn: Turn) -> RealtimeInputFrame:
+        turn.stamped = turn.frame.stamped(self._rt.life.next_send())
+        turn.flight.on_failure = partial(self._failed, turn)
+        return turn.stamped
+
+    async def _call(self, stamped: RealtimeInputFrame) -> None:
+        rt = self._rt
+        if rt.life.phase is Phase.LOST:
+            raise ProviderConnectionLost("the connection was lost before the frame was sent", delivered=False)
+        if rt.takes is None or not rt.takes(rt.life.session_id, stamped):
+            await rt.adapter.send(rt.life.session_id, stamped)
+
+    # -- how it ended
+
+    def _spanned_sent(self, stamped: RealtimeInputFrame, now: float) -> Appended:
+        number = self._took_number(stamped, now)
+        self._rt.totals.sent += 1
+        intent = self.book.add(number, stamped.payload, now)
+        if self._span_ends_after_flight:
+            self.book.end()
+        return intent
+
+    def _alone_sent(self, turn: Turn, now: float) -> Appended:
+        assert turn.stamped is not None
+        self._took_number(turn.stamped, now)
+        self._rt.totals.sent += 1
+        return self._rt.append(_Kind.INPUT_SENT, turn.intent, **input_fields(turn.frame))
+
+    def _took_number(self, stamped: RealtimeInputFrame, now: float) -> int:
+        assert stamped.cursor is not None
+        self._rt.life.send_cursor = stamped.cursor
+        number = stamped.cursor.chunk_sequence
+        self._rt.tail.add(number, stamped, now)
+        return number
+
+    def _failed(self, turn: Turn, error: AgentError, flight: Flight) -> None:
+        rt = self._rt
+        lost = isinstance(error, ProviderConnectionLost)
+        in_doubt = flight.started and _is_unknown(error)
+        if in_doubt:
+            assert turn.stamped is not None
+            rt.totals.doubt(self._took_number(turn.stamped, rt.now()))
+        kept = lost and not in_doubt and rt.life.phase is not Phase.CLOSING
+        rt.totals.failed += not in_doubt and not kept
+        fields = {**input_fields(turn.frame), "error": recorded(error, in_doubt=in_doubt)}
+        if turn.intent is None:
+            turn.result = self.book.fail(_Kind.INPUT_SEND_FAILED, fields)
+        else:
+            turn.result = rt.append(_Kind.INPUT_SEND_FAILED, turn.intent, **fields)
+        rt.lost_if(error)
+        if kept:
+            turn.gated = self._gating.put_first(Gated(turn.frame, turn.since))
+
+
+def _is_unknown(error: AgentError) -> bool:
+    """Whether a call that failed so, once it was made, may have delivered."""
+    if isinstance(error, ProviderConnectionLost):
+        return error.delivered is not False
+    return error.retry is RetryClassification.UNKNOWN_OUTCOME
+
+
+def _unset(error: AgentError, flight: Flight) -> None:
+    """What a failure means is set when the frame has its number; no call fails before."""
+    raise AssertionError(f"{flight.name} failed before it had a number") from error
