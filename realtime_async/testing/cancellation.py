@@ -49,8 +49,10 @@ WAYS: Mapping[str, tuple[Cancellation, ...]] = {
 }
 
 
-def ways_to_cancel(backend: str) -> tuple[Cancellation, ...]:
-    """Return the ways to cancel that *backend* knows."""
+def ways_to_cancel(backend: str | None = None) -> tuple[Cancellation, ...]:
+    """Return the ways to cancel that *backend* knows; None: the one that runs."""
+    if backend is None:
+        backend = "asyncio" if anyio.get_cancelled_exc_class() is asyncio.CancelledError else "trio"
     return WAYS[backend]
 
 

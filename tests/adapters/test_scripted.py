@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
 import anyio
 import anyio.lowlevel
 import pytest
@@ -48,6 +52,8 @@ from realtime_async.ports import (
     StreamCursor,
     TakesWithoutWaiting,
 )
+from realtime_async.testing.adapter_contract import AdapterContract
+from tests.adapters.scripted_side import ScriptedSide
 
 SESSION = RealtimeSessionId("session.1")
 OTHER_SESSION = RealtimeSessionId("session.2")
@@ -587,3 +593,22 @@ async def test_a_call_can_take_longer() -> None:
     await adapter.send(SESSION, asked("hello"))
 
     assert anyio.current_time() - began == pytest.approx(4)
+
+
+@pytest.mark.virtual_time
+class TestScripted(AdapterContract):
+    @pytest.fixture(
+        autouse=True,
+        params=[
+            ScriptedAdapter,
+            NowaitScriptedAdapter,
+            partial(ScriptedAdapter, suspend=anyio.lowlevel.checkpoint),
+        ],
+        ids=["plain", "nowait", "suspending"],
+    )
+    def adapter(self, request: pytest.FixtureRequest) -> None:
+        self.make: Callable[[Script], ScriptedAdapter] = request.param
+
+    @asynccontextmanager
+    async def open_adapter(self) -> AsyncIterator[ScriptedSide]:
+        yield ScriptedSide(self.make(Script(on_interrupt=OnInterrupt.STOP)))
