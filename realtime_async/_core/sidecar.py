@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import attrs
 
@@ -37,6 +37,12 @@ class MediaSpan:
 
     frames: int = 50
     seconds: float = 1.0
+
+
+def _policy_if_known(value: str) -> RealtimeOverflowPolicy:
+    """The policy of that name; what is none stays as it is until `validate` complains of it."""
+    known = value in set(RealtimeOverflowPolicy)
+    return RealtimeOverflowPolicy(value) if known else cast("RealtimeOverflowPolicy", value)
 
 
 # By name: an attribute of the sidecar, and the ending of the reference that voice_defaults gives it.
@@ -69,7 +75,7 @@ class RealtimeSessionSidecar:
     """Frames that the gate holds while the connection restarts; 500 of 20 ms are 10 s."""
     max_frame_bytes: int = attrs.field(default=1024 * 1024, kw_only=True)
     overflow_policy: RealtimeOverflowPolicy = attrs.field(
-        default=RealtimeOverflowPolicy.GATE_DURING_RESTART, kw_only=True
+        default=RealtimeOverflowPolicy.GATE_DURING_RESTART, kw_only=True, converter=_policy_if_known
     )
     span: MediaSpan | None = attrs.field(default=None, kw_only=True)
     """None: every frame has an intent and a result of its own."""

@@ -111,9 +111,7 @@ class Restarting:
         """Wait until no call is in flight, so that none meets two connections."""
         rt = self.rt
         with anyio.move_on_after(rt.deadlines.restart) as scope:
-            async with self._sending.wire:
-                pass
-            while rt.flights and rt.life.phase is Phase.RESTARTING:
+            while (self._sending.wire.is_taken or rt.flights) and rt.life.phase is Phase.RESTARTING:
                 await rt.changed.wait()
         if scope.cancelled_caught:
             raise DeadlineExceeded(
@@ -213,7 +211,7 @@ class Restarting:
         assert intent is not None
         assert self._before is not None
         # Nobody holds the wire while the gate is closed, and it opens with no await before the drain has it.
-        sending.wire.acquire_nowait()
+        sending.wire.take()
         try:
             rt.life.connection_id = response.connection_id
             rt.life.restart_count += 1

@@ -1,9 +1,9 @@
 """
 The order of outbound frames: each in its turn, to the provider or into the gate.
 
-Two locks keep it.
-`line` is held by the frame whose turn it is until it is accepted; `wire` by whoever may call the
-adapter's `send`: that frame, a drain, or a restart that wants nobody to.
+The line is held by the frame whose turn it is, until it is accepted; the wire by the frame, or the
+drain, that may call the adapter's `send`.
+So a gate that closes takes in at once whoever stands in line, though a frame be in flight.
 """
 
 from __future__ import annotations
@@ -25,13 +25,29 @@ from realtime_async.ports import RealtimeInputFrame, RealtimeMediaKind, Realtime
 __all__ = ["Sending"]
 
 
+class Wire:
+    """Who may call the adapter's `send`: one at a time."""
+
+    def __init__(self, rt: SessionRuntime) -> None:
+        self._rt = rt
+        self.is_taken = False
+
+    def take(self) -> None:
+        assert not self.is_taken
+        self.is_taken = True
+
+    def release(self) -> None:
+        self.is_taken = False
+        self._rt.changed.notify()
+
+
 class Sending:
     """Sends frames in the order of their acceptance."""
 
     def __init__(self, rt: SessionRuntime) -> None:
         self._rt = rt
         self.gate = Gating(rt)
-        self.wire = anyio.Lock(fast_acquire=True)
+        self.wire = Wire(rt)
         self.transmitting = Transmitting(rt, self.gate)
         self.replay = Replay(rt)
         self.drained: list[int] = []
@@ -117,7 +133,7 @@ class Sending:
     # -- at once: nobody is before this frame
 
     def _is_busy(self) -> bool:
-        return self._under_way > 0 or self.wire.locked()
+        return self._under_way > 0 or self.wire.is_taken
 
     def _at_once(self, frame: RealtimeInputFrame, now: float) -> RealtimeSessionRecord | None:
         rt = self._rt
@@ -147,36 +163,49 @@ class Sending:
         if turn.intent is not None:
             return await self._begun(turn)
         self._allow_for_the_gate(turn)
-        async with self._line:
+        await self._line.acquire()
+        turn.on_accepted = self._line.release
+        try:
             while True:
-                self._rt.check()
-                match self._rt.life.verdict(Operation.SEND):
-                    case Verdict.GO:
-                        record = await self._on_the_wire(turn)
-                    case Verdict.GATE:
-                        record = await self._into_the_gate(turn)
-                    case _:
-                        raise refusal(Operation.SEND, self._rt.life.phase, self._rt.life.session_id)
+                record = await self._next_step(turn)
                 if record is not None:
                     return record
+        finally:
+            if not turn.accepted:
+                self._line.release()
+
+    async def _next_step(self, turn: Turn) -> RealtimeSessionRecord | None:
+        """Do what the phase says, as the first in line; None: it has changed, or the wire was taken."""
+        self._rt.check()
+        match self._rt.life.verdict(Operation.SEND):
+            case Verdict.GO if self.wire.is_taken:
+                await self._rt.changed.wait()
+                return None
+            case Verdict.GO:
+                return await self._on_the_wire(turn)
+            case Verdict.GATE:
+                return await self._into_the_gate(turn)
+            case _:
+                raise refusal(Operation.SEND, self._rt.life.phase, self._rt.life.session_id)
 
     async def _begun(self, turn: Turn) -> RealtimeSessionRecord:
-        """Go on with a frame whose intent was begun at once: both locks are free, as nothing was awaited since."""
-        self._line.acquire_nowait()
-        self.wire.acquire_nowait()
+        """Go on with a frame whose intent was begun at once; the wire is free, as nothing was awaited since."""
+        self.wire.take()
         try:
             return (await self.transmitting.alone(turn)).record.payload
         finally:
             self.wire.release()
-            self._line.release()
 
     async def _on_the_wire(self, turn: Turn) -> RealtimeSessionRecord | None:
-        async with self.wire:
-            if self._rt.life.phase is Phase.OPEN and self._something_is_due():
+        self.wire.take()
+        try:
+            if self._something_is_due():
                 await self.drain([])
             if self._rt.life.phase is not Phase.OPEN:
                 return None
             sent = await self.transmitting.transmit(turn)
+        finally:
+            self.wire.release()
         return None if sent is None else sent.record.payload
 
     async def _into_the_gate(self, turn: Turn) -> RealtimeSessionRecord | None:
@@ -184,8 +213,9 @@ class Sending:
         action = await self.gate.room()
         if action is None:
             return None
-        turn.accepted = True
-        return self.gate.put(turn.frame, action).record.payload
+        record = self.gate.put(turn.frame, action).record.payload
+        turn.accept()
+        return record
 
     def _allow_for_the_gate(self, turn: Turn) -> None:
         """Who must wait for room may wait as long as a restart takes."""

@@ -6,6 +6,7 @@ Whoever transmits holds the wire; order is `sending`'s concern.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -48,6 +49,8 @@ class Turn:
     flight: Flight = attrs.field(factory=lambda: Flight("send", _unset))
     accepted: bool = False
     """Its first record is begun, or its span's intent serves as that."""
+    on_accepted: Callable[[], None] | None = None
+    """Lets the next frame have its turn."""
     intent: Appended | None = None
     """Of this frame alone."""
     stamped: RealtimeInputFrame | None = None
@@ -55,6 +58,11 @@ class Turn:
     """How its call failed."""
     gated: Appended | None = None
     """Set where the frame, though its call failed, waits in the gate."""
+
+    def accept(self) -> None:
+        self.accepted = True
+        if self.on_accepted is not None:
+            self.on_accepted()
 
 
 class Transmitting:
@@ -138,7 +146,7 @@ class Transmitting:
             if rt.life.phase is not Phase.OPEN:
                 return None
         stamped = self._stamp(turn)
-        turn.accepted = True
+        turn.accept()
         self._span_in_flight = True
         try:
             await rt.perform(turn.flight, None, partial(self._call, stamped))
@@ -158,8 +166,8 @@ class Transmitting:
     def _begin_alone(self, turn: Turn) -> None:
         self.book.end()
         self._stamp(turn)
-        turn.accepted = True
         turn.intent = self._rt.append(_Kind.INPUT_SEND_REQUESTED, **input_fields(turn.frame))
+        turn.accept()
 
     def _stamp(self, turn: Turn) -> RealtimeInputFrame:
         turn.stamped = turn.frame.stamped(self._rt.life.next_send())
