@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from realtime_async._core.recovery import RecoveredSession, fold
 from realtime_async._core.sidecar import RealtimeSessionSidecar
 from realtime_async.adapters.scripted import ScriptedAdapter
 from realtime_async.controller import RealtimeSessionController
@@ -115,6 +116,23 @@ class StagedSession:
             self._json, self.adapter.log, live=live, accepted=self.accepted, secrets=[SECRET, FRAME.hex()]
         )
         assert violations == []
+        self._check_fold(fold(records).get(self.session_id))
+
+    def _check_fold(self, folded: RecoveredSession | None) -> None:
+        """What the records fold to is what the controller shows, but for spans that are open still."""
+        if folded is None:
+            return
+        state, delivery = self.controller.state, self.controller.delivery
+        told = folded.delivery()
+        if any(intent.payload.extent is not None for intent in folded.open_intents.values()):
+            state = attrs.evolve(
+                state, send_cursor=folded.state.send_cursor, receive_cursor=folded.state.receive_cursor
+            )
+            told = attrs.evolve(told, sent=delivery.sent, queued=delivery.queued, replayed=delivery.replayed)
+        assert folded.state == state
+        assert delivery == attrs.evolve(
+            told, refused=delivery.refused, confirmed_through=delivery.confirmed_through
+        )
 
 
 class Stage:
