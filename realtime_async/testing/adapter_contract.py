@@ -80,7 +80,7 @@ class ProviderSide(Protocol):
 
 
 @attrs.define
-class Connected:
+class _Connected:
     """A provider side with one session, and what was received from it."""
 
     side: ProviderSide
@@ -104,7 +104,7 @@ class Connected:
             await adapter.send(session_id, frame)
 
 
-async def connect(side: ProviderSide, session_id: RealtimeSessionId = SESSION) -> RealtimeConnectionId:
+async def _connect(side: ProviderSide, session_id: RealtimeSessionId = SESSION) -> RealtimeConnectionId:
     request = RealtimeConnectRequest(
         session_id=session_id,
         provider_route_ref="provider.contract",
@@ -135,14 +135,14 @@ class AdapterContract:
                 yield side
 
     @asynccontextmanager
-    async def connected(self) -> AsyncIterator[Connected]:
+    async def connected(self) -> AsyncIterator[_Connected]:
         """Open an adapter with one session."""
         async with self.opened() as side:
-            yield Connected(side, await connect(side))
+            yield _Connected(side, await _connect(side))
             await side.adapter.close(SESSION, NORMAL)
 
     @asynccontextmanager
-    async def talking(self) -> AsyncIterator[Connected]:
+    async def talking(self) -> AsyncIterator[_Connected]:
         """Open an adapter with one session, to which the provider says five numbers."""
 
         async def talk() -> None:
@@ -175,11 +175,11 @@ class AdapterContract:
             assert outcome.ending is not Ending.RAISED, outcome.error
             assert await side.connections() == (1 if outcome.ending is Ending.RETURNED else 0)
             if outcome.ending is Ending.CANCELLED:
-                await connect(side)
+                await _connect(side)
             await side.adapter.close(SESSION, NORMAL)
 
         for how in ways_to_cancel():
-            await cancel_at_every_point(self.opened, connect, check, how=how)
+            await cancel_at_every_point(self.opened, _connect, check, how=how)
 
     async def test_frames_arrive_in_the_order_in_which_they_were_sent(self) -> None:
         async with self.connected() as it:
@@ -189,10 +189,10 @@ class AdapterContract:
             assert list(await it.side.heard(SESSION, 50)) == list(range(1, 51))
 
     async def test_a_cancelled_send_leaves_the_wire_whole(self) -> None:
-        async def send(it: Connected) -> None:
+        async def send(it: _Connected) -> None:
             await it.side.adapter.send(SESSION, it.side.input_frame(1))
 
-        async def check(it: Connected, outcome: Outcome[None]) -> None:
+        async def check(it: _Connected, outcome: Outcome[None]) -> None:
             await it.side.adapter.send(SESSION, it.side.input_frame(2))
             heard = list(await it.side.heard(SESSION, 2))
             assert heard == [1, 2] or (heard == [2] and outcome.ending is Ending.CANCELLED)
@@ -201,10 +201,10 @@ class AdapterContract:
             await cancel_at_every_point(self.connected, send, check, how=how)
 
     async def test_a_cancelled_receive_loses_nothing(self) -> None:
-        async def receive(it: Connected) -> None:
+        async def receive(it: _Connected) -> None:
             await it.receive_until(5)
 
-        async def check(it: Connected, outcome: Outcome[None]) -> None:
+        async def check(it: _Connected, outcome: Outcome[None]) -> None:
             assert await it.receive_until(5) == [1, 2, 3, 4, 5]
 
         for how in ways_to_cancel():
@@ -287,11 +287,11 @@ class AdapterContract:
             assert received in ([1, 2, 3], [1, 3])
 
     async def test_a_cancelled_restart_can_be_tried_again(self) -> None:
-        async def restart(it: Connected) -> None:
+        async def restart(it: _Connected) -> None:
             response = await it.side.adapter.restart(SESSION, it.connection_id)
             it.connection_id = response.connection_id
 
-        async def check(it: Connected, outcome: Outcome[None]) -> None:
+        async def check(it: _Connected, outcome: Outcome[None]) -> None:
             assert outcome.ending is not Ending.RAISED, outcome.error
             if outcome.ending is Ending.CANCELLED:
                 await restart(it)
@@ -324,7 +324,7 @@ class AdapterContract:
     async def test_sessions_live_side_by_side(self) -> None:
         async with self.connected() as it:
             side = it.side
-            await connect(side, OTHER_SESSION)
+            await _connect(side, OTHER_SESSION)
             await side.adapter.send(SESSION, side.input_frame(1))
             await side.adapter.send(OTHER_SESSION, side.input_frame(2))
             heard = (list(await side.heard(SESSION, 1)), list(await side.heard(OTHER_SESSION, 2)))

@@ -9,7 +9,7 @@ import anyio
 import attrs
 import pytest
 
-from realtime_async._core.sidecar import MediaSpan, RealtimeSessionSidecar
+from realtime_async import MediaSpan, RealtimeSessionSidecar, open_session
 from realtime_async.adapters.scripted import (
     Delay,
     Drop,
@@ -47,7 +47,7 @@ from realtime_async.ports import (
     StreamCursor,
     ToolCall,
 )
-from realtime_async.session import RealtimeSession, open_session
+from realtime_async.session import RealtimeSession
 from realtime_async.testing.playback import ForgetsLast, Pace, script_of
 
 pytestmark = pytest.mark.virtual_time

@@ -39,7 +39,7 @@ __all__ = ["ScriptedSession"]
 
 
 @attrs.frozen
-class Due:
+class _Due:
     """A `Delay` that has begun; *time* is the event loop's."""
 
     time: float
@@ -60,7 +60,7 @@ class ScriptedSession:
         self.sent: list[RealtimeInputFrame] = []
         """What the provider has, on whichever connection."""
         self.answering: RealtimeResponseId | None = None
-        self.coming: deque[Played | Due] = deque(script.frames)
+        self.coming: deque[Played | _Due] = deque(script.frames)
         self._arrived: deque[RealtimeOutputFrame] = deque()
         self._calls: Counter[Operation] = Counter()
         self._injected: dict[Operation, deque[tuple[Fault, ...]]] = {}
@@ -143,7 +143,7 @@ class ScriptedSession:
         """Wait until `take` has something to return or to raise."""
         while not self.is_ready():
             first = self.coming[0] if self.coming else None
-            with anyio.CancelScope(deadline=first.time if isinstance(first, Due) else math.inf):
+            with anyio.CancelScope(deadline=first.time if isinstance(first, _Due) else math.inf):
                 await self._changed.wait()
 
     def is_ready(self) -> bool:
@@ -218,11 +218,11 @@ class ScriptedSession:
                 case Delay():
                     self._start_delay()
                     continue
-                case Due(time) if anyio.current_time() < time:
+                case _Due(time) if anyio.current_time() < time:
                     return False
                 case AfterSent(frames) if len(self.sent) < frames:
                     return False
-                case Due() | AfterSent():
+                case _Due() | AfterSent():
                     self.coming.popleft()
                     self._start_delay()
                 case _:
@@ -231,8 +231,8 @@ class ScriptedSession:
 
     def _start_delay(self) -> None:
         if self.coming and isinstance(self.coming[0], Delay):
-            self.coming[0] = Due(anyio.current_time() + self.coming[0].seconds)
+            self.coming[0] = _Due(anyio.current_time() + self.coming[0].seconds)
 
 
-def _answer_of(item: Played | Due) -> RealtimeResponseId | None:
+def _answer_of(item: Played | _Due) -> RealtimeResponseId | None:
     return item.response_id if isinstance(item, RealtimeOutputFrame) else None

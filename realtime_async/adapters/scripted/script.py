@@ -34,6 +34,7 @@ __all__ = [
     "Played",
     "Refuse",
     "Script",
+    "in_order",
 ]
 
 
