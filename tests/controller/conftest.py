@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.controller.staged import Stage
+pytest.register_assert_rewrite("tests.controller.staged")
+
+from tests.controller.staged import Stage  # noqa: E402 - its asserts shall say what they saw
 
 
 @pytest.fixture

@@ -113,7 +113,12 @@ class StagedSession:
             }
         }
         violations = check(
-            self._json, self.adapter.log, live=live, accepted=self.accepted, secrets=[SECRET, FRAME.hex()]
+            self._json,
+            self.adapter.log,
+            live=live,
+            accepted=self.accepted,
+            secrets=[SECRET, FRAME.hex()],
+            sessions=[self.session_id],
         )
         assert violations == []
         self._check_fold(fold(records).get(self.session_id))

@@ -8,7 +8,7 @@ and 10 shows in an adapter that was not called.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from json import dumps
 
@@ -37,6 +37,7 @@ def check(
     live: Mapping[str, Json] | None = None,
     accepted: Sequence[str] = (),
     secrets: Iterable[str] = (),
+    sessions: Collection[str] | None = None,
 ) -> list[Violation]:
     """
     List what is wrong with one run; nothing is, where the list is empty.
@@ -45,11 +46,14 @@ def check(
         live: By session id, the `delivery` and the `state` that its controller shows at this moment.
         accepted: Frame ids in the order in which they were given to `send`, where that is known.
         secrets: Texts that were spoken, and must not be found in any record.
+        sessions: Those of the run whose calls are in the log; None: all.
     """
     steps = steps_of(journal)
     made = calls_of(calls)
     found = [*_sequence(steps), *_leaks(journal, secrets)]
     for session in sorted({step.session for step in steps} | {call.session for call in made}):
+        if sessions is not None and session not in sessions:
+            continue
         own = [step for step in steps if step.session == session]
         own_calls = [call for call in made if call.session == session]
         intents = intents_of(own)
