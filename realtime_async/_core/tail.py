@@ -48,8 +48,8 @@ class ReplayTail:
 
     def __init__(self, seconds: float, audio_format: AudioFormat | None) -> None:
         self._seconds = seconds
-        self._format = audio_format or DEFAULT_AUDIO
-        self._max_bytes = int(seconds * self._format.bytes_per_second)
+        self._rate = (audio_format or DEFAULT_AUDIO).bytes_per_second
+        self._max_bytes = int(seconds * self._rate)
         self._audio: deque[TailedFrame] = deque()
         self._others: deque[TailedFrame] = deque()
         self._bytes = 0
@@ -71,7 +71,7 @@ class ReplayTail:
         size = payload_bytes(frame.payload)
         is_audio = frame.media_kind is RealtimeMediaKind.AUDIO
         if is_audio:
-            rate = (frame.audio_format or self._format).bytes_per_second
+            rate = self._rate if frame.audio_format is None else frame.audio_format.bytes_per_second
             self._position_ms += size * 1000 / rate
             self._positions.append((number, self._position_ms, now))
         if not self._seconds:
@@ -83,21 +83,19 @@ class ReplayTail:
 
     def _trim(self, now: float, newest: int) -> None:
         audio, others = self._audio, self._others
-        oldest_ms = self._position_ms - self._seconds * 1000
-        while audio and audio[0].ends_at_ms <= oldest_ms:
-            self._forget(audio)
+        if audio:
+            oldest_ms = self._position_ms - self._seconds * 1000
+            while audio and audio[0].ends_at_ms <= oldest_ms:
+                self._bytes -= audio.popleft().bytes
         while others and now - others[0].sent_at > self._seconds:
-            self._forget(others)
+            self._bytes -= others.popleft().bytes
         while self._bytes - newest > self._max_bytes:
-            self._forget(self._older())
+            self._bytes -= self._older().popleft().bytes
 
     def _older(self) -> deque[TailedFrame]:
         if not self._others or (self._audio and self._audio[0].number < self._others[0].number):
             return self._audio
         return self._others
-
-    def _forget(self, kept: deque[TailedFrame]) -> None:
-        self._bytes -= kept.popleft().bytes
 
     def number_at(self, position_ms: float) -> int | None:
         """The last audio frame that ends by *position_ms* of the input audio; None: none that is remembered."""
@@ -136,7 +134,7 @@ class ReplayTail:
         if settled is None or not completed:
             return
         while self._audio and self._audio[0].ends_at_ms <= settled:
-            self._forget(self._audio)
+            self._bytes -= self._audio.popleft().bytes
         if self._settles_at == settled:
             self._settles_at = None
 

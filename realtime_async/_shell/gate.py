@@ -36,6 +36,10 @@ class GateChannel:
         return 0 if self._ends is None else self._ends[0].statistics().current_buffer_used
 
     @property
+    def is_empty(self) -> bool:
+        return self._ends is None
+
+    @property
     def is_full(self) -> bool:
         return len(self) >= self._capacity
 

@@ -61,6 +61,10 @@ class Gating:
         return len(self._channel)
 
     @property
+    def is_empty(self) -> bool:
+        return self._channel.is_empty
+
+    @property
     def is_full(self) -> bool:
         return self._channel.is_full
 

@@ -53,6 +53,8 @@ class Sending:
         self.drained: list[int] = []
         """Cursors of the frames that the last drain sent."""
         self._line = anyio.Lock(fast_acquire=True)
+        self._format = rt.adapter.input_format or DEFAULT_AUDIO
+        self._sample = self._format.bytes_per_sample
         self._under_way = 0
         self._calls = 0
 
@@ -71,17 +73,29 @@ class Sending:
         if self._calls >= CALLS_PER_YIELD:
             await self._yield()
         now = rt.now()
-        record = self._at_once(frame, now)
-        if record is not None:
-            return record
-        turn = Turn(frame, now)
-        record = self._alone_at_once(turn)
-        if record is not None:
-            return record
+        turn = None
+        if self._is_first():
+            if rt.life.phase is not Phase.OPEN:
+                if not self.gate.is_full:
+                    return self.gate.put(frame).record.payload
+            elif self.transmitting.is_spanned(frame):
+                record = self.transmitting.spanned_at_once(frame, now)
+                if record is not None:
+                    return record
+            else:
+                turn = Turn(frame, now)
+                record = self.transmitting.alone_at_once(turn)
+                if record is not None:
+                    return record
+        return await self._wait_for(turn or Turn(frame, now))
+
+    async def _wait_for(self, turn: Turn) -> RealtimeSessionRecord:
+        rt = self._rt
+        in_its_turn = self._begun if turn.accepted else self._in_turn
         self._under_way += 1
         try:
             with anyio.CancelScope(deadline=turn.since + rt.deadlines.send) as turn.flight.scope:
-                return await self._in_turn(turn)
+                return await in_its_turn(turn)
         except ProviderConnectionLost:
             if turn.gated is None:
                 raise
@@ -91,6 +105,14 @@ class Sending:
         finally:
             self._under_way -= 1
         return self._swallowed(turn)
+
+    def _is_first(self) -> bool:
+        """Whether no frame is before this one."""
+        return not (
+            self._under_way
+            or self.wire.is_taken
+            or (self._rt.life.phase is Phase.OPEN and self._something_is_due())
+        )
 
     def _check(self, frame: RealtimeInputFrame) -> None:
         if not isinstance(frame, RealtimeInputFrame):
@@ -104,7 +126,10 @@ class Sending:
                 f"{self._rt.sidecar.max_frame_bytes}: send it in parts, or allow more"
             )
         if frame.media_kind is RealtimeMediaKind.AUDIO and isinstance(frame.payload, bytes):
-            whole_samples(frame.payload, frame.audio_format or self._rt.adapter.input_format or DEFAULT_AUDIO)
+            if frame.audio_format is not None:
+                whole_samples(frame.payload, frame.audio_format)
+            elif size % self._sample:
+                whole_samples(frame.payload, self._format)
 
     async def _yield(self) -> None:
         self._calls = 0
@@ -130,38 +155,12 @@ class Sending:
             "restart it, or send less at once"
         )
 
-    # -- at once: nobody is before this frame
-
-    def _is_busy(self) -> bool:
-        return self._under_way > 0 or self.wire.is_taken
-
-    def _at_once(self, frame: RealtimeInputFrame, now: float) -> RealtimeSessionRecord | None:
-        rt = self._rt
-        if self._is_busy():
-            return None
-        if rt.life.phase is Phase.OPEN:
-            if self._something_is_due() or not self.transmitting.is_spanned(frame):
-                return None
-            return self.transmitting.spanned_at_once(frame, now)
-        if rt.life.verdict(Operation.SEND) is Verdict.GATE and not self.gate.is_full:
-            return self.gate.put(frame).record.payload
-        return None
-
-    def _alone_at_once(self, turn: Turn) -> RealtimeSessionRecord | None:
-        if self._is_busy() or self._rt.life.phase is not Phase.OPEN or self._something_is_due():
-            return None
-        if self.transmitting.is_spanned(turn.frame):
-            return None
-        return self.transmitting.alone_at_once(turn)
-
     def _something_is_due(self) -> bool:
-        return len(self.gate) > 0 or self.replay.is_due
+        return not self.gate.is_empty or self.replay.is_due
 
     # -- in turn
 
     async def _in_turn(self, turn: Turn) -> RealtimeSessionRecord:
-        if turn.intent is not None:
-            return await self._begun(turn)
         self._allow_for_the_gate(turn)
         await self._line.acquire()
         turn.on_accepted = self._line.release
