@@ -34,7 +34,7 @@ class Cancellation(StrEnum):
     """Who cancels, and how."""
 
     SCOPE = "scope"
-    """An anyio cancel scope around the operation."""
+    """An anyio cancel scope around the operation; a wait that is over by then goes on to the next one."""
     NATIVE = "native"
     """`Task.cancel`, once."""
     NATIVE_TWICE = "native_twice"
@@ -76,8 +76,8 @@ class Outcome(Generic[T]):
     ending: Ending
     value: T | None = None
     """What it returned."""
-    error: BaseException | None = None
-    """What it raised."""
+    error: Exception | None = None
+    """What it raised, cancellation aside."""
     point: int | None = None
     """The suspension, from 0, at which it was cancelled; None: it was let alone."""
     moment: Moment | None = None
@@ -108,7 +108,7 @@ async def cancel_at_every_point(
         for moment in Moment:
             plan = _Plan(point, moment, again_after=1 if how is Cancellation.NATIVE_TWICE else None)
             await _run_once(build, operate, check, how, plan)
-            while plan.is_over:
+            while plan.is_reached_again:
                 plan = plan.a_step_later()
                 await _run_once(build, operate, check, how, plan)
             if not plan.is_reached:
@@ -143,7 +143,7 @@ class _Plan:
     """How many suspensions later to cancel once more; None: not at all."""
     suspensions: int = 0
     is_reached: bool = False
-    is_over: bool = False
+    is_reached_again: bool = False
     """The second cancellation was reached too."""
 
     def is_due(self) -> bool:
@@ -154,7 +154,7 @@ class _Plan:
             self.is_reached = True
             return True
         if self.again_after is not None and number == self.point + self.again_after:
-            self.is_over = True
+            self.is_reached_again = True
             return True
         return False
 
@@ -273,7 +273,7 @@ def _first_timer() -> Iterator[Callable[[], object]]:
     try:
         yield fire
     finally:
-        loop.call_at = set_timer  # type: ignore[method-assign]
+        del loop.call_at
 
 
 _RUNNERS: Mapping[Cancellation, Callable[[_Run[Any]], Awaitable[None]]] = {

@@ -218,11 +218,15 @@ class _Telling:
             self.faults[operation, self._calls[operation]] = faults
 
     def _sent(self, step: RealtimeSessionRecord) -> None:
-        went = step.extent.frames if step.extent is not None else int(step.error is None)
-        self._calls[Operation.SEND] += went
-        faults = _faults_of(step.error)
-        if faults:
+        error, faults = step.error, _faults_of(step.error)
+        if step.extent is not None:
+            self._calls[Operation.SEND] += step.extent.frames
+        elif error is None:
             self._calls[Operation.SEND] += 1
+        # A frame that was given up before its call is no call.
+        if faults or (error is not None and error.retry is RetryClassification.UNKNOWN_OUTCOME):
+            self._calls[Operation.SEND] += 1
+        if faults:
             self.faults[Operation.SEND, self._calls[Operation.SEND]] = faults
 
     def _said(self, record: JournalRecord) -> None:

@@ -28,6 +28,7 @@ from realtime_async.adapters.scripted import (
     NowaitScriptedAdapter,
     OnInterrupt,
     Operation,
+    Played,
     Refuse,
     Script,
     ScriptedAdapter,
@@ -500,6 +501,24 @@ async def test_an_interrupt_that_stops_skips_to_the_end_of_that_answer(
     assert done.response_id == "response.1"
     assert following is not None
     assert following.payload == "c"
+
+
+@pytest.mark.virtual_time
+async def test_the_pauses_of_a_stopped_answer_are_left_out_with_it() -> None:
+    word: list[Played] = [Delay(1), said("word", "response.1")]
+    script = Script([*word, *word, *word, Delay(5), said("next")], on_interrupt=OnInterrupt.STOP)
+    adapter = ScriptedAdapter(script)
+    await connect(adapter)
+    await adapter.receive(SESSION)
+    began = anyio.current_time()
+
+    await adapter.interrupt(SESSION, None)
+    await adapter.receive(SESSION)
+    done_after = anyio.current_time() - began
+    await adapter.receive(SESSION)
+
+    assert done_after == 0
+    assert anyio.current_time() - began == pytest.approx(5)
 
 
 async def test_an_interrupt_of_an_answer_that_is_over_stops_nothing() -> None:

@@ -15,6 +15,7 @@ from realtime_async.adapters.scripted import (
     Drop,
     EndOfStream,
     FrameFate,
+    Hang,
     Operation,
     Played,
     Refuse,
@@ -211,6 +212,20 @@ async def test_refused_and_lost_sends_come_back_at_the_same_call() -> None:
         (Operation.INTERRUPT, 1): (Refuse(),),
     }
     assert found.kept_through == (ForgetsLast(1),)
+
+
+async def test_a_send_that_the_agent_gave_up_counts_as_a_call_and_is_no_fault() -> None:
+    journal = DatedJournal()
+    script = Script(faults={("send", 1): Hang(), ("send", 2): Refuse()})
+    async with open_session(PLAIN, ScriptedAdapter(script), journal, run_id="run.1") as session:
+        with anyio.move_on_after(1):
+            await session.send(RealtimeInputFrame.text("hello"))
+        with pytest.raises(ProviderFailure):
+            await session.send(RealtimeInputFrame.text("hello"))
+
+    found = script_of(await records_of(journal), pace=Pace.AT_ONCE)
+
+    assert found.faults == {(Operation.SEND, 2): (Refuse(),)}
 
 
 async def test_a_span_that_was_cut_says_at_which_of_its_frames() -> None:

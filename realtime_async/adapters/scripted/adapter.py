@@ -65,7 +65,7 @@ class _Call:
 
     @property
     def name(self) -> str:
-        return f"{self.started.operation} of {self.started.session_id!r}"
+        return f"{self.started.operation} of session {str(self.started.session_id)!r}"
 
 
 class ScriptedAdapter:
@@ -111,8 +111,6 @@ class ScriptedAdapter:
         self._logged = anyio.Event()
         self._connection_numbers = itertools.count(1)
 
-    # The port
-
     async def connect(self, request: RealtimeConnectRequest) -> RealtimeConnectResponse:
         return await self._connect(request.session_id, Operation.CONNECT)
 
@@ -122,7 +120,7 @@ class ScriptedAdapter:
         current = self._session(session_id).connection_id
         if connection_id != current:
             raise SessionStateError(
-                f"restart of {connection_id!r}, but the connection of {session_id!r} is {current!r}: "
+                f"restart of {str(connection_id)!r}, but session {str(session_id)!r} is on {str(current)!r}: "
                 "give the one that the last connect or restart returned"
             )
         return await self._connect(session_id, Operation.RESTART)
@@ -166,8 +164,6 @@ class ScriptedAdapter:
             call.session.close()
             await self._after(call)
 
-    # The test's side
-
     def feed(self, *frames: Played, session_id: str | None = None) -> None:
         """Let the provider say *frames* next; without *session_id*, to the first session that connects."""
         if session_id is None and not self._sessions:
@@ -206,13 +202,11 @@ class ScriptedAdapter:
         """Wait until the provider has so many frames."""
         await self.until(lambda: len(self.sent) >= frames)
 
-    # Sessions
-
     def _session(self, session_id: str) -> ScriptedSession:
         session = self._sessions.get(session_id)
         if session is None or session.connection_id is None:
             raise SessionStateError(
-                f"the scripted provider knows no session {session_id!r}: connect it first"
+                f"the scripted provider knows no session {str(session_id)!r}: connect it first"
             )
         return session
 
@@ -233,8 +227,6 @@ class ScriptedAdapter:
             session.coming.extend(self._early)
             self._early.clear()
         return session
-
-    # Calls
 
     async def _connect(self, session_id: RealtimeSessionId, operation: Operation) -> RealtimeConnectResponse:
         session = self._made(session_id)

@@ -1,14 +1,15 @@
 """
 One session on the provider's side: its connection, and the script as far as it was played.
 
-Nothing here awaits but `ScriptedSession.until_ready`, and that takes nothing:
-a frame leaves the session in `take`, between two awaits of nobody.
+Only `ScriptedSession.until_ready` awaits, and it takes nothing; `take` is a plain call.
+So no cancellation comes between a frame and whoever receives it.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, deque
+from collections.abc import Iterable
 
 import anyio
 import attrs
@@ -67,8 +68,6 @@ class ScriptedSession:
         self._connections = 0
         self._changed = anyio.Event()
 
-    # Faults
-
     def inject(self, operation: Operation, faults: tuple[Fault, ...]) -> None:
         self._injected.setdefault(operation, deque()).append(faults)
 
@@ -87,8 +86,6 @@ class ScriptedSession:
         if injected:
             injected.popleft()
         return faults
-
-    # The connection
 
     def replace(self) -> None:
         """End the connection, if there is one, in favour of one that is to come."""
@@ -136,8 +133,6 @@ class ScriptedSession:
         """Let whoever waits look again."""
         self._changed.set()
         self._changed = anyio.Event()
-
-    # What the provider says
 
     async def until_ready(self) -> None:
         """Wait until `take` has something to return or to raise."""
@@ -187,18 +182,17 @@ class ScriptedSession:
 
     def lost(self) -> ProviderConnectionLost:
         return ProviderConnectionLost(
-            f"the scripted connection {self.connection_id!r} is gone: restart", delivered=False
+            f"the scripted connection {str(self.connection_id)!r} is gone: restart", delivered=False
         )
 
     def stop_answer(self, response_id: RealtimeResponseId | None) -> None:
         """Leave out the rest of an answer where the script says so."""
+        if self.script.on_interrupt is OnInterrupt.GO_ON:
+            return
         stopped = self._current_answer() if response_id is None else response_id
-        rest = [item for item in self.coming if _answer_of(item) == stopped]
-        if self.script.on_interrupt is OnInterrupt.GO_ON or stopped is None:
+        others = _without_answer(stopped, self.coming)
+        if stopped is None or (len(others) == len(self.coming) and stopped != self.answering):
             return
-        if not rest and stopped != self.answering:
-            return
-        others = [item for item in self.coming if _answer_of(item) != stopped]
         done = RealtimeOutputFrame.of(ResponseDone("cancelled"), response_id=stopped)
         self.coming = deque([done, *others])
         self.wake()
@@ -236,3 +230,18 @@ class ScriptedSession:
 
 def _answer_of(item: Played | _Due) -> RealtimeResponseId | None:
     return item.response_id if isinstance(item, RealtimeOutputFrame) else None
+
+
+def _without_answer(answer: RealtimeResponseId | None, items: Iterable[Played | _Due]) -> list[Played | _Due]:
+    """Leave out the frames of *answer*, and the pauses before them."""
+    kept: list[Played | _Due] = []
+    pauses: list[Played | _Due] = []
+    for item in items:
+        if isinstance(item, Delay | _Due | AfterSent):
+            pauses.append(item)
+        elif _answer_of(item) == answer is not None:
+            pauses.clear()
+        else:
+            kept += [*pauses, item]
+            pauses.clear()
+    return kept + pauses
