@@ -32,13 +32,14 @@ from realtime_async._shell.runtime import SessionRuntime, Writer
 from realtime_async._shell.sending import Sending
 from realtime_async._version import __version__
 from realtime_async.completion import RealtimeCompletionGate
-from realtime_async.errors import AgentError, PolicyDenied, ProviderFailure
+from realtime_async.errors import AgentError, ContractViolation, PolicyDenied, ProviderFailure
 from realtime_async.ports import (
     AgentId,
     DestinationRef,
     EntityRef,
     RealtimeCloseReason,
     RealtimeInputFrame,
+    RealtimeOutputFrame,
     RealtimeProviderAdapter,
     RealtimeResponseId,
     RealtimeSessionId,
@@ -180,10 +181,10 @@ class RealtimeSessionController:
         """
         return await self._receiving.receive()
 
-    async def frames(self) -> AsyncIterator[RealtimeReceived]:
+    async def frames(self) -> AsyncIterator[RealtimeOutputFrame]:
         """Receive until the stream ends."""
         while (received := await self.receive()) is not None:
-            yield received
+            yield received.frame
 
     async def interrupt(
         self, response_id: str | None = None, played_ms: int | None = None
@@ -195,6 +196,10 @@ class RealtimeSessionController:
             played_ms: How much of it was heard, in milliseconds.
         """
         response = None if response_id is None else RealtimeResponseId(response_id)
+        if played_ms is not None and played_ms < 0:
+            raise ContractViolation(
+                f"played_ms is {played_ms!r}: give the milliseconds that were heard, at least 0"
+            )
         return await self._interrupting.interrupt(response, played_ms)
 
     async def begin_restart(

@@ -22,6 +22,9 @@ __all__ = ["ReplayTail", "TailedFrame"]
 
 # A frame that was still under way when the provider committed is not part of what it committed.
 UNSTATED_COMMIT_S = 1.0
+# Frames of 5 ms: none are shorter, but those that only refer to their media have no length at all.
+FRAMES_PER_SECOND = 200
+LEAST_FRAMES = 100
 # Positions remembered: 40 s of frames of 20 ms, longer than a provider takes to speak of one.
 POSITIONS = 2048
 
@@ -43,12 +46,13 @@ class ReplayTail:
     The last seconds of input, less what is settled.
 
     Audio is kept by its duration, all else by when it was sent.
-    It holds at most *seconds* of input in bytes, and one frame more.
+    It holds at most *seconds* of input in bytes, and one frame more; in frames, 200 a second.
     """
 
     def __init__(self, seconds: float, audio_format: AudioFormat | None) -> None:
         self._seconds = seconds
         self._rate = (audio_format or DEFAULT_AUDIO).bytes_per_second
+        self._max_frames = max(LEAST_FRAMES, int(seconds * FRAMES_PER_SECOND))
         self._max_bytes = int(seconds * self._rate)
         self._audio: deque[TailedFrame] = deque()
         self._others: deque[TailedFrame] = deque()
@@ -89,7 +93,7 @@ class ReplayTail:
                 self._bytes -= audio.popleft().bytes
         while others and now - others[0].sent_at > self._seconds:
             self._bytes -= others.popleft().bytes
-        while self._bytes - newest > self._max_bytes:
+        while self._bytes - newest > self._max_bytes or len(audio) + len(others) > self._max_frames:
             self._bytes -= self._older().popleft().bytes
 
     def _older(self) -> deque[TailedFrame]:

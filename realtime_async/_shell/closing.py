@@ -96,10 +96,10 @@ class Closing:
                 await self._quiet(was, ends_at)
             rt.check()
             self._settle_everything(reason)
-            if was in (Phase.NEW, Phase.CONNECTING):
-                self._end(reason)
-            else:
+            if rt.has_connected:
                 await self._tell(reason, ends_at)
+            else:
+                self._end(reason)
         except JournalFailure:
             self._give_up_all(rt.lane.failure)
             raise

@@ -54,6 +54,7 @@ async def _attempt(rt: SessionRuntime) -> Appended:
 
     response = await rt.effect(Flight("connect", failed), intent, rt.deadlines.connect, call)
     rt.life.connection_id = response.connection_id
+    rt.has_connected = True
     rt.life.happen(Happening.CONNECTED)
     rt.changed.notify()
     return rt.append(_Kind.CONNECTED, intent)

@@ -20,7 +20,7 @@ from realtime_async._core.sidecar import MediaSpan
 from realtime_async._core.spans import SPANNED_KINDS, OpenSpan
 from realtime_async._shell.runtime import CALLS_PER_YIELD, Flight, SessionRuntime, recorded
 from realtime_async._shell.spanning import SpanBook
-from realtime_async.errors import AgentError, SessionStateError
+from realtime_async.errors import AgentError, ProviderFailure, SessionStateError
 from realtime_async.ports import (
     InputCommitted,
     InputTranscript,
@@ -136,7 +136,7 @@ class Receiving:
         rt.flights.add(flight)
         try:
             with anyio.CancelScope() as flight.scope:
-                frame = await rt.adapter.receive(rt.life.session_id)
+                frame = _checked(await rt.adapter.receive(rt.life.session_id), rt.adapter.adapter_ref)
         except Exception as raised:  # noqa: BLE001 - recorded, and raised again
             self._failed(flight, raised)
             return _Nothing.CUT
@@ -240,6 +240,14 @@ class _Nothing(Enum):
 
     CUT = auto()
     ENDED = auto()
+
+
+def _checked(frame: object, adapter_ref: str) -> RealtimeOutputFrame | None:
+    if frame is None or isinstance(frame, RealtimeOutputFrame):
+        return frame
+    raise ProviderFailure(
+        f"adapter {adapter_ref!r} returned {type(frame).__name__} from receive: it must return a RealtimeOutputFrame"
+    )
 
 
 def _is_not_recorded(error: AgentError, flight: Flight) -> None:

@@ -156,7 +156,7 @@ class SessionRuntime:
         self.flights: set[Flight] = set()
         self.takes = adapter.send_nowait if isinstance(adapter, TakesWithoutWaiting) else None
         self.lost_at: float | None = None
-        self.last_append: Appended | None = None
+        self.has_connected = False
         self.terminal: Appended | None = None
         self._log = structlog.get_logger().bind(run_id=str(lane.run_id), session_id=str(session_id))
         lane.join(self)
@@ -202,7 +202,6 @@ class SessionRuntime:
                 **writer.redaction,
             )
         )
-        self.last_append = appended
         speak(self._log, payload)
         return appended
 

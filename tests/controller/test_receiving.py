@@ -91,7 +91,7 @@ async def test_what_comes_while_nobody_receives_is_received_later_in_order(stage
 async def test_frames_are_iterated_over_until_the_stream_ends(stage: Stage) -> None:
     staged = await stage.connected(ScriptedAdapter(Script([spoken(1), spoken(2), EndOfStream()])))
 
-    received = [each.frame.frame_id async for each in staged.controller.frames()]
+    received = [each.frame_id async for each in staged.controller.frames()]
 
     assert received == ["out.1", "out.2"]
     assert (await staged.kinds())[-1] == "output_ended"
