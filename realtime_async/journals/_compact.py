@@ -13,12 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, TypeAlias, get_type_hints
 
 import attrs
 import orjson
 from cattrs.gen import make_dict_unstructure_fn, override
-from cattrs.preconf.orjson import OrjsonConverter, make_converter
 
 from realtime_async._core.records import SCHEMA_VERSION
 from realtime_async.errors import JournalFailure
@@ -39,12 +38,8 @@ from realtime_async.ports import (
 __all__ = ["Packed", "pack", "unpack"]
 
 
-class Packed(NamedTuple):
-    """The three texts of a record, in the order in which stores bind them; run and journal_seq are theirs to keep."""
-
-    session: str
-    sort: str
-    body: str
+Packed: TypeAlias = tuple[str, str, str]
+"""The texts of a record: session, sort, body.  Its run and journal_seq are the store's to keep."""
 
 
 # Every attribute that is in none of these goes into the body.
@@ -62,50 +57,69 @@ _GATE_COUNTERS = ("queued_frames", "dropped_frames", "gated_frames", "last_actio
 # No identifier has this character, so it can't be mistaken for one.
 _ITSELF = "="
 
-_session_of = attrgetter(
-    *_SESSION,
-    *(f"payload.{name}" for name in _SESSION_PAYLOAD),
-    *(f"payload.backpressure_state.{name}" for name in _SESSION_GATE),
-)
-_sort_of = attrgetter(*_SORT, *(f"payload.{name}" for name in _SORT_PAYLOAD))
+_session_of = attrgetter(*_SESSION)
+_session_payload_of = attrgetter(*_SESSION_PAYLOAD)
+_session_gate_of = attrgetter(*_SESSION_GATE)
+_sort_of = attrgetter(*_SORT)
+_sort_payload_of = attrgetter(*_SORT_PAYLOAD)
 _gate_counters_of = attrgetter(*_GATE_COUNTERS)
 _QUIET_GATE = (0, 0, 0, None)
 _CHUNKS, _SEND = CursorPrecision.CHUNK_SEQUENCE_ONLY, CursorLabel.SEND
 
-# A server with more sessions at a time than this writes a text anew now and then, at 20 µs each.
-_TEXTS_KEPT = 4096
-_session_texts: dict[object, str] = {}
-_sort_texts: dict[object, str] = {}
+# A server with more runs at a time than this writes a text anew now and then, at 20 µs each.
+TEXTS_KEPT = 4096
+
+
+class _Texts:
+    """Shared texts, by the values that they are made of."""
+
+    def __init__(self, write: Callable[[JournalRecord], str]) -> None:
+        self._write = write
+        self._last: dict[str, tuple[object, str]] = {}
+        self._all: dict[object, str] = {}
+
+    def text(self, owner: str, values: object, record: JournalRecord) -> str:
+        # Nearly always it is the one that the owner had last, and comparing is cheaper than hashing.
+        last = self._last.get(owner)
+        if last is None or last[0] != values:
+            text = self._all.get(values)
+            if text is None:
+                text = self._all[values] = self._write(record)
+            last = self._last[owner] = values, text
+            if len(self._last) > TEXTS_KEPT or len(self._all) > TEXTS_KEPT:
+                self._last.clear()
+                self._all.clear()
+        return last[1]
 
 
 def pack(record: JournalRecord) -> Packed:
-    """Take *record* apart; equal parts are the same object where they can be."""
+    """Take *record* apart; equal parts are the same text."""
     payload = record.payload
-    body = _body_of(record)
-    rest = body["payload"] = _rest_of(payload)
-    refers_to_itself = (
-        payload.effect_intent_ref == record.record_id,
-        payload.effect_result_ref == record.record_id,
-    )
-    for name, itself in zip(_SELF_REFERENCES, refers_to_itself, strict=True):
-        if itself:
-            del rest[name]
-    counters = _gate_counters_of(payload.backpressure_state)
+    rest = _rest_of(payload)
+    rest["send_cursor"] = _short_cursor(payload.send_cursor)
+    rest["receive_cursor"] = _short_cursor(payload.receive_cursor)
+    if payload.extent is not None:
+        rest["extent"] = _short_extent(payload.extent)
+    gate = payload.backpressure_state
+    counters = _gate_counters_of(gate)
     if counters != _QUIET_GATE:
         rest["backpressure_state"] = counters
-    session, sort = _session_of(record), (_sort_of(record), refers_to_itself)
-    return Packed(
-        _session_texts.get(session) or _keep(_session_texts, session, _session_text(record)),
-        _sort_texts.get(sort) or _keep(_sort_texts, sort, _sort_text(record, refers_to_itself)),
+    intent_is_itself = payload.effect_intent_ref == record.record_id
+    if payload.effect_intent_ref is not None and not intent_is_itself:
+        rest["effect_intent_ref"] = payload.effect_intent_ref
+    result_is_itself = payload.effect_result_ref == record.record_id
+    if payload.effect_result_ref is not None and not result_is_itself:
+        rest["effect_result_ref"] = payload.effect_result_ref
+    body = _body_of(record)
+    body["payload"] = rest
+
+    session = _session_of(record), _session_payload_of(payload), _session_gate_of(gate)
+    sort = _sort_of(record), _sort_payload_of(payload), intent_is_itself, result_is_itself
+    return (
+        _SESSION_TEXTS.text(record.run_id, session, record),
+        _SORT_TEXTS.text(payload.kind, sort, record),
         orjson.dumps(body).decode(),
     )
-
-
-def _keep(texts: dict[object, str], key: object, text: str) -> str:
-    if len(texts) >= _TEXTS_KEPT:
-        texts.clear()
-    texts[key] = text
-    return text
 
 
 def _session_text(record: JournalRecord) -> str:
@@ -117,14 +131,19 @@ def _session_text(record: JournalRecord) -> str:
     return orjson.dumps(part).decode()
 
 
-def _sort_text(record: JournalRecord, refers_to_itself: tuple[bool, bool]) -> str:
+def _sort_text(record: JournalRecord) -> str:
     public = unstructure(record)
+    payload = public["payload"]
     part = _those(_SORT, public)
-    part["payload"] = _those(_SORT_PAYLOAD, public["payload"])
-    for name, itself in zip(_SELF_REFERENCES, refers_to_itself, strict=True):
-        if itself:
+    part["payload"] = _those(_SORT_PAYLOAD, payload)
+    for name in _SELF_REFERENCES:
+        if payload.get(name) == record.record_id:
             part["payload"][name] = _ITSELF
     return orjson.dumps(part).decode()
+
+
+_SESSION_TEXTS = _Texts(_session_text)
+_SORT_TEXTS = _Texts(_sort_text)
 
 
 def _those(names: tuple[str, ...], public: Mapping[str, Any]) -> Public:
@@ -186,10 +205,11 @@ def unpack(run_id: RunId, journal_seq: int, packed: Packed) -> JournalRecord:
         JournalFailure: A newer release has written it.
     """
     try:
-        parts = _parts(packed.session, packed.sort)
+        session, sort, text = packed
+        parts = _parts(session, sort)
         if parts is None:
             return restore(_public(run_id, journal_seq, packed), _named(run_id, journal_seq))
-        body = orjson.loads(packed.body)
+        body = orjson.loads(text)
         rest = body.pop("payload")
         payload = parts.payload | {name: _PAYLOAD[name](value) for name, value in rest.items()}
         for name in parts.references_to_itself:
@@ -242,16 +262,16 @@ def _parts(session: str, sort: str) -> _Parts | None:
 
 def _public(run_id: RunId, journal_seq: int, packed: Packed) -> Public:
     """The public form of a record, in whatever schema version it has."""
-    texts = [orjson.loads(text) for text in (packed.session, packed.sort, packed.body)]
     public: Public = {"run_id": run_id, "journal_seq": journal_seq}
     payload: Public = {}
     gate: Public = {}
-    for text in texts:
-        part = text.pop("payload")
+    for text in packed:
+        envelope = orjson.loads(text)
+        part = envelope.pop("payload")
         counters = part.pop("backpressure_state", {})
         gate |= counters if isinstance(counters, dict) else _counters(counters)
         payload |= part
-        public |= text
+        public |= envelope
     payload["backpressure_state"] = gate
     for name in _SELF_REFERENCES:
         if payload.get(name) == _ITSELF:
@@ -277,14 +297,7 @@ def _writer(kind: type, elsewhere: tuple[str, ...]) -> Callable[[Any], Public]:
     """What makes a dict of a *kind*, but for the attributes that are written *elsewhere*."""
     omitted = {name: override(omit=True) for name in elsewhere}
     # cattrs types these by its own options, whose names begin with _cattrs_.
-    return make_dict_unstructure_fn(kind, _short_forms(), _cattrs_omit_if_default=True, **omitted)  # type: ignore[arg-type]
-
-
-def _short_forms() -> OrjsonConverter:
-    converter = make_converter(omit_if_default=True)
-    converter.register_unstructure_hook(StreamCursor, _short_cursor)
-    converter.register_unstructure_hook(RecordExtent, _short_extent)
-    return converter
+    return make_dict_unstructure_fn(kind, CONVERTER, _cattrs_omit_if_default=True, **omitted)  # type: ignore[arg-type]
 
 
 _SHORT: dict[str, Callable[[Any], Any]] = {
@@ -295,4 +308,7 @@ _SHORT: dict[str, Callable[[Any], Any]] = {
 _ENVELOPE = _readers(JournalRecord)
 _PAYLOAD = _readers(RealtimeSessionRecord) | _SHORT | {"backpressure_state": _counters}
 _body_of = _writer(JournalRecord, (*_SESSION, *_SORT, "run_id", "journal_seq", "payload"))
-_rest_of = _writer(RealtimeSessionRecord, (*_SESSION_PAYLOAD, *_SORT_PAYLOAD, "backpressure_state"))
+_rest_of = _writer(
+    RealtimeSessionRecord,
+    (*_SESSION_PAYLOAD, *_SORT_PAYLOAD, *_SELF_REFERENCES, *_SHORT, "backpressure_state"),
+)

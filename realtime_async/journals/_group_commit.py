@@ -11,7 +11,7 @@ from __future__ import annotations
 import atexit
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import anyio
 from anyio.lowlevel import current_token
@@ -87,7 +87,11 @@ class Taken:
 
     def __await__(self) -> Generator[Any, Any, JournalCursor]:
         if not self._batch.is_settled:
-            yield from self._batch.settled().__await__()
+            event = self._batch.settling()
+            # The writer settles first and looks for an event then; here it is the other way round,
+            # so one of the two sees what the other did.
+            if not self._batch.is_settled:
+                yield from event.wait().__await__()
         if self.failure is not None:
             raise self.failure.told()
         return JournalCursor(self.record.run_id, self.record.journal_seq)
@@ -104,13 +108,10 @@ class Batch:
         self.is_settled = False
         self.event: anyio.Event | None = None
 
-    async def settled(self) -> None:
+    def settling(self) -> anyio.Event:
         if self.event is None:
             self.event = anyio.Event()
-        # The writer settles first and looks for an event then; here it is the other way round,
-        # so one of the two sees what the other did.
-        if not self.is_settled:
-            await self.event.wait()
+        return self.event
 
 
 class GroupCommit:
@@ -176,7 +177,8 @@ class GroupCommit:
             JournalFailure: The run has stopped, or the journal is closed.
         """
         with self._lock:
-            self._refuse_if_over(run_id)
+            if self._is_closing or run_id in self._stopped:
+                self._refuse(run_id)
             return self._positions.get(run_id, 0)
 
     def follows(self, run_id: RunId, journal_seq: int) -> bool:
@@ -200,7 +202,8 @@ class GroupCommit:
         """
         run_id = record.run_id
         with self._lock:
-            self._refuse_if_over(run_id)
+            if self._is_closing or run_id in self._stopped:
+                self._refuse(run_id)
             batch = self._gathering
             if len(batch.records) >= MAX_RECORDS or batch.characters >= MAX_CHARACTERS:
                 raise JournalFailure(
@@ -211,7 +214,7 @@ class GroupCommit:
                 self._forget_idle_runs()
             taken = Taken(record, packed, batch)
             batch.records.append(taken)
-            batch.characters += len(packed.body)
+            batch.characters += len(packed[-1])
             self._positions[run_id] = record.journal_seq
             if self._is_idle:
                 self._is_idle = False
@@ -225,12 +228,10 @@ class GroupCommit:
             if failure is not None and failure.is_told:
                 del self._stopped[run_id]
 
-    def _refuse_if_over(self, run_id: RunId) -> None:
+    def _refuse(self, run_id: RunId) -> NoReturn:
         if self._is_closing:
             raise closed(self._name)
-        failure = self._stopped.get(run_id)
-        if failure is not None:
-            raise failure.told()
+        raise self._stopped[run_id].told()
 
     def _forget_idle_runs(self) -> None:
         busy = {taken.record.run_id for taken in (*self._committing.records, *self._gathering.records)}

@@ -19,7 +19,7 @@ from functools import cache
 from typing import Any, Final, Literal, TypeAlias
 
 from realtime_async.errors import JournalCorrupt, JournalFailure
-from realtime_async.journals._compact import Packed, unpack
+from realtime_async.journals._compact import unpack
 from realtime_async.journals._group_commit import Failure, Taken
 from realtime_async.journals._verdicts import closed, conflict
 from realtime_async.ports import JournalRecord, RunId
@@ -245,10 +245,11 @@ class SqliteFile:
 
     def _knows(self, batch: Sequence[Taken]) -> bool:
         runs, parts = self._runs, self._parts
-        return all(
-            taken.record.run_id in runs and taken.packed.session in parts and taken.packed.sort in parts
-            for taken in batch
-        )
+        for taken in batch:
+            session, sort, _ = taken.packed
+            if taken.record.run_id not in runs or session not in parts or sort not in parts:
+                return False
+        return True
 
     def _learn(self, batch: Sequence[Taken]) -> None:
         """Find or give the numbers of what *batch* shares with other records."""
@@ -258,7 +259,7 @@ class SqliteFile:
         for taken in batch:
             if taken.record.run_id not in self._runs:
                 self._runs[str(taken.record.run_id)] = self._number("run", "run_id", taken.record.run_id)
-            for text in (taken.packed.session, taken.packed.sort):
+            for text in taken.packed[:2]:
                 if text not in self._parts:
                     self._parts[text] = self._number("part", "json", text)
 
@@ -306,4 +307,4 @@ def _insertion(rows: int) -> str:
 
 
 def _records(run_id: RunId, rows: Iterable[tuple[int, str, str, str]]) -> list[JournalRecord]:
-    return [unpack(run_id, seq, Packed(session, sort, body)) for seq, session, sort, body in rows]
+    return [unpack(run_id, seq, (session, sort, body)) for seq, session, sort, body in rows]
