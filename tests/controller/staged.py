@@ -10,8 +10,8 @@ from typing import Any
 
 import attrs
 
+from realtime_async import RealtimeSessionSidecar
 from realtime_async._core.recovery import RecoveredSession, fold
-from realtime_async._core.sidecar import RealtimeSessionSidecar
 from realtime_async.adapters.scripted import ScriptedAdapter
 from realtime_async.controller import RealtimeSessionController
 from realtime_async.errors import AgentError
