@@ -54,13 +54,10 @@ def _is_durable(ack: Awaitable[JournalCursor]) -> bool:
 
 
 class _PassingJournal:
-    """Passes on what isn't spoiled."""
+    """Passes on all but `append`."""
 
     def __init__(self, inner: RunJournal) -> None:
         self.inner = inner
-
-    def append(self, record: JournalRecord) -> Awaitable[JournalCursor]:
-        return self.inner.append(record)
 
     def read(self, run_id: RunId, *, after: int = 0) -> AsyncIterator[JournalRecord]:
         return self.inner.read(run_id, after=after)

@@ -604,6 +604,31 @@ async def test_a_delay_among_the_frames_counts_from_the_frame_before_it() -> Non
 
 
 @pytest.mark.virtual_time
+async def test_a_delay_that_is_fed_counts_from_the_receive_that_meets_it() -> None:
+    adapter = ScriptedAdapter()
+    await connect(adapter)
+    adapter.feed(Delay(2), said("a"))
+    await anyio.sleep(1)
+    began = anyio.current_time()
+
+    await adapter.receive(SESSION)
+
+    assert anyio.current_time() - began == pytest.approx(2)
+
+
+async def test_a_refusal_among_the_frames_is_raised_and_the_connection_lives_on() -> None:
+    adapter = ScriptedAdapter(Script([Refuse("overloaded"), said("a")]))
+    await connect(adapter)
+
+    with pytest.raises(ProviderFailure) as caught:
+        await adapter.receive(SESSION)
+    frame = await adapter.receive(SESSION)
+
+    assert caught.value.code == "overloaded"
+    assert frame is not None
+
+
+@pytest.mark.virtual_time
 async def test_a_call_can_take_longer() -> None:
     adapter = ScriptedAdapter(Script(faults={("send", 1): Delay(4)}))
     await connect(adapter)

@@ -192,6 +192,16 @@ async def test_an_await_makes_durable_what_was_begun_before_it_too() -> None:
     assert await read_all(store, RUN) == records(RUN, 2)
 
 
+async def test_closing_makes_durable_what_a_living_process_had_begun() -> None:
+    store = MemoryJournal()
+    journal = CrashingJournal(store, crash_at=NEVER, point=CrashPoint.UNAWAITED_LOST)
+    journal.append(record(RUN, 1))
+
+    await journal.aclose()
+
+    assert await read_all(store, RUN) == records(RUN, 1)
+
+
 async def test_a_suspending_journal_counts_its_points() -> None:
     journal = SuspendingJournal(MemoryJournal())
 

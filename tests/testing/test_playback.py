@@ -22,7 +22,7 @@ from realtime_async.adapters.scripted import (
     Script,
     ScriptedAdapter,
 )
-from realtime_async.errors import ContractViolation, ProviderConnectionLost, ProviderFailure
+from realtime_async.errors import ContractViolation, DeadlineExceeded, ProviderConnectionLost, ProviderFailure
 from realtime_async.journals import MemoryJournal
 from realtime_async.ports import (
     AudioEncoding,
@@ -212,6 +212,25 @@ async def test_refused_and_lost_sends_come_back_at_the_same_call() -> None:
         (Operation.INTERRUPT, 1): (Refuse(),),
     }
     assert found.kept_through == (ForgetsLast(1),)
+
+
+async def test_a_call_that_was_never_answered_hangs_again() -> None:
+    journal = DatedJournal()
+    script = Script(faults={("send", 1): Hang()})
+    async with open_session(PLAIN, ScriptedAdapter(script), journal, run_id="run.1") as session:
+        with pytest.raises(DeadlineExceeded):
+            await session.send(RealtimeInputFrame.text("hello"))
+
+    found = script_of(await records_of(journal), pace=Pace.AT_ONCE)
+
+    assert found.faults == {(Operation.SEND, 1): (Hang(),)}
+
+
+@pytest.mark.parametrize("sent, known", [(0, 0), (3, 0), (10, 5)])
+def test_a_connection_that_forgets_the_last_frames_knows_those_before(sent: int, known: int) -> None:
+    frames = [RealtimeInputFrame.text("hello")] * sent
+
+    assert ForgetsLast(5)(frames) == StreamCursor.chunk(known)
 
 
 async def test_a_send_that_the_agent_gave_up_counts_as_a_call_and_is_no_fault() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import NoReturn, assert_never
 
 import anyio
 import attrs
@@ -311,7 +312,7 @@ class ScriptedAdapter:
         if self._suspend is not None:
             await self._suspend()
 
-    async def _suffer(self, call: _Call, fault: Fault) -> None:
+    async def _suffer(self, call: _Call, fault: Drop | Refuse | Delay | Hang | HangShielded | NoRoom) -> None:
         match fault:
             case Delay(seconds):
                 await anyio.sleep(seconds)
@@ -320,26 +321,26 @@ class ScriptedAdapter:
             case HangShielded():
                 with anyio.CancelScope(shield=True):
                     await self._released.wait()
-            case _:
+            case NoRoom():
+                return
+            case Refuse() | Drop():
                 self._fail(call, fault)
-
-    def _fail(self, call: _Call, fault: Fault) -> None:
-        match fault:
-            case Refuse(code, retry):
-                raise ProviderFailure(f"the script refuses the {call.name}", code=code, retry=retry)
-            case Drop(fate):
-                if fate is FrameFate.ARRIVED and call.started.frame is not None:
-                    self._take(call)
-                if call.started.operation is Operation.RECEIVE:
-                    call.session.lose()
-                else:
-                    call.session.lose_after_delivery()
-                delivered = False if fate is FrameFate.NOT_SENT else None
-                raise ProviderConnectionLost(
-                    f"the script drops the connection in the {call.name}", delivered=delivered
-                )
             case _:
-                pass
+                assert_never(fault)
+
+    def _fail(self, call: _Call, fault: Refuse | Drop) -> NoReturn:
+        if isinstance(fault, Refuse):
+            raise ProviderFailure(f"the script refuses the {call.name}", code=fault.code, retry=fault.retry)
+        if fault.fate is FrameFate.ARRIVED:
+            self._take(call)
+        if call.started.operation is Operation.RECEIVE:
+            call.session.lose()
+        else:
+            call.session.lose_after_delivery()
+        raise ProviderConnectionLost(
+            f"the script drops the connection in the {call.name}",
+            delivered=False if fault.fate is FrameFate.NOT_SENT else None,
+        )
 
     def _take(self, call: _Call) -> None:
         """
@@ -349,10 +350,10 @@ class ScriptedAdapter:
             ProviderConnectionLost: The connection that the call began on is gone.
         """
         connection_id, frame = call.session.connection_id, call.started.frame
-        if not call.session.is_alive or connection_id != call.started.connection_id:
-            raise call.session.lost()
         if call.has_taken or frame is None or connection_id is None:
             return
+        if not call.session.is_alive or connection_id != call.started.connection_id:
+            raise call.session.lost()
         call.has_taken = True
         call.session.sent.append(frame)
         self.sent.append(frame)
@@ -378,15 +379,15 @@ class NowaitScriptedAdapter(ScriptedAdapter):
             return False
         with self._call(Operation.SEND, session_id, frame=frame) as call:
             for fault in faults:
-                if not isinstance(fault, Afterwards):
+                if isinstance(fault, Drop | Refuse):
                     self._fail(call, fault)
             self._take(call)
             for fault in faults:
-                if isinstance(fault, Afterwards):
+                if isinstance(fault, Afterwards) and isinstance(fault.fault, Drop | Refuse):
                     self._fail(call, fault.fault)
         return True
 
 
 def _waits(fault: Fault) -> bool:
     inner = fault.fault if isinstance(fault, Afterwards) else fault
-    return isinstance(inner, Delay | Hang | HangShielded | NoRoom)
+    return not isinstance(inner, Drop | Refuse)

@@ -178,7 +178,7 @@ class ScriptedSession:
             case Refuse(code, retry):
                 raise ProviderFailure("the script refuses to go on", code=code, retry=retry)
             case _:
-                raise AssertionError("whoever takes has waited until the session was ready")
+                raise AssertionError("only what is due is taken")
 
     def lost(self) -> ProviderConnectionLost:
         return ProviderConnectionLost(
@@ -211,7 +211,6 @@ class ScriptedSession:
             match self.coming[0]:
                 case Delay():
                     self._start_delay()
-                    continue
                 case _Due(time) if anyio.current_time() < time:
                     return False
                 case AfterSent(frames) if len(self.sent) < frames:
