@@ -112,7 +112,7 @@ class RealtimeSessionController:
         self._sending = Sending(self._rt)
         self._receiving = Receiving(self._rt)
         self._interrupting = Interrupting(self._rt, self._sending, self._receiving)
-        self._restarting = Restarting(self._rt, self._sending)
+        self._restarting = Restarting(self._rt, self._sending, self._receiving)
         self._closing = Closing(
             self._rt, self._sending, self._receiving, self._restarting, self._terminal_is_durable
         )

@@ -135,26 +135,24 @@ __all__ = [
 ]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class RealtimeConnectRequest:
     """What a new connection is to serve."""
 
     session_id: RealtimeSessionId = attrs.field(converter=RealtimeSessionId)
     provider_route_ref: str
     realtime_capability_ref: str
-    previous_connection_id: RealtimeConnectionId | None = None
+    previous_connection_id: RealtimeConnectionId | None = attrs.field(
+        default=None, converter=attrs.converters.optional(RealtimeConnectionId)
+    )
     """The connection that an earlier process had; None on the first of a session."""
-
-
-def _connection_id(value: str) -> RealtimeConnectionId:
-    return RealtimeConnectionId(value)
 
 
 @attrs.frozen
 class RealtimeConnectResponse:
     """A connection, and what it remembers."""
 
-    connection_id: RealtimeConnectionId = attrs.field(converter=_connection_id)
+    connection_id: RealtimeConnectionId = attrs.field(converter=RealtimeConnectionId)
     input_kept_through: StreamCursor | None = None
     """
     The last input cursor that the new connection knows of, as audio or as text put back.

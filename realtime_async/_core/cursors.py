@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Self
+from typing import NamedTuple, Self
 
 import attrs
 
@@ -42,8 +42,7 @@ class StreamCursor:
         return cls(chunk_sequence, None, CursorPrecision.CHUNK_SEQUENCE_ONLY, label)
 
 
-@attrs.frozen
-class CursorRange:
+class CursorRange(NamedTuple):
     """The input frames numbered *first* to *last*, both included."""
 
     first: int

@@ -11,7 +11,6 @@ from collections import deque
 from typing import NamedTuple
 
 from realtime_async._core.frames import (
-    DEFAULT_AUDIO,
     AudioFormat,
     RealtimeInputFrame,
     RealtimeMediaKind,
@@ -49,9 +48,9 @@ class ReplayTail:
     It holds at most *seconds* of input in bytes, and one frame more; in frames, 200 a second.
     """
 
-    def __init__(self, seconds: float, audio_format: AudioFormat | None) -> None:
+    def __init__(self, seconds: float, audio_format: AudioFormat) -> None:
         self._seconds = seconds
-        self._rate = (audio_format or DEFAULT_AUDIO).bytes_per_second
+        self._rate = audio_format.bytes_per_second
         self._max_frames = max(LEAST_FRAMES, int(seconds * FRAMES_PER_SECOND))
         self._max_bytes = int(seconds * self._rate)
         self._audio: deque[TailedFrame] = deque()

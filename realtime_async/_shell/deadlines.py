@@ -11,7 +11,7 @@ from realtime_async.errors import ContractViolation
 __all__ = ["Deadlines"]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Deadlines:
     """Seconds that each operation may take; only `receive` may wait for ever."""
 

@@ -13,7 +13,6 @@ from collections.abc import Awaitable
 from typing import Protocol
 
 import anyio
-import attrs
 
 from realtime_async.errors import JournalFailure, JournalStalled, SessionStateError
 from realtime_async.ports import JournalCursor, JournalRecord, RealtimeSessionId, RunId, RunJournal
@@ -28,16 +27,25 @@ class LaneMember(Protocol):
         """Take note that nothing can be written any more."""
 
 
-@attrs.frozen(eq=False)
 class Appended:
     """A record that the journal has taken."""
 
-    record: JournalRecord
-    ack: Awaitable[JournalCursor]
+    __slots__ = ("_ack", "_known_durable", "record")
+
+    def __init__(self, record: JournalRecord, ack: Awaitable[JournalCursor]) -> None:
+        self.record = record
+        self._ack = ack
+        self._known_durable = False
 
     @property
     def is_durable(self) -> bool:
-        return bool(getattr(self.ack, "is_durable", False))
+        """Whether it is known, without waiting, that it cannot be lost any more."""
+        return self._known_durable or bool(getattr(self._ack, "is_durable", False))
+
+    async def durable(self) -> None:
+        if not self.is_durable:
+            await self._ack
+            self._known_durable = True
 
 
 class LanePosition:
@@ -142,7 +150,7 @@ class Lane:
             JournalFailure: It was not written.
         """
         try:
-            await appended.ack
+            await appended.durable()
         except JournalFailure as failure:
             self._fail(failure)
             raise

@@ -38,6 +38,7 @@ from realtime_async.ports import (
 )
 
 if TYPE_CHECKING:
+    from realtime_async._shell.receiving import Receiving
     from realtime_async._shell.sending import Sending
 
 __all__ = ["Restarting", "checked_response"]
@@ -58,9 +59,10 @@ class _Before:
 
 
 class Restarting:
-    def __init__(self, rt: SessionRuntime, sending: Sending) -> None:
+    def __init__(self, rt: SessionRuntime, sending: Sending, receiving: Receiving) -> None:
         self.rt = rt
         self._sending = sending
+        self._receiving = receiving
         self._runs = False
         self._lifetime_attempts = 0
         self._before: _Before | None = None
@@ -125,6 +127,7 @@ class Restarting:
         if rt.life.phase is not Phase.RESTARTING:
             raise refusal(Operation.BEGIN_RESTART, rt.life.phase, rt.life.session_id)
         self._sending.transmitting.book.end()
+        self._receiving.book.end()
         self._sending.replay.forget()
         requested = rt.append(_Kind.RESTART_REQUESTED, restart_reason=before.reason)
         self._before = before

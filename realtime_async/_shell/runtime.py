@@ -15,6 +15,7 @@ import attrs
 import structlog
 
 from realtime_async._core.fence import OutputFence
+from realtime_async._core.frames import DEFAULT_AUDIO
 from realtime_async._core.lifecycle import Happening, Phase, SessionLife
 from realtime_async._core.records import INTENTS, RecordedError
 from realtime_async._core.sidecar import RealtimeSessionSidecar
@@ -150,7 +151,8 @@ class SessionRuntime:
         self.deadlines = deadlines
         self.life = SessionLife(sidecar, session_id)
         self.totals = DeliveryTotals()
-        self.tail = ReplayTail(sidecar.replay_tail_s, adapter.input_format)
+        self.input_format = adapter.input_format or DEFAULT_AUDIO
+        self.tail = ReplayTail(sidecar.replay_tail_s, self.input_format)
         self.fence = OutputFence()
         self.changed = Broadcast()
         self.flights: set[Flight] = set()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import anyio
 import anyio.lowlevel
 
-from realtime_async._core.frames import DEFAULT_AUDIO, payload_bytes, whole_samples
+from realtime_async._core.frames import payload_bytes, whole_samples
 from realtime_async._core.lifecycle import Operation, Phase, Verdict, refusal
 from realtime_async._shell.gate import Gated
 from realtime_async._shell.gating import Gating
@@ -53,7 +53,7 @@ class Sending:
         self.drained: list[int] = []
         """Cursors of the frames that the last drain sent."""
         self._line = anyio.Lock(fast_acquire=True)
-        self._format = rt.adapter.input_format or DEFAULT_AUDIO
+        self._format = rt.input_format
         self._sample = self._format.bytes_per_sample
         self._under_way = 0
         self._calls = 0

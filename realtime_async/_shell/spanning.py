@@ -102,6 +102,8 @@ class SpanBook:
         if self._span.frames == 1 and self._reserve is None:
             ahead = StreamCursor.chunk(number + self._limit.frames - 1, self._label)
             self._reserve = self._begin(ahead)
+        if self._span.frames >= self._limit.frames:
+            self.end()
         return intent
 
     def take(self) -> Appended:
