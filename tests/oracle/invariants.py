@@ -163,7 +163,8 @@ def _calls(intents: Sequence[Intent], calls: Sequence[Call], discarded: int) -> 
         # A receive goes on after a cancellation and after a restart, and a span bears many frames.
         if intent.step.kind != "output_receive_requested" and intent.step.extent is None and len(made) > 1:
             yield Violation(1, f"{intent.step} covers {len(made)} calls")
-        if intent.step.kind == "output_receive_requested" and intent.step.extent is None:
+        # What was kept back from the listener is told with the next frame that was not.
+        if intent.step.kind == "output_receive_requested" and intent.step.extent is None and intent.result:
             taken = sum(call.outcome == "returned" for call in made)
             if taken > 1 + discarded:
                 yield Violation(1, f"{intent.step} covers {taken} frames")

@@ -1,0 +1,155 @@
+"""The totals: every accepted frame is somewhere, and what was not accepted is counted beside."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+
+import anyio
+import attrs
+import pytest
+
+from realtime_async import Delivery, MediaSpan, RealtimeOverflowPolicy
+from realtime_async.adapters.scripted import Drop, Fault, FrameFate, Hang, Refuse, Script, ScriptedAdapter
+from realtime_async.errors import AgentError, ContractViolation, SessionStateError
+from realtime_async.ports import RealtimeRestartReason, StreamCursor
+from tests.controller.begun import begin
+from tests.controller.staged import Stage, StagedSession, audio, plain_sidecar, text
+
+pytestmark = pytest.mark.virtual_time
+
+
+async def test_a_session_that_did_nothing_has_no_totals(stage: Stage) -> None:
+    staged = await stage.connected()
+
+    assert staged.controller.delivery == Delivery()
+
+
+@pytest.mark.parametrize("span", [None, MediaSpan(3, 1.0)], ids=["alone", "spans"])
+async def test_all_that_can_happen_to_a_frame_is_counted_once(stage: Stage, span: MediaSpan | None) -> None:
+    staged = await stage.connected(
+        ScriptedAdapter(Script(kept_through=[StreamCursor.chunk(0)])),
+        sidecar=plain_sidecar(
+            span=span, queue_capacity=2, overflow_policy=RealtimeOverflowPolicy.DROP_NONCRITICAL
+        ),
+    )
+    controller, provider = staged.controller, staged.provider
+    await controller.send(audio())
+    provider.inject("send", Refuse())
+    with suppress(AgentError):
+        await controller.send(audio())
+    provider.inject("send", Drop(FrameFate.VANISHED))
+    with suppress(AgentError):
+        await controller.send(audio())
+    for _ in range(3):
+        await controller.send(audio())
+    gated = controller.delivery
+    await staged.check()
+    await controller.restart(RealtimeRestartReason.CONNECTION_LOST)
+
+    delivery = controller.delivery
+
+    assert (gated.queued, gated.accepted) == (2, 6)
+    assert (delivery.sent, delivery.failed, delivery.in_doubt, delivery.dropped) == (3, 1, 1, 1)
+    assert (delivery.queued, delivery.replayed, delivery.refused) == (0, 2, 0)
+    assert delivery.accepted == 6
+
+
+@pytest.mark.parametrize("span", [None, MediaSpan(3, 1.0)], ids=["alone", "spans"])
+async def test_a_frame_in_flight_is_queued(stage: Stage, span: MediaSpan | None) -> None:
+    staged = await stage.connected(
+        ScriptedAdapter(Script(faults={("send", 1): Hang()})), sidecar=plain_sidecar(span=span)
+    )
+    async with anyio.create_task_group() as tasks:
+        sending = await begin(tasks, partial(staged.controller.send, audio()))
+
+        delivery = staged.controller.delivery
+        await staged.check()
+        sending.scope.cancel()
+
+    assert (delivery.queued, delivery.accepted) == (1, 1)
+    assert staged.controller.delivery.in_doubt == 1
+
+
+async def test_a_frame_that_waits_for_its_turn_is_not_accepted_yet(stage: Stage) -> None:
+    staged = await stage.connected(ScriptedAdapter(Script(faults={("send", 1): Hang()})))
+    async with anyio.create_task_group() as tasks:
+        sending = await begin(tasks, partial(staged.controller.send, text()))
+        waiting = await begin(tasks, partial(staged.controller.send, text()))
+        accepted = staged.controller.delivery.accepted
+        waiting.scope.cancel()
+        sending.scope.cancel()
+
+    assert accepted == 1
+    assert staged.controller.delivery.refused == 1
+
+
+async def test_mistakes_of_the_program_are_not_counted(stage: Stage) -> None:
+    staged = await stage.connected(sidecar=plain_sidecar(max_frame_bytes=10))
+    with pytest.raises(ContractViolation):
+        await staged.controller.send(audio())
+    await staged.controller.close()
+    with pytest.raises(SessionStateError):
+        await staged.controller.send(text())
+
+    assert staged.controller.delivery == Delivery()
+
+
+async def test_the_totals_given_away_do_not_change(stage: Stage) -> None:
+    staged = await stage.connected()
+    before = staged.controller.delivery
+
+    await staged.controller.send(text())
+
+    assert (before.sent, staged.controller.delivery.sent) == (0, 1)
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        before.sent = 7  # type: ignore[misc]  # it is frozen
+
+
+async def test_frames_that_a_close_gives_up_are_all_accounted_for(stage: Stage) -> None:
+    staged = await stage.connected(ScriptedAdapter(Script(faults={("send", 2): Hang()})))
+    controller = staged.controller
+    await controller.send(text())
+    async with anyio.create_task_group() as tasks:
+        await begin(tasks, partial(controller.send, text()))
+        await begin(tasks, controller.begin_restart)
+        for _ in range(3):
+            await controller.send(text())
+
+        await controller.close()
+
+    delivery = controller.delivery
+    assert (delivery.accepted, delivery.sent, delivery.in_doubt, delivery.dropped) == (5, 1, 1, 3)
+
+
+async def many_sends(staged: StagedSession, sender: int, frames: int) -> None:
+    for number in range(frames):
+        with suppress(AgentError):
+            await staged.controller.send(text(sender * 100 + number))
+
+
+@pytest.mark.parametrize("policy", list(RealtimeOverflowPolicy))
+async def test_with_many_senders_and_restarts_the_totals_add_up(
+    stage: Stage, policy: RealtimeOverflowPolicy
+) -> None:
+    faults: dict[tuple[str, int], Fault] = {
+        ("send", 7): Drop(FrameFate.NOT_SENT),
+        ("send", 19): Drop(FrameFate.VANISHED),
+        ("send", 23): Refuse(),
+    }
+    staged = await stage.connected(
+        ScriptedAdapter(Script(faults=faults, kept_through=[StreamCursor.chunk(3)])),
+        sidecar=plain_sidecar(queue_capacity=4, overflow_policy=policy),
+    )
+    async with anyio.create_task_group() as tasks:
+        for sender in range(10):
+            tasks.start_soon(many_sends, staged, sender + 1, 5)
+        for _ in range(6):
+            await anyio.sleep(1)
+            with suppress(SessionStateError):
+                await staged.controller.restart()
+            await staged.check()
+
+    delivery = staged.controller.delivery
+    assert delivery.accepted + delivery.refused == 50
+    assert delivery.queued == 0
