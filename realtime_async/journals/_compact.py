@@ -1,16 +1,17 @@
 """
 A record as stores keep it: short, as 14,000 of them make an hour of talk.
 
-It comes apart into three JSON texts.
-What is the same for a whole session, and what is the same for all records of one sort,
-is the same text each time, so a store writes it once and refers to it; the body is what is left.
-Together they are the public form (see `_codec`), but for cursors, extents, the gate's counters
-and a record's references to itself, which have short forms here.
+It comes apart into four JSON texts.
+What is the same for a whole session, what changes with its connections, and what is the same for
+all records of one sort, is the same text each time, so a store writes it once and refers to it.
+The fourth, the body, is what is left.
+Merged they are the public form (see `_codec`), but for cursors, extents and a record's references
+to itself, which have short forms here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, TypeAlias, get_type_hints
@@ -27,8 +28,6 @@ from realtime_async.ports import (
     CursorPrecision,
     EffectId,
     JournalRecord,
-    RealtimeBackpressureAction,
-    RealtimeBackpressureState,
     RealtimeSessionRecord,
     RecordExtent,
     RunId,
@@ -38,8 +37,8 @@ from realtime_async.ports import (
 __all__ = ["Packed", "pack", "unpack"]
 
 
-Packed: TypeAlias = tuple[str, str, str]
-"""The texts of a record: session, sort, body.  Its run and journal_seq are the store's to keep."""
+Packed: TypeAlias = tuple[str, str, str, str]
+"""The texts of a record: session, connection, sort, body.  Its run and journal_seq are the store's to keep."""
 
 
 # Every attribute that is in none of these goes into the body.
@@ -47,23 +46,24 @@ _SESSION = (
     "schema_version", "record_kind", "agent_id", "source", "destination", "subject_ref", "tags",
     "event_family", "runtime_package_fingerprint", "redaction_policy_id",
 )  # fmt: skip
-_SESSION_PAYLOAD = ("session_id", "connection_id", "provider_route_ref", "policy_refs")
+_SESSION_PAYLOAD = ("session_id", "provider_route_ref", "policy_refs")
 _SESSION_GATE = ("capacity", "policy_ref")
+_CONNECTION_PAYLOAD = ("connection_id", "restart_count")
+_CONNECTION_GATE = ("queued_frames", "dropped_frames", "gated_frames", "last_action")
 _SORT = ("event_kind", "privacy")
 _SORT_PAYLOAD = ("kind", "status", "channel", "direction", "media_kind", "privacy", "retention")
 # These name the record itself, where they are not empty: on intents the first, on results the second.
 _SELF_REFERENCES = ("effect_intent_ref", "effect_result_ref")
-_GATE_COUNTERS = ("queued_frames", "dropped_frames", "gated_frames", "last_action")
 # No identifier has this character, so it can't be mistaken for one.
 _ITSELF = "="
 
 _session_of = attrgetter(*_SESSION)
 _session_payload_of = attrgetter(*_SESSION_PAYLOAD)
 _session_gate_of = attrgetter(*_SESSION_GATE)
+_connection_payload_of = attrgetter(*_CONNECTION_PAYLOAD)
+_connection_gate_of = attrgetter(*_CONNECTION_GATE)
 _sort_of = attrgetter(*_SORT)
 _sort_payload_of = attrgetter(*_SORT_PAYLOAD)
-_gate_counters_of = attrgetter(*_GATE_COUNTERS)
-_QUIET_GATE = (0, 0, 0, None)
 _CHUNKS, _SEND = CursorPrecision.CHUNK_SEQUENCE_ONLY, CursorLabel.SEND
 
 # A server with more runs at a time than this writes a text anew now and then, at 20 µs each.
@@ -73,8 +73,8 @@ TEXTS_KEPT = 4096
 class _Texts:
     """Shared texts, by the values that they are made of."""
 
-    def __init__(self, write: Callable[[JournalRecord], str]) -> None:
-        self._write = write
+    def __init__(self, part_of: Callable[[JournalRecord], Public]) -> None:
+        self._part_of = part_of
         self._last: dict[str, tuple[object, str]] = {}
         self._all: dict[object, str] = {}
 
@@ -84,7 +84,7 @@ class _Texts:
         if last is None or last[0] != values:
             text = self._all.get(values)
             if text is None:
-                text = self._all[values] = self._write(record)
+                text = self._all[values] = orjson.dumps(self._part_of(record)).decode()
             last = self._last[owner] = values, text
             if len(self._last) > TEXTS_KEPT or len(self._all) > TEXTS_KEPT:
                 self._last.clear()
@@ -100,10 +100,6 @@ def pack(record: JournalRecord) -> Packed:
     rest["receive_cursor"] = _short_cursor(payload.receive_cursor)
     if payload.extent is not None:
         rest["extent"] = _short_extent(payload.extent)
-    gate = payload.backpressure_state
-    counters = _gate_counters_of(gate)
-    if counters != _QUIET_GATE:
-        rest["backpressure_state"] = counters
     intent_is_itself = payload.effect_intent_ref == record.record_id
     if payload.effect_intent_ref is not None and not intent_is_itself:
         rest["effect_intent_ref"] = payload.effect_intent_ref
@@ -113,51 +109,53 @@ def pack(record: JournalRecord) -> Packed:
     body = _body_of(record)
     body["payload"] = rest
 
+    run_id, gate = record.run_id, payload.backpressure_state
     session = _session_of(record), _session_payload_of(payload), _session_gate_of(gate)
+    connection = _connection_payload_of(payload), _connection_gate_of(gate)
     sort = _sort_of(record), _sort_payload_of(payload), intent_is_itself, result_is_itself
     return (
-        _SESSION_TEXTS.text(record.run_id, session, record),
-        _SORT_TEXTS.text(payload.kind, sort, record),
+        _SESSIONS.text(run_id, session, record),
+        _CONNECTIONS.text(run_id, connection, record),
+        _SORTS.text(payload.kind, sort, record),
         orjson.dumps(body).decode(),
     )
 
 
-def _session_text(record: JournalRecord) -> str:
-    public = unstructure(record)
-    payload = public["payload"]
-    part = _those(_SESSION, public)
-    part["payload"] = _those(_SESSION_PAYLOAD, payload)
-    part["payload"]["backpressure_state"] = _those(_SESSION_GATE, payload["backpressure_state"])
-    return orjson.dumps(part).decode()
-
-
-def _sort_text(record: JournalRecord) -> str:
-    public = unstructure(record)
-    payload = public["payload"]
-    part = _those(_SORT, public)
-    part["payload"] = _those(_SORT_PAYLOAD, payload)
-    for name in _SELF_REFERENCES:
-        if payload.get(name) == record.record_id:
-            part["payload"][name] = _ITSELF
-    return orjson.dumps(part).decode()
-
-
-_SESSION_TEXTS = _Texts(_session_text)
-_SORT_TEXTS = _Texts(_sort_text)
-
-
-def _those(names: tuple[str, ...], public: Mapping[str, Any]) -> Public:
-    return {name: public[name] for name in names if name in public}
-
-
-def _counters(short: Any) -> Public:
-    queued, dropped, gated, action = short
-    return {
-        "queued_frames": queued,
-        "dropped_frames": dropped,
-        "gated_frames": gated,
-        "last_action": None if action is None else RealtimeBackpressureAction(action),
+def _part(
+    public: Mapping[str, Any], envelope: tuple[str, ...], payload: tuple[str, ...], gate: tuple[str, ...] = ()
+) -> Public:
+    """Those attributes of a record's public form."""
+    whole = public["payload"]
+    part = {name: public[name] for name in envelope if name in public}
+    part["payload"] = {name: whole[name] for name in payload if name in whole}
+    counters = {
+        name: whole["backpressure_state"][name] for name in gate if name in whole["backpressure_state"]
     }
+    if counters:
+        part["payload"]["backpressure_state"] = counters
+    return part
+
+
+def _session_part(record: JournalRecord) -> Public:
+    return _part(unstructure(record), _SESSION, _SESSION_PAYLOAD, _SESSION_GATE)
+
+
+def _connection_part(record: JournalRecord) -> Public:
+    return _part(unstructure(record), (), _CONNECTION_PAYLOAD, _CONNECTION_GATE)
+
+
+def _sort_part(record: JournalRecord) -> Public:
+    public = unstructure(record)
+    part = _part(public, _SORT, _SORT_PAYLOAD)
+    for name in _SELF_REFERENCES:
+        if public["payload"].get(name) == record.record_id:
+            part["payload"][name] = _ITSELF
+    return part
+
+
+_SESSIONS = _Texts(_session_part)
+_CONNECTIONS = _Texts(_connection_part)
+_SORTS = _Texts(_sort_part)
 
 
 def _short_cursor(cursor: StreamCursor) -> object:
@@ -176,23 +174,17 @@ def _cursor(short: Any) -> StreamCursor:
 
 
 def _short_extent(extent: RecordExtent) -> object:
-    return [
-        None if extent.first is None else _short_cursor(extent.first),
-        None if extent.last is None else _short_cursor(extent.last),
-        extent.frames,
-        extent.bytes,
-        extent.sha256,
-    ]
+    first = None if extent.first is None else _short_cursor(extent.first)
+    last = None if extent.last is None else _short_cursor(extent.last)
+    if extent.sha256 is None:
+        return first, last, extent.frames, extent.bytes
+    return first, last, extent.frames, extent.bytes, extent.sha256
 
 
 def _extent(short: Any) -> RecordExtent:
-    first, last, frames, size, sha256 = short
+    first, last, *numbers = short
     return RecordExtent(
-        None if first is None else _cursor(first),
-        None if last is None else _cursor(last),
-        frames,
-        size,
-        sha256,
+        None if first is None else _cursor(first), None if last is None else _cursor(last), *numbers
     )
 
 
@@ -205,8 +197,8 @@ def unpack(run_id: RunId, journal_seq: int, packed: Packed) -> JournalRecord:
         JournalFailure: A newer release has written it.
     """
     try:
-        session, sort, text = packed
-        parts = _parts(session, sort)
+        *shared, text = packed
+        parts = _parts(*shared)
         if parts is None:
             return restore(_public(run_id, journal_seq, packed), _named(run_id, journal_seq))
         body = orjson.loads(text)
@@ -214,9 +206,6 @@ def unpack(run_id: RunId, journal_seq: int, packed: Packed) -> JournalRecord:
         payload = parts.payload | {name: _PAYLOAD[name](value) for name, value in rest.items()}
         for name in parts.references_to_itself:
             payload[name] = EffectId(body["record_id"])
-        if "backpressure_state" in rest:
-            gate = parts.payload["backpressure_state"]
-            payload["backpressure_state"] = attrs.evolve(gate, **payload["backpressure_state"])
         envelope = {name: _ENVELOPE[name](value) for name, value in body.items()}
         return JournalRecord(
             run_id=run_id,
@@ -237,7 +226,7 @@ def _named(run_id: RunId, journal_seq: int) -> str:
 
 @attrs.frozen
 class _Parts:
-    """What the text of a session and that of a sort say, as attributes of records."""
+    """What the shared texts of a record say, as attributes of records."""
 
     envelope: dict[str, Any]
     payload: dict[str, Any]
@@ -245,42 +234,44 @@ class _Parts:
 
 
 @lru_cache(maxsize=1024)
-def _parts(session: str, sort: str) -> _Parts | None:
+def _parts(*shared: str) -> _Parts | None:
     """None: they are not of this release's schema version."""
-    of_session, of_sort = orjson.loads(session), orjson.loads(sort)
-    if of_session["schema_version"] != SCHEMA_VERSION:
+    public = _merged(shared)
+    if public["schema_version"] != SCHEMA_VERSION:
         return None
-    payload = of_session.pop("payload") | of_sort.pop("payload")
+    payload = public.pop("payload")
     references = tuple(name for name in _SELF_REFERENCES if payload.pop(name, None) == _ITSELF)
-    gate = CONVERTER.structure(payload.pop("backpressure_state"), RealtimeBackpressureState)
     return _Parts(
-        {name: _ENVELOPE[name](value) for name, value in (of_session | of_sort).items()},
-        {name: _PAYLOAD[name](value) for name, value in payload.items()} | {"backpressure_state": gate},
+        {name: _ENVELOPE[name](value) for name, value in public.items()},
+        {name: _PAYLOAD[name](value) for name, value in payload.items()},
         references,
     )
 
 
-def _public(run_id: RunId, journal_seq: int, packed: Packed) -> Public:
-    """The public form of a record, in whatever schema version it has."""
-    public: Public = {"run_id": run_id, "journal_seq": journal_seq}
+def _merged(texts: Sequence[str]) -> Public:
+    merged: Public = {}
     payload: Public = {}
     gate: Public = {}
-    for text in packed:
-        envelope = orjson.loads(text)
-        part = envelope.pop("payload")
-        counters = part.pop("backpressure_state", {})
-        gate |= counters if isinstance(counters, dict) else _counters(counters)
-        payload |= part
-        public |= envelope
-    payload["backpressure_state"] = gate
+    for text in texts:
+        part = orjson.loads(text)
+        of_payload = part.pop("payload")
+        gate |= of_payload.pop("backpressure_state", {})
+        payload |= of_payload
+        merged |= part
+    return merged | {"payload": payload | {"backpressure_state": gate}}
+
+
+def _public(run_id: RunId, journal_seq: int, packed: Packed) -> Public:
+    """The public form of a record, in whatever schema version it has."""
+    public = _merged(packed)
+    payload = public["payload"]
     for name in _SELF_REFERENCES:
         if payload.get(name) == _ITSELF:
             payload[name] = public["record_id"]
     for name, read in _SHORT.items():
         if name in payload:
             payload[name] = CONVERTER.unstructure(read(payload[name]))
-    public["payload"] = payload
-    return public
+    return public | {"run_id": run_id, "journal_seq": journal_seq}
 
 
 def _readers(kind: type) -> dict[str, Callable[[Any], Any]]:
@@ -306,9 +297,16 @@ _SHORT: dict[str, Callable[[Any], Any]] = {
     "extent": _extent,
 }
 _ENVELOPE = _readers(JournalRecord)
-_PAYLOAD = _readers(RealtimeSessionRecord) | _SHORT | {"backpressure_state": _counters}
+_PAYLOAD = _readers(RealtimeSessionRecord) | _SHORT
 _body_of = _writer(JournalRecord, (*_SESSION, *_SORT, "run_id", "journal_seq", "payload"))
 _rest_of = _writer(
     RealtimeSessionRecord,
-    (*_SESSION_PAYLOAD, *_SORT_PAYLOAD, *_SELF_REFERENCES, *_SHORT, "backpressure_state"),
+    (
+        *_SESSION_PAYLOAD,
+        *_CONNECTION_PAYLOAD,
+        *_SORT_PAYLOAD,
+        *_SELF_REFERENCES,
+        *_SHORT,
+        "backpressure_state",
+    ),
 )

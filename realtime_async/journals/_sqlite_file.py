@@ -3,7 +3,7 @@ The file of a SQLite journal: how it is told from others, written by one thread,
 
     run      run_id ↔ a number
     part     texts that many records share ↔ a number
-    record   (run, seq), two shared texts, the body: see `_compact`
+    record   (run, seq), three shared texts, the body: see `_compact`
 
 A rowid table with (run, seq) as an index beside it takes interleaved runs
 three times as fast as one ordered by (run, seq).
@@ -52,6 +52,7 @@ _SCHEMA = (
         run INTEGER NOT NULL REFERENCES run,
         seq INTEGER NOT NULL,
         session INTEGER NOT NULL REFERENCES part,
+        connection INTEGER NOT NULL REFERENCES part,
         sort INTEGER NOT NULL REFERENCES part,
         body TEXT NOT NULL,
         PRIMARY KEY (run, seq)
@@ -61,8 +62,10 @@ _SCHEMA = (
     f"PRAGMA user_version = {VERSION}",
 )
 _READ = (
-    "SELECT record.seq, session.json, sort.json, record.body FROM record"
-    " JOIN part AS session ON session.id = record.session JOIN part AS sort ON sort.id = record.sort"
+    "SELECT record.seq, session.json, connection.json, sort.json, record.body FROM record"
+    " JOIN part AS session ON session.id = record.session"
+    " JOIN part AS connection ON connection.id = record.connection"
+    " JOIN part AS sort ON sort.id = record.sort"
     " WHERE record.run = (SELECT id FROM run WHERE run_id = ?) AND record.seq > ? ORDER BY record.seq LIMIT ?"
 )
 _LAST = "SELECT max(seq) FROM record WHERE run = (SELECT id FROM run WHERE run_id = ?)"
@@ -193,14 +196,12 @@ class SqliteFile:
                 self._insert_each(batch)
 
     def _insert(self, batch: Sequence[Taken]) -> None:
-        is_known = self._knows(batch)
-        if is_known and len(batch) <= ROWS_PER_STATEMENT:
+        if len(batch) <= ROWS_PER_STATEMENT and self._knows_all_of(batch):
             # A statement by itself is a transaction.
             self._insert_rows(batch)
             return
         with self._transaction():
-            if not is_known:
-                self._learn(batch)
+            self._learn(batch)
             for first in range(0, len(batch), ROWS_PER_STATEMENT):
                 self._insert_rows(batch[first : first + ROWS_PER_STATEMENT])
 
@@ -230,26 +231,19 @@ class SqliteFile:
         return None if stored == record else Failure(conflict(record))
 
     def _insert_rows(self, batch: Sequence[Taken]) -> None:
+        runs, parts = self._runs, self._parts
         values: list[object] = []
         for taken in batch:
-            session, sort, body = taken.packed
-            record = taken.record
-            values += (
-                self._runs[record.run_id],
-                record.journal_seq,
-                self._parts[session],
-                self._parts[sort],
-                body,
-            )
+            session, connection, sort, body = taken.packed
+            run, seq = runs[taken.record.run_id], taken.record.journal_seq
+            values += (run, seq, parts[session], parts[connection], parts[sort], body)
         self._writer.execute(_insertion(len(batch)), values)
 
-    def _knows(self, batch: Sequence[Taken]) -> bool:
+    def _knows_all_of(self, batch: Sequence[Taken]) -> bool:
         runs, parts = self._runs, self._parts
-        for taken in batch:
-            session, sort, _ = taken.packed
-            if taken.record.run_id not in runs or session not in parts or sort not in parts:
-                return False
-        return True
+        return all(
+            taken.record.run_id in runs and all(map(parts.__contains__, taken.packed[:-1])) for taken in batch
+        )
 
     def _learn(self, batch: Sequence[Taken]) -> None:
         """Find or give the numbers of what *batch* shares with other records."""
@@ -259,7 +253,7 @@ class SqliteFile:
         for taken in batch:
             if taken.record.run_id not in self._runs:
                 self._runs[str(taken.record.run_id)] = self._number("run", "run_id", taken.record.run_id)
-            for text in taken.packed[:2]:
+            for text in taken.packed[:-1]:
                 if text not in self._parts:
                     self._parts[text] = self._number("part", "json", text)
 
@@ -303,8 +297,8 @@ class SqliteFile:
 
 @cache
 def _insertion(rows: int) -> str:
-    return "INSERT INTO record VALUES " + ",".join(["(?, ?, ?, ?, ?)"] * rows)
+    return "INSERT INTO record VALUES " + ",".join(["(?, ?, ?, ?, ?, ?)"] * rows)
 
 
-def _records(run_id: RunId, rows: Iterable[tuple[int, str, str, str]]) -> list[JournalRecord]:
-    return [unpack(run_id, seq, (session, sort, body)) for seq, session, sort, body in rows]
+def _records(run_id: RunId, rows: Iterable[tuple[int, str, str, str, str]]) -> list[JournalRecord]:
+    return [unpack(run_id, row[0], row[1:]) for row in rows]
