@@ -7,6 +7,8 @@ Frame ids come from a source that the shell installs, as nothing here draws a ra
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Self
@@ -374,18 +376,25 @@ class RealtimeInputFrame:
             media_kind=RealtimeMediaKind.CONTROL,
             payload=instructions,
             signal=InputSignal.REQUEST_RESPONSE,
+            redacted_summary=InputSignal.REQUEST_RESPONSE,
             frame_id=frame_id,
         )
 
     @classmethod
     def end_of_turn(cls, *, frame_id: str | None = None) -> Self:
         """Say that the person has finished."""
-        return cls(media_kind=RealtimeMediaKind.CONTROL, signal=InputSignal.END_OF_TURN, frame_id=frame_id)
+        signal = InputSignal.END_OF_TURN
+        return cls(
+            media_kind=RealtimeMediaKind.CONTROL, signal=signal, redacted_summary=signal, frame_id=frame_id
+        )
 
     @classmethod
     def clear_input(cls, *, frame_id: str | None = None) -> Self:
         """Forget the audio that is not committed yet."""
-        return cls(media_kind=RealtimeMediaKind.CONTROL, signal=InputSignal.CLEAR_INPUT, frame_id=frame_id)
+        signal = InputSignal.CLEAR_INPUT
+        return cls(
+            media_kind=RealtimeMediaKind.CONTROL, signal=signal, redacted_summary=signal, frame_id=frame_id
+        )
 
     @classmethod
     def media_ref(
@@ -485,9 +494,14 @@ class RealtimeOutputFrame:
         payload: bytes | str | None = None,
         frame_id: str | None = None,
     ) -> Self:
-        """The frame that bears *event*."""
+        """
+        The frame that bears *event*.
+
+        Its summary is the event's name, so that a record tells what a frame without media was.
+        """
         return cls(
             media_kind=MEDIA_KIND.get(type(event), RealtimeMediaKind.CONTROL),
+            redacted_summary=_snake_case(type(event).__name__),
             response_id=response_id,
             payload=payload,
             event=event,
@@ -512,6 +526,11 @@ MEDIA_KIND: Mapping[type[RealtimeEvent], RealtimeMediaKind] = {
     InputTranscript: RealtimeMediaKind.TRANSCRIPT,
     ToolCall: RealtimeMediaKind.TOOL_CALL,
 }
+
+
+@functools.cache
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 def payload_bytes(payload: bytes | str | None) -> int:

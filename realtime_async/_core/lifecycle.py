@@ -295,7 +295,7 @@ class SessionLife:
 
     def next_send(self) -> StreamCursor:
         """The number that the next frame takes, if it is sent or left in doubt."""
-        return StreamCursor.chunk(self.send_cursor.chunk_sequence + 1)
+        return StreamCursor(self.send_cursor.chunk_sequence + 1)
 
     def next_receive(self) -> StreamCursor:
         return StreamCursor.chunk(self.receive_cursor.chunk_sequence + 1, CursorLabel.RECEIVE)
