@@ -1,0 +1,218 @@
+"""
+One connection of a session: input in, events and answers out.
+
+It ends at once, and forgets all that was not answered, like one over a network.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from typing import assert_never
+
+import anyio
+import attrs
+
+from realtime_async.adapters.local.brain import Brain
+from realtime_async.adapters.local.conversation import Conversation, Turn
+from realtime_async.adapters.local.ears import Heard, SpeechBegan
+from realtime_async.adapters.local.speaker import Speaker
+from realtime_async.adapters.local.vad import SAMPLE_RATE
+from realtime_async.adapters.local.voice import Voice
+from realtime_async.errors import ProviderConnectionLost, ProviderFailure, RetryClassification
+from realtime_async.ports import (
+    InputSignal,
+    RealtimeInputFrame,
+    RealtimeResponseId,
+    SpeechStarted,
+    SpeechStopped,
+)
+
+__all__ = ["Connection"]
+
+
+@attrs.frozen
+class _Received:
+    number: int
+    starts_at: int
+    """The sample of the session's audio at which it begins, or before which it came."""
+    frame: RealtimeInputFrame
+
+    @property
+    def text(self) -> str:
+        return self.frame.payload if isinstance(self.frame.payload, str) else ""
+
+
+class Connection:
+    """
+    Takes input, and listens to it.
+
+    At most a second of input waits for the listener; then `take` says no.
+    The listener in turn waits while the speaker or the outbox has no room.
+    """
+
+    INBOX_FRAMES = 50
+    INBOX_BYTES = 2 * SAMPLE_RATE
+    # Of what is written before an answer is asked for.
+    WRITTEN_CHARACTERS = 65_536
+
+    def __init__(self, conversation: Conversation, brain: Brain, voice: Voice) -> None:
+        self.connection_id = conversation.new_connection_id()
+        self._knows_through = conversation.input_kept_through
+        self._conversation = conversation
+        self._timeline = conversation.timeline
+        self._bell = conversation.bell
+        self._outbox = conversation.outbox
+        self._ears = conversation.ears
+        self._speaker = Speaker(conversation, brain, voice)
+        self._inbox: deque[_Received] = deque()
+        self._inbox_bytes = 0
+        self._written: list[_Received] = []
+        self._written_characters = 0
+        self._is_listening = False
+        self._is_ended = False
+        self._scope = anyio.CancelScope()
+
+    # What the adapter calls; none of it waits
+
+    def check(self) -> None:
+        """
+        Raise if it has ended.
+
+        Raises:
+            ProviderConnectionLost: What was being sent did not arrive.
+        """
+        if self._is_ended:
+            raise ProviderConnectionLost(
+                f"connection {str(self.connection_id)!r} has ended: restart the session", delivered=False
+            )
+
+    def take(self, frame: RealtimeInputFrame) -> bool:
+        """
+        Take *frame*; False: there is no room for it now.
+
+        Raises:
+            ProviderConnectionLost: It has ended.
+            ProviderFailure: Too much is written, and no answer asked for.
+        """
+        self.check()
+        size = frame.payload_bytes()
+        if self._inbox and (
+            len(self._inbox) >= self.INBOX_FRAMES or self._inbox_bytes + size > self.INBOX_BYTES
+        ):
+            return False
+        number = self._timeline.next_number if frame.cursor is None else frame.cursor.chunk_sequence
+        samples = size // 2 if isinstance(frame.payload, bytes) else 0
+        received = _Received(number, self._timeline.place(number, samples), frame)
+        self._check_length(received.text)
+        self._inbox.append(received)
+        self._inbox_bytes += size
+        self._written_characters += len(received.text)
+        self._bell.ring()
+        return True
+
+    def interrupt(self, response_id: RealtimeResponseId | None) -> None:
+        """
+        Stop the answer: nothing more of it is received but its end.
+
+        Raises:
+            ProviderConnectionLost: It has ended.
+        """
+        self.check()
+        self._speaker.interrupt(response_id)
+
+    def end(self) -> None:
+        """Stop at once, and forget what was not answered."""
+        if self._is_ended:
+            return
+        self._conversation.keep_through(self._needed_after())
+        self._is_ended = True
+        self._scope.cancel()
+        self._inbox.clear()
+        self._speaker.end()
+        self._bell.ring()
+
+    def _needed_after(self) -> Iterator[int]:
+        """For each thing that still needs its input, the frame before that."""
+        heard_through = self._timeline.last_before(self._ears.needs_from) if self._is_listening else 0
+        yield max(heard_through, self._knows_through)
+        yield from (turn.after for turn in self._speaker.unanswered())
+        if self._written:
+            yield self._written[0].number - 1
+
+    def _check_length(self, text: str) -> None:
+        if self._written_characters + len(text) > self.WRITTEN_CHARACTERS:
+            raise ProviderFailure(
+                f"more than {self.WRITTEN_CHARACTERS} characters wait for an answer: send request_response() first",
+                retry=RetryClassification.NOT_RETRYABLE,
+            )
+
+    # Listening
+
+    async def run(self) -> None:
+        """Serve until `end`."""
+        with self._scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._speaker.run)
+                await self._listen()
+
+    async def _listen(self) -> None:
+        position = self._timeline.end_of(self._knows_through)
+        async with self._ears.listening(position):
+            self._is_listening = True
+            while True:
+                received = await self._next_input()
+                payload, signal = received.frame.payload, received.frame.signal
+                if isinstance(payload, bytes):
+                    await self._follow(self._ears.listen(payload, received.starts_at))
+                elif signal is InputSignal.END_OF_TURN:
+                    await self._follow(self._ears.end_sentence())
+                elif signal is InputSignal.CLEAR_INPUT:
+                    self._ears.forget(received.starts_at)
+                else:
+                    self._read(received)
+
+    async def _next_input(self) -> _Received:
+        while not self._inbox or not self._speaker.has_room or not self._outbox.has_room:
+            await self._bell.rung()
+        received = self._inbox.popleft()
+        self._inbox_bytes -= received.frame.payload_bytes()
+        self._bell.ring()
+        return received
+
+    async def _follow(self, events: AsyncIterator[SpeechBegan | Heard]) -> None:
+        async for event in events:
+            # Nothing awaits between the end of a sentence and its turn: in between nobody would know of it.
+            match event:
+                case SpeechBegan(at):
+                    self._outbox.say(SpeechStarted(_milliseconds(at)))
+                case Heard(text, speech):
+                    self._outbox.say(SpeechStopped(_milliseconds(speech.at)))
+                    self._speaker.ask(
+                        Turn(
+                            text,
+                            after=self._timeline.last_before(speech.needs_from),
+                            through=self._timeline.last_before(speech.through),
+                            audio_end_ms=_milliseconds(speech.through),
+                        )
+                    )
+                case _:
+                    assert_never(event)
+
+    def _read(self, received: _Received) -> None:
+        """Note what was written; a request for an answer makes a turn of it."""
+        if self._conversation.is_answered(received.number):
+            self._written_characters -= len(received.text)
+            return
+        self._written.append(received)
+        if received.frame.signal is not InputSignal.REQUEST_RESPONSE:
+            return
+        texts = [one.text for one in self._written if one.text]
+        numbers = tuple(one.number for one in self._written)
+        self._written.clear()
+        self._written_characters -= sum(map(len, texts))
+        self._speaker.ask(Turn("\n".join(texts), after=numbers[0] - 1, through=numbers[-1], frames=numbers))
+
+
+def _milliseconds(samples: int) -> int:
+    return samples * 1000 // SAMPLE_RATE
