@@ -11,6 +11,11 @@ import pytest
 
 from realtime_async.testing.clock import BACKENDS, backend_options
 
+# A failed promise of a contract class is explained like any other failed assertion.
+pytest.register_assert_rewrite(
+    "realtime_async.testing.adapter_contract", "realtime_async.testing.journal_contract"
+)
+
 # Timing is no property of the code under test: a busy machine must not fail a test that is right.
 hypothesis.settings.register_profile(
     "dev", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

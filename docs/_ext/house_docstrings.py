@@ -3,8 +3,8 @@ Lets autodoc read docstrings as this package writes them.
 
 The names that `realtime_async` offers say that they live there, so autodoc would look for the texts
 under their fields in the wrong file.
-Napoleon knows `Args:` and `Raises:`, but takes the text under a field for "type: description",
-and a tree drawn in a docstring is no paragraph.
+Napoleon knows `Args:` and `Raises:`, but takes the text under a field for "type: description".
+What stands indented between paragraphs is code or a drawing.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def share_field_texts(app: Sphinx) -> None:
 
 
 def read_docstring(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    drawn = [number for number, line in enumerate(lines) if line.lstrip().startswith(("├", "└"))]
-    if drawn:
-        # The tree's root stands above its first branch.
-        lines[drawn[0] - 1 : drawn[0] - 1] = ["::", ""]
+    for number in reversed(range(2, len(lines))):
+        before, blank, line = lines[number - 2 : number + 1]
+        if line.startswith("    ") and not blank and before and not before.startswith((" ", "..")):
+            lines[number:number] = ["::", ""]
     if what not in {"attribute", "property"}:
         lines[:] = GoogleDocstring(lines, name=name, obj=obj).lines()
 
