@@ -25,6 +25,7 @@ from realtime_async._shell.closing import Closing
 from realtime_async._shell.connecting import connect
 from realtime_async._shell.deadlines import Deadlines
 from realtime_async._shell.interrupting import Interrupting
+from realtime_async._shell.iterating import FrameIterator
 from realtime_async._shell.lane import lane_of
 from realtime_async._shell.receiving import RealtimeReceived, Receiving
 from realtime_async._shell.restarting import Restarting
@@ -181,10 +182,13 @@ class RealtimeSessionController:
         """
         return await self._receiving.receive()
 
-    async def frames(self) -> AsyncIterator[RealtimeOutputFrame]:
-        """Receive until the stream ends."""
-        while (received := await self.receive()) is not None:
-            yield received.frame
+    def frames(self) -> AsyncIterator[RealtimeOutputFrame]:
+        """Receive until the stream ends; an `async for` over it may be left and entered again."""
+        return FrameIterator(self._next_frame)
+
+    async def _next_frame(self) -> RealtimeOutputFrame | None:
+        received = await self.receive()
+        return None if received is None else received.frame
 
     async def interrupt(
         self, response_id: str | None = None, played_ms: int | None = None

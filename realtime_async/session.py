@@ -12,8 +12,9 @@ from realtime_async._core.accounting import Delivery, RealtimeRestartReason, Res
 from realtime_async._core.lifecycle import RealtimeSessionState
 from realtime_async._core.restarts import RestartPolicy
 from realtime_async._core.sidecar import RealtimeSessionSidecar
+from realtime_async._shell.iterating import FrameIterator
 from realtime_async.completion import RealtimeCompletionGate
-from realtime_async.controller import Deadlines, RealtimeReceived, RealtimeSessionController
+from realtime_async.controller import Deadlines, RealtimeSessionController
 from realtime_async.ports import (
     RealtimeCloseReason,
     RealtimeInputFrame,
@@ -62,31 +63,30 @@ class RealtimeSession:
                 piece if isinstance(piece, RealtimeInputFrame) else RealtimeInputFrame.audio(piece)
             )
 
-    async def frames(self) -> AsyncIterator[RealtimeOutputFrame]:
+    def frames(self) -> AsyncIterator[RealtimeOutputFrame]:
         """
         Yield what the provider says, and a `Restarted` after each restart, until the session closes.
 
         Frames are taken as they are asked for: a slow loop slows the provider, and nothing grows.
+        An `async for` over it may be left and entered again; it goes on where it stopped.
 
         Raises:
             ProviderConnectionLost: The connection is gone.
-                After `restart` the loop can be entered again and goes on where it stopped.
         """
-        while True:
-            while self._news:
-                yield RealtimeOutputFrame.of(Restarted(self._news.popleft()))
-            received = await self._receive()
-            if received is not None:
-                yield received.frame
-            elif not self._news:
-                return
+        return FrameIterator(self._next_frame)
 
-    async def _receive(self) -> RealtimeReceived | None:
-        received = None
-        with anyio.CancelScope() as self._waiting:
-            received = await self.controller.receive()
-        self._waiting = None
-        return received
+    async def _next_frame(self) -> RealtimeOutputFrame | None:
+        while True:
+            if self._news:
+                return RealtimeOutputFrame.of(Restarted(self._news.popleft()))
+            received = None
+            with anyio.CancelScope() as self._waiting:
+                received = await self.controller.receive()
+            self._waiting = None
+            if received is not None:
+                return received.frame
+            if not self._news:
+                return None
 
     async def interrupt(
         self, response_id: str | None = None, played_ms: int | None = None
