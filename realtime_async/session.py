@@ -80,9 +80,11 @@ class RealtimeSession:
             if self._news:
                 return RealtimeOutputFrame.of(Restarted(self._news.popleft()))
             received = None
-            with anyio.CancelScope() as self._waiting:
-                received = await self.controller.receive()
-            self._waiting = None
+            try:
+                with anyio.CancelScope() as self._waiting:
+                    received = await self.controller.receive()
+            finally:
+                self._waiting = None
             if received is not None:
                 return received.frame
             if not self._news:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
@@ -95,6 +97,19 @@ async def test_frames_are_iterated_over_until_the_stream_ends(stage: Stage) -> N
 
     assert received == ["out.1", "out.2"]
     assert (await staged.kinds())[-1] == "output_ended"
+
+
+async def test_leaving_the_frames_early_needs_no_clearing_up(stage: Stage) -> None:
+    staged = await stage.connected(ScriptedAdapter(Script([spoken(1), spoken(2)])))
+    async for frame in staged.controller.frames():
+        assert frame.frame_id == "out.1"
+        break
+
+    gc.collect()
+    received = await staged.controller.receive()
+
+    assert received is not None
+    assert received.frame.frame_id == "out.2"
 
 
 async def test_a_stream_that_ended_goes_on_after_a_restart(stage: Stage) -> None:

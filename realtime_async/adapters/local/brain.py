@@ -36,7 +36,7 @@ COMMANDS = (
 
 async def answer_command(heard: str) -> str:
     """A small brain that works without a network: it answers `COMMANDS`, and what resembles them."""
-    words = set(heard.lower().replace(".", "").split())
+    words = set(heard.lower().replace(".", "").split()) or {"hello"}
     if "table" in words:
         size = next((size for size in _TABLE_SIZES if size in words), None)
         return f"A table for {size} is booked. See you tonight!" if size else "A table for how many?"
