@@ -162,6 +162,8 @@ class GroupCommit:
         # It is cut in the end, by then at the price of the last failure's message: the writer goes on.
         with anyio.move_on_after(CLOSING_S, shield=True):
             await self._ended.wait()
+            # It has nothing left to do.
+            self._thread.join()
         untold = [failure for failure in self._stopped.values() if not failure.is_told]
         if untold:
             error = untold[0].told()
@@ -259,9 +261,9 @@ class GroupCommit:
                 self._commit(batch)
             self._store.close()
         finally:
+            atexit.unregister(self._finish)
             self._post(self._opened.set)
             self._post(self._ended.set)
-            atexit.unregister(self._finish)
 
     def _next_batch(self) -> Batch | None:
         """Wait until there is something to write; None: there will not be."""

@@ -1,17 +1,51 @@
 from __future__ import annotations
 
+import shutil
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
+import anyio
+import attrs
 import pytest
 
-from realtime_async.journals import SqliteJournal
-from realtime_async.ports import RunJournal
-from realtime_async.testing.journal_contract import JournalContract
+from realtime_async.errors import ContractViolation, JournalCorrupt, JournalFailure
+from realtime_async.journals import SqliteJournal, _group_commit
+from realtime_async.ports import JournalCursor, RunId, RunJournal
+from realtime_async.testing.journal_contract import (
+    OTHER_RUN,
+    RUN,
+    JournalContract,
+    append_all,
+    read_all,
+    record,
+    records,
+)
 
 __all__: list[str] = []
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold the file as another process may, so that nothing can be written."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def changed(path: Path, statement: str) -> None:
+    """Change a closed journal from outside."""
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute(statement)
+
+
+def writers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("writer of")]
 
 
 class TestSqliteJournal(JournalContract):
@@ -24,8 +58,247 @@ class TestSqliteJournal(JournalContract):
 
     @asynccontextmanager
     async def stalled(self) -> AsyncIterator[None]:
-        """Hold the file, as another process may."""
-        with closing(sqlite3.connect(self.path, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with held(self.path):
             yield
-            other.execute("ROLLBACK")
+
+
+class TestSqliteJournalWithNormalDurability(TestSqliteJournal):
+    def open_journal(self) -> AbstractAsyncContextManager[RunJournal]:
+        return SqliteJournal.open(self.path, durability="normal")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "calls.db"
+
+
+async def test_a_durability_that_is_none_is_refused(path: Path) -> None:
+    with pytest.raises(ContractViolation, match="choose 'full' or 'normal'"):
+        async with SqliteJournal.open(path, durability="some"):  # type: ignore[arg-type]  # that is the point
+            pass
+
+    assert not list(path.parent.iterdir())
+
+
+async def test_a_record_is_durable_only_once_it_is_written(path: Path) -> None:
+    async with SqliteJournal.open(path) as journal:
+        with held(path):
+            taken = journal.append(record(RUN, 1))
+            assert not taken.is_durable
+            assert await journal.last(RUN) is None
+
+        await taken
+
+        assert taken.is_durable
+        assert await journal.last(RUN) == JournalCursor(RUN, 1)
+
+
+async def test_a_record_that_is_in_the_file_is_durable_at_once(path: Path) -> None:
+    async with SqliteJournal.open(path) as journal:
+        await journal.append(record(RUN, 1))
+
+        assert journal.append(record(RUN, 1)).is_durable
+
+
+async def test_what_gathers_during_a_commit_is_written_by_the_next(path: Path) -> None:
+    async with SqliteJournal.open(path) as journal:
+        with held(path):
+            taken = [journal.append(one) for one in records(RUN, 200)]
+
+        cursors = [await one for one in taken]
+
+        assert cursors[-1] == JournalCursor(RUN, 200)
+        assert await read_all(journal, RUN) == records(RUN, 200)
+
+
+async def test_closing_ends_the_writer(path: Path) -> None:
+    async with SqliteJournal.open(path):
+        assert len(writers()) == 1
+
+    assert not writers()
+
+
+async def test_closing_leaves_one_file(path: Path) -> None:
+    async with SqliteJournal.open(path) as journal:
+        await journal.append(record(RUN, 1))
+
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+async def test_closing_in_a_cancelled_scope_writes_what_was_begun(path: Path) -> None:
+    with anyio.CancelScope() as scope:
+        async with SqliteJournal.open(path) as journal:
+            for one in records(RUN, 50):
+                journal.append(one)
+            scope.cancel()
+
+    assert not writers()
+    async with SqliteJournal.open(path) as journal:
+        assert await journal.last(RUN) == JournalCursor(RUN, 50)
+
+
+async def test_opening_in_a_cancelled_scope_leaves_no_writer(path: Path) -> None:
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        async with SqliteJournal.open(path):
+            pass
+
+    for writer in writers():
+        writer.join()
+
+
+async def test_a_full_queue_refuses_by_saying_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_group_commit, "MAX_RECORDS", 3)
+    async with SqliteJournal.open(path) as journal:
+        with held(path):
+            # The writer takes the first and waits for the file; the others gather.
+            first = journal.append(record(RUN, 1))
+            while journal._commits._gathering.records:
+                await anyio.lowlevel.checkpoint()
+            for one in records(RUN, 3, after=1):
+                journal.append(one)
+
+            with pytest.raises(JournalFailure, match="3 records wait"):
+                journal.append(record(RUN, 5))
+
+        await first
+        await journal.append(record(RUN, 4))
+        await journal.append(record(RUN, 5))
+        assert await read_all(journal, RUN) == records(RUN, 5)
+
+
+async def test_a_queue_of_long_records_is_bounded_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_group_commit, "MAX_CHARACTERS", 100)
+    async with SqliteJournal.open(path) as journal:
+        with held(path):
+            journal.append(record(RUN, 1))
+            while journal._commits._gathering.records:
+                await anyio.lowlevel.checkpoint()
+            journal.append(record(RUN, 2))
+
+            with pytest.raises(JournalFailure, match="does not keep up"):
+                journal.append(record(RUN, 3))
+
+
+async def test_more_runs_than_are_remembered_go_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_group_commit, "MAX_RUNS", 2)
+    runs = [RunId(f"run.{number}") for number in range(5)]
+    async with SqliteJournal.open(path) as journal:
+        for seq in (1, 2, 3):
+            await append_all(journal, [record(run_id, seq) for run_id in runs])
+
+        assert [await journal.last(run_id) for run_id in runs] == [
+            JournalCursor(run_id, 3) for run_id in runs
+        ]
+        assert len(journal._commits._positions) <= 5
+
+
+async def test_a_record_that_has_no_json_is_refused(path: Path) -> None:
+    unwritable = attrs.evolve(record(RUN, 1), timestamp_millis=2**70)
+    async with SqliteJournal.open(path) as journal:
+        with pytest.raises(JournalFailure, match="a value in it has no JSON"):
+            journal.append(unwritable)
+
+        assert await journal.append(record(RUN, 1)) == JournalCursor(RUN, 1)
+
+
+async def test_a_hole_in_a_run_is_corrupt(path: Path) -> None:
+    async with SqliteJournal.open(path) as journal:
+        await append_all(journal, records(RUN, 3))
+    changed(path, "DELETE FROM record WHERE seq = 2")
+
+    async with SqliteJournal.open(path) as journal:
+        with pytest.raises(JournalCorrupt, match=r"run 'run\.contract' has no record 2, but a record 3"):
+            await read_all(journal, RUN)
+
+
+async def test_a_damaged_record_is_corrupt_and_named(path: Path) -> None:
+    async with SqliteJournal.open(path) as journal:
+        await append_all(journal, records(RUN, 3))
+    changed(path, "UPDATE record SET body = '{\"said\"' WHERE seq = 2")
+
+    async with SqliteJournal.open(path) as journal:
+        with pytest.raises(JournalCorrupt, match=r"record 2 of run 'run\.contract'") as raised:
+            await read_all(journal, RUN)
+
+    assert "said" not in raised.value.message
+
+
+async def test_a_damaged_record_stops_who_would_write_in_its_place(path: Path) -> None:
+    async with SqliteJournal.open(path) as journal:
+        await append_all(journal, records(RUN, 3))
+    changed(path, "UPDATE record SET body = '' WHERE seq = 3")
+
+    async with SqliteJournal.open(path) as journal:
+        with pytest.raises(JournalCorrupt, match="record 3"):
+            journal.append(record(RUN, 3))
+
+
+async def test_a_record_of_a_later_release_is_refused(path: Path) -> None:
+    async with SqliteJournal.open(path) as journal:
+        await append_all(journal, [record(RUN, 1), record(OTHER_RUN, 1)])
+    changed(
+        path,
+        "UPDATE part SET json = replace(json, '\"schema_version\":1', '\"schema_version\":2')"
+        " WHERE id = (SELECT session FROM record JOIN run ON run.id = record.run WHERE run_id = 'run.contract')",
+    )
+
+    async with SqliteJournal.open(path) as journal:
+        with pytest.raises(JournalFailure, match="schema version 2"):
+            await read_all(journal, RUN)
+        assert await read_all(journal, OTHER_RUN) == [record(OTHER_RUN, 1)]
+
+
+async def test_two_processes_write_one_file(path: Path) -> None:
+    program = f"""
+import anyio
+from realtime_async.journals import SqliteJournal
+from realtime_async.testing.journal_contract import append_all, records
+
+async def main():
+    async with SqliteJournal.open({str(path)!r}) as journal:
+        for first in range(0, 100, 10):
+            await append_all(journal, records("run.other", 10, after=first))
+
+anyio.run(main)
+"""
+    async with SqliteJournal.open(path) as journal:
+        other = await anyio.open_process([sys.executable, "-c", program], stdout=None, stderr=None)
+        async with other:
+            for first in range(0, 100, 10):
+                await append_all(journal, records(RUN, 10, after=first))
+            assert await other.wait() == 0
+
+        assert await read_all(journal, RUN) == records(RUN, 100)
+        assert await read_all(journal, OTHER_RUN) == records(OTHER_RUN, 100)
+
+
+def test_what_was_begun_lands_though_nobody_closed_before_the_program_ended(path: Path) -> None:
+    program = f"""
+import anyio
+from realtime_async.journals import SqliteJournal
+from realtime_async.testing.journal_contract import records
+
+async def main():
+    opening = SqliteJournal.open({str(path)!r})
+    journal = await opening.__aenter__()
+    for one in records("run.contract", 500):
+        journal.append(one)
+    kept.append((opening, journal))
+
+kept = []
+anyio.run(main)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+    with closing(sqlite3.connect(path)) as file:
+        assert file.execute("SELECT count(*), max(seq) FROM record").fetchone() == (500, 500)
+
+
+async def test_a_copied_file_is_a_journal(path: Path, tmp_path: Path) -> None:
+    async with SqliteJournal.open(path) as journal:
+        await append_all(journal, records(RUN, 3))
+    shutil.copy(path, tmp_path / "copy.db")
+
+    async with SqliteJournal.open(str(tmp_path / "copy.db")) as copy:
+        assert await read_all(copy, RUN) == records(RUN, 3)
