@@ -16,7 +16,7 @@ __all__ = ["COMMANDS", "Brain", "answer_command", "spoken_sentences"]
 
 Brain = Callable[[str], Awaitable[str] | AsyncIterator[str]]
 
-_TABLE_SIZES = ("two", "three", "four", "five", "six", "seven", "eight")
+_TABLE_SIZES = ("two", "three", "four", "five")
 
 COMMANDS = (
     "what can you do",
@@ -39,7 +39,7 @@ async def answer_command(heard: str) -> str:
     words = set(heard.lower().replace(".", "").split()) or {"hello"}
     if "table" in words:
         size = next((size for size in _TABLE_SIZES if size in words), None)
-        return f"A table for {size} is booked. See you tonight!" if size else "A table for how many?"
+        return f"A table for {size} is booked. See you tonight!" if size else "A table for how many? I have tables for two to five."
     for word, answer in _ANSWERS.items():
         if word in words:
             return answer

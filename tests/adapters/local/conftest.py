@@ -1,0 +1,41 @@
+"""Ears that are made once: most of an adapter's half a second goes into them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+
+import pytest
+
+from realtime_async.adapters.local import adapter
+from realtime_async.adapters.local.recogniser import Recogniser, recognisers
+from realtime_async.adapters.local.vad import VoiceActivity, voice_activity
+
+MOST_SESSIONS = 2
+
+
+@cache
+def made_recognisers(sentences: tuple[str, ...]) -> list[Recogniser]:
+    return recognisers(sentences, MOST_SESSIONS)
+
+
+@cache
+def made_activities() -> list[VoiceActivity]:
+    return [voice_activity() for _ in range(MOST_SESSIONS)]
+
+
+@pytest.fixture
+def ready_made_ears(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the adapters of this test, one at a time, use the same detectors and recognisers as those of others."""
+    taken = 0
+
+    def some_recognisers(sentences: Iterable[str], count: int) -> list[Recogniser]:
+        return made_recognisers(tuple(sentences))[:count]
+
+    def next_activity() -> VoiceActivity:
+        nonlocal taken
+        taken += 1
+        return made_activities()[taken % MOST_SESSIONS]
+
+    monkeypatch.setattr(adapter, "recognisers", some_recognisers)
+    monkeypatch.setattr(adapter, "voice_activity", next_activity)
