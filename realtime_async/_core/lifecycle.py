@@ -191,7 +191,8 @@ NEXT: Mapping[tuple[Phase, Happening], Phase] = {
     (Phase.CLOSING, Happening.CLOSED): Phase.CLOSED,
     (Phase.CLOSING, Happening.CLOSE_FAILED): Phase.FAILED,
     (Phase.CLOSING, Happening.DETACHED): Phase.DETACHED,
-    **{(phase, Happening.JOURNAL_FAILED): Phase.FAILED for phase in (*_LIVE, Phase.CLOSING)},
+    # A terminal record that was not written ends nothing; the failure does.
+    **{(phase, Happening.JOURNAL_FAILED): Phase.FAILED for phase in Phase},
 }
 """
 Where a happening leads.

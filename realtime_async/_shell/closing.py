@@ -70,10 +70,17 @@ class Closing:
                 return await self._close(reason)
 
     async def _settled(self) -> RealtimeSessionRecord:
-        assert self.rt.terminal is not None
-        await self.rt.durable(self.rt.terminal)
+        terminal = self.rt.terminal
+        assert terminal is not None
+        try:
+            await self.rt.durable(terminal)
+        except JournalFailure:
+            # It is in no journal, so the session has ended without it.
+            self.rt.terminal = None
+            self.rt.life.happen(Happening.JOURNAL_FAILED)
+            raise
         self._on_terminal()
-        return self.rt.terminal.record.payload
+        return terminal.record.payload
 
     async def _shared(self) -> RealtimeSessionRecord:
         while self.rt.life.phase is Phase.CLOSING:
