@@ -148,6 +148,7 @@ class GroupCommit:
             self._begin_closing()
             raise
         if self._failed_to_open is not None:
+            self._thread.join()
             raise self._failed_to_open
 
     async def close(self) -> None:

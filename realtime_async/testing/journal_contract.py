@@ -133,19 +133,20 @@ class JournalContract:
 
             assert await read_all(journal, RUN) == [record(RUN, 1)]
 
-    @pytest.mark.parametrize("kind", list(RealtimeSessionRecordKind))
-    async def test_every_kind_of_record_is_kept(self, kind: RealtimeSessionRecordKind) -> None:
+    async def test_every_kind_of_record_is_kept(self) -> None:
+        kinds = enumerate(RealtimeSessionRecordKind, start=1)
+        written = [record(RUN, seq, kind=kind) for seq, kind in kinds]
         async with self.open_journal() as journal:
-            await journal.append(record(RUN, 1, kind=kind))
+            await append_all(journal, written)
 
         async with self.open_journal() as journal:
-            assert await read_all(journal, RUN) == [record(RUN, 1, kind=kind)]
+            assert await read_all(journal, RUN) == written
 
     async def test_records_are_read_in_the_order_of_their_sequence(self) -> None:
         async with self.open_journal() as journal:
-            await append_all(journal, records(RUN, 2000))
+            await append_all(journal, records(RUN, 700))
 
-            assert await read_all(journal, RUN) == records(RUN, 2000)
+            assert await read_all(journal, RUN) == records(RUN, 700)
 
     async def test_reading_begins_after_the_position_asked_for(self) -> None:
         async with self.open_journal() as journal:

@@ -44,6 +44,12 @@ def changed(path: Path, statement: str) -> None:
         other.execute(statement)
 
 
+async def taken_up(journal: SqliteJournal) -> None:
+    """Wait until the writer has what was appended."""
+    while journal._commits._gathering.records:
+        await anyio.lowlevel.checkpoint()
+
+
 def writers() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("writer of")]
 
@@ -153,8 +159,7 @@ async def test_a_full_queue_refuses_by_saying_so(path: Path, monkeypatch: pytest
         with held(path):
             # The writer takes the first and waits for the file; the others gather.
             first = journal.append(record(RUN, 1))
-            while journal._commits._gathering.records:
-                await anyio.lowlevel.checkpoint()
+            await taken_up(journal)
             for one in records(RUN, 3, after=1):
                 journal.append(one)
 
@@ -172,8 +177,7 @@ async def test_a_queue_of_long_records_is_bounded_too(path: Path, monkeypatch: p
     async with SqliteJournal.open(path) as journal:
         with held(path):
             journal.append(record(RUN, 1))
-            while journal._commits._gathering.records:
-                await anyio.lowlevel.checkpoint()
+            await taken_up(journal)
             journal.append(record(RUN, 2))
 
             with pytest.raises(JournalFailure, match="does not keep up"):
