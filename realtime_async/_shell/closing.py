@@ -194,8 +194,8 @@ class Closing:
         rt = self.rt
         assert self._intent is not None
 
-        def failed(error: AgentError, flight: Flight) -> None:
-            self._end_failed(reason, error)
+        def failed(error: AgentError, flight: Flight) -> Appended:
+            return self._end_failed(reason, error)
 
         flight = Flight("close", failed)
         await rt.effect(
@@ -210,7 +210,7 @@ class Closing:
                 "did not end when cancelled: mend the adapter",
                 retry=RetryClassification.UNKNOWN_OUTCOME,
             )
-            self._end_failed(reason, error)
+            await rt.durable(self._end_failed(reason, error))
             raise error
         self._end(reason)
 
@@ -220,10 +220,11 @@ class Closing:
         rt.life.happen(Happening.DETACHED if detached else Happening.CLOSED)
         rt.terminal = rt.append(_Kind.CLOSED, self._intent, close_reason=reason)
 
-    def _end_failed(self, reason: RealtimeCloseReason, error: AgentError) -> None:
+    def _end_failed(self, reason: RealtimeCloseReason, error: AgentError) -> Appended:
         rt = self.rt
         rt.life.happen(Happening.CLOSE_FAILED)
         rt.terminal = rt.append(_Kind.CLOSE_FAILED, self._intent, close_reason=reason, error=recorded(error))
+        return rt.terminal
 
     def _abandon(self, reason: RealtimeCloseReason) -> None:
         """The close was cancelled: what it had still to record is recorded, and nobody is called."""

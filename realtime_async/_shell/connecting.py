@@ -39,9 +39,9 @@ async def connect(rt: SessionRuntime) -> RealtimeSessionRecord:
 async def _attempt(rt: SessionRuntime) -> Appended:
     intent = rt.append(_Kind.CONNECT_REQUESTED)
 
-    def failed(error: AgentError, flight: Flight) -> None:
+    def failed(error: AgentError, flight: Flight) -> Appended:
         rt.life.happen(Happening.CONNECT_FAILED)
-        rt.append(_Kind.CONNECT_FAILED, intent, error=recorded(error))
+        return rt.append(_Kind.CONNECT_FAILED, intent, error=recorded(error))
 
     request = RealtimeConnectRequest(
         session_id=rt.life.session_id,

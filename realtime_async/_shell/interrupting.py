@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from realtime_async._core.lifecycle import Operation, Verdict
+from realtime_async._shell.lane import Appended
 from realtime_async._shell.runtime import Flight, SessionRuntime, recorded
 from realtime_async.errors import AgentError, JournalFailure, ProviderConnectionLost, ProviderFailure
 from realtime_async.ports import RealtimeResponseId, RealtimeSessionRecord, RealtimeSessionRecordKind
@@ -39,12 +40,12 @@ class Interrupting:
         intent = rt.append(_Kind.INTERRUPT_REQUESTED, response_id=target)
         fenced = rt.fence.raise_against(response_id)
 
-        def failed(error: AgentError, flight: Flight) -> None:
+        def failed(error: AgentError, flight: Flight) -> Appended:
             refused = isinstance(error, ProviderFailure) and not isinstance(error, ProviderConnectionLost)
             if refused or not flight.started:
                 rt.fence.lift(fenced)
-            rt.append(_Kind.INTERRUPT_FAILED, intent, response_id=target, error=recorded(error))
             rt.lost_if(error)
+            return rt.append(_Kind.INTERRUPT_FAILED, intent, response_id=target, error=recorded(error))
 
         flight = Flight("interrupt", failed)
         try:

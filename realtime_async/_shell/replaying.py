@@ -71,16 +71,16 @@ class Replay:
         intent = rt.append(_Kind.INPUT_REPLAY_REQUESTED, **_FIELDS, extent=_planned(due))
         records.append(intent)
 
-        def failed(error: AgentError, flight: Flight) -> None:
-            records.append(
-                rt.append(
-                    _Kind.INPUT_REPLAY_FAILED,
-                    intent,
-                    **_FIELDS,
-                    extent=gone.extent(),
-                    error=recorded(error, in_doubt=flight.started),
-                )
+        def failed(error: AgentError, flight: Flight) -> Appended:
+            result = rt.append(
+                _Kind.INPUT_REPLAY_FAILED,
+                intent,
+                **_FIELDS,
+                extent=gone.extent(),
+                error=recorded(error, in_doubt=flight.started),
             )
+            records.append(result)
+            return result
 
         flight = Flight("replay", failed)
         try:

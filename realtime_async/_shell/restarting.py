@@ -175,8 +175,9 @@ class Restarting:
         intent = self.started
         assert intent is not None
 
-        def failed(error: AgentError, flight: Flight) -> None:
+        def failed(error: AgentError, flight: Flight) -> Appended:
             records.append(self.fail(error))
+            return records[-1]
 
         flight = Flight("restart", failed)
         try:

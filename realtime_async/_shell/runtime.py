@@ -96,8 +96,10 @@ class Flight:
 
     name: str
     """The adapter's method."""
-    on_failure: Callable[[AgentError, Flight], None]
+    on_failure: Callable[[AgentError, Flight], Appended | None]
     """Records how it failed."""
+    result: Appended | None = None
+    """The record of how it failed."""
     scope: anyio.CancelScope | None = None
     started: bool = False
     settled: bool = False
@@ -117,7 +119,7 @@ class Flight:
             return
         self.settled = True
         self.error = error
-        self.on_failure(error, self)
+        self.result = self.on_failure(error, self)
 
     def succeed(self) -> None:
         """
@@ -259,12 +261,17 @@ class SessionRuntime:
         """
         Call the adapter once *intent* is durable, within *seconds*.
 
-        A failure is recorded by the flight before it is raised; what a success means is the caller's to record.
+        A failure is recorded, durably, before it is raised; what a success means is the caller's to record.
         """
-        with anyio.CancelScope(deadline=self.now() + seconds) as flight.scope:
-            return await self.perform(flight, intent, call)
-        assert flight.error is not None
-        raise flight.error
+        try:
+            with anyio.CancelScope(deadline=self.now() + seconds) as flight.scope:
+                return await self.perform(flight, intent, call)
+            assert flight.error is not None
+            raise flight.error
+        except AgentError:
+            if flight.result is not None:
+                await self.durable(flight.result)
+            raise
 
     async def perform(self, flight: Flight, intent: Appended | None, call: Callable[[], Awaitable[_T]]) -> _T:
         """Do what `effect` does, inside the flight's scope, which the caller has entered."""
