@@ -12,78 +12,24 @@ What every journal must do, as tests that any implementation can inherit.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 
 import anyio
+import attrs
 import pytest
 from anyio.abc import TaskStatus
 
 from realtime_async.errors import JournalConflict, JournalFailure
-from realtime_async.ports import (
-    AgentId,
-    DestinationRef,
-    EffectId,
-    EntityRef,
-    JournalCursor,
-    JournalRecord,
-    RealtimeBackpressureState,
-    RealtimeConnectionId,
-    RealtimeSessionId,
-    RealtimeSessionRecord,
-    RealtimeSessionRecordKind,
-    RealtimeSessionStatus,
-    RunId,
-    RunJournal,
-    SourceRef,
-)
-from realtime_async.testing._giving_up import WAYS, GiveUp
+from realtime_async.ports import JournalCursor, JournalRecord, RealtimeSessionRecordKind, RunId, RunJournal
+from realtime_async.testing._journal_records import record, records
+from realtime_async.testing.cancellation import Outcome, cancel_at_every_point, ways_to_cancel
 
-__all__ = ["JournalContract", "record"]
+__all__ = ["JournalContract", "append_all", "read_all", "record", "records"]
 
 RUN = RunId("run.contract")
 OTHER_RUN = RunId("run.other")
-
-
-def record(
-    run_id: str,
-    journal_seq: int,
-    *,
-    kind: RealtimeSessionRecordKind = RealtimeSessionRecordKind.INPUT_SEND_REQUESTED,
-    nonce: str = "first-owner",
-) -> JournalRecord:
-    """
-    Build a record that any journal accepts.
-
-    The same arguments give an equal record; another *nonce* one of another owner.
-    """
-    record_id = f"record.{run_id}.{journal_seq}.{nonce}"
-    session_id = RealtimeSessionId(f"session.{run_id}")
-    return JournalRecord(
-        journal_seq=journal_seq,
-        record_id=record_id,
-        run_id=RunId(run_id),
-        agent_id=AgentId("agent.default"),
-        source=SourceRef("host", "journal_contract"),
-        destination=DestinationRef("provider", "provider.contract"),
-        subject_ref=EntityRef("realtime_session", session_id),
-        event_kind=f"realtime_{kind}",
-        timestamp_millis=1_700_000_000_000 + journal_seq,
-        runtime_package_fingerprint="realtime_async.contract",
-        payload=RealtimeSessionRecord(
-            kind=kind,
-            status=RealtimeSessionStatus.CONNECTED,
-            session_id=session_id,
-            connection_id=RealtimeConnectionId("connection.contract"),
-            provider_route_ref="provider.contract",
-            backpressure_state=RealtimeBackpressureState(capacity=500),
-            effect_intent_ref=EffectId(record_id),
-        ),
-    )
-
-
-def records(run_id: str, count: int, *, after: int = 0, nonce: str = "first-owner") -> list[JournalRecord]:
-    return [record(run_id, seq, nonce=nonce) for seq in range(after + 1, after + count + 1)]
 
 
 async def append_all(journal: RunJournal, run: Iterable[JournalRecord]) -> list[JournalCursor]:
@@ -94,6 +40,15 @@ async def append_all(journal: RunJournal, run: Iterable[JournalRecord]) -> list[
 
 async def read_all(journal: RunJournal, run_id: RunId, *, after: int = 0) -> list[JournalRecord]:
     return [one async for one in journal.read(run_id, after=after)]
+
+
+@attrs.frozen
+class _Run:
+    """A run, and what has been begun of it."""
+
+    journal: RunJournal
+    run_id: RunId
+    begun: list[Awaitable[JournalCursor]] = attrs.field(factory=list)
 
 
 @pytest.mark.anyio
@@ -120,6 +75,12 @@ class JournalContract:
         Worth overriding: only then do these tests meet every append while it waits.
         """
         return nullcontext()
+
+    @asynccontextmanager
+    async def _a_run(self) -> AsyncIterator[_Run]:
+        """A run that nobody has written yet."""
+        async with self.open_journal() as journal:
+            yield _Run(journal, RunId(f"run.{secrets.token_hex(8)}"))
 
     async def test_an_append_returns_where_the_record_stands(self) -> None:
         async with self.open_journal() as journal:
@@ -277,30 +238,46 @@ class JournalContract:
         async with self.open_journal() as journal:
             assert await read_all(journal, RUN) == records(RUN, 5)
 
-    @pytest.mark.parametrize("give_up", WAYS)
-    async def test_what_was_begun_lands_though_its_wait_is_cancelled(self, give_up: GiveUp) -> None:
-        async with self.open_journal() as journal:
-            async with self.stalled():
-                taken = [journal.append(one) for one in records(RUN, 3)]
-                await give_up(taken[1])
+    async def test_what_was_begun_lands_wherever_its_wait_is_cancelled(self) -> None:
+        async def write(run: _Run) -> None:
+            for one in records(run.run_id, 3):
+                run.begun.append(run.journal.append(one))
+                await run.begun[-1]
 
-            assert [await one for one in taken] == [JournalCursor(RUN, seq) for seq in (1, 2, 3)]
-            assert await read_all(journal, RUN) == records(RUN, 3)
+        async def check(run: _Run, _: Outcome[None]) -> None:
+            run.begun.append(run.journal.append(record(run.run_id, len(run.begun) + 1)))
 
-    @pytest.mark.parametrize("give_up", WAYS)
-    async def test_a_cancelled_wait_harms_no_other_of_the_same_record(self, give_up: GiveUp) -> None:
-        async def wait() -> None:
-            cursors.append(await taken)
+            cursors = [await one for one in run.begun]
+
+            assert cursors == [JournalCursor(run.run_id, seq) for seq in range(1, len(cursors) + 1)]
+            assert await read_all(run.journal, run.run_id) == records(run.run_id, len(cursors))
+
+        for how in ways_to_cancel():
+            await cancel_at_every_point(self._a_run, write, check, how=how)
+
+    async def test_a_cancelled_wait_harms_no_other_of_the_same_record(self) -> None:
+        async def wait(run: _Run) -> None:
+            cursors.append(await run.begun[0])
+
+        @asynccontextmanager
+        async def awaited_by_others() -> AsyncIterator[_Run]:
+            async with self._a_run() as run, anyio.create_task_group() as others:
+                run.begun.append(run.journal.append(record(run.run_id, 1)))
+                others.start_soon(wait, run)
+                others.start_soon(wait, run)
+                yield run
+
+        async def check(run: _Run, _: Outcome[None]) -> None:
+            await wait(run)
+            expected.extend([JournalCursor(run.run_id, 1)] * 3)
 
         cursors: list[JournalCursor] = []
-        async with self.open_journal() as journal, anyio.create_task_group() as tasks, self.stalled():
-            taken = journal.append(record(RUN, 1))
-            tasks.start_soon(wait)
-            tasks.start_soon(wait)
-            await give_up(taken)
-            tasks.start_soon(wait)
+        expected: list[JournalCursor] = []
+        for how in ways_to_cancel():
+            await cancel_at_every_point(awaited_by_others, wait, check, how=how)
 
-        assert cursors == [JournalCursor(RUN, 1)] * 3
+        assert set(cursors) == set(expected)
+        assert len(cursors) >= len(expected)
 
     async def test_what_an_append_returns_may_be_awaited_again(self) -> None:
         async with self.open_journal() as journal:
