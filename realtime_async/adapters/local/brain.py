@@ -39,7 +39,11 @@ async def answer_command(heard: str) -> str:
     words = set(heard.lower().replace(".", "").split()) or {"hello"}
     if "table" in words:
         size = next((size for size in _TABLE_SIZES if size in words), None)
-        return f"A table for {size} is booked. See you tonight!" if size else "A table for how many? I have tables for two to five."
+        return (
+            f"A table for {size} is booked. See you tonight!"
+            if size
+            else "A table for how many? I have tables for two to five."
+        )
     for word, answer in _ANSWERS.items():
         if word in words:
             return answer

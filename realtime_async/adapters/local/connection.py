@@ -134,11 +134,10 @@ class Connection:
 
     def _needed_after(self) -> Iterator[int]:
         """For each thing that still needs its input, the frame before that."""
-        heard_through = self._timeline.last_before(self._ears.needs_from) if self._is_listening else 0
+        heard_through = self._timeline.through(self._ears.needs_from) if self._is_listening else 0
         yield max(heard_through, self._knows_through)
         yield from (turn.after for turn in self._speaker.unanswered())
-        if self._written:
-            yield self._written[0].number - 1
+        yield from (received.number - 1 for received in (*self._written[:1], *self._inbox))
 
     def _check_length(self, text: str) -> None:
         if self._written_characters + len(text) > self.WRITTEN_CHARACTERS:
@@ -191,8 +190,8 @@ class Connection:
                     self._speaker.ask(
                         Turn(
                             text,
-                            after=self._timeline.last_before(speech.needs_from),
-                            through=self._timeline.last_before(speech.through),
+                            after=self._timeline.through(speech.needs_from),
+                            through=self._timeline.through(speech.through),
                             audio_end_ms=_milliseconds(speech.through),
                         )
                     )

@@ -72,13 +72,19 @@ class InputTimeline:
         self._stretches.append(_Stretch(number, starts_at, samples, 1))
         return starts_at
 
-    def last_before(self, sample: int) -> int:
-        """Return the last audio frame that ends by *sample*; 0: none does."""
+    def through(self, sample: int) -> int:
+        """Return the last frame of which nothing lies after *sample*, nor of any before it; 0: there is none."""
+        number = self.next_number - 1
         for stretch in reversed(self._stretches):
-            if stretch.samples and sample >= stretch.starts_at + stretch.samples:
-                frames = min((sample - stretch.starts_at) // stretch.samples, stretch.frames)
-                return stretch.first + frames - 1
-        return 0
+            if not stretch.samples:
+                continue
+            ended = max(0, sample - stretch.starts_at) // stretch.samples
+            if ended >= stretch.frames:
+                return number
+            number = stretch.first + ended - 1
+            if ended:
+                return number
+        return number
 
     def end_of(self, number: int) -> int:
         """Return the sample after frame *number*; 0 where it is not known."""

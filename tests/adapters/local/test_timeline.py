@@ -51,7 +51,7 @@ def test_a_session_that_is_taken_over_begins_with_the_first_frame_seen() -> None
     timeline = InputTimeline()
 
     assert timeline.place(700, 320) == 0
-    assert timeline.last_before(320) == 700
+    assert (timeline.through(319), timeline.through(320)) == (699, 700)
 
 
 def test_a_frame_from_before_all_that_is_remembered_is_taken_for_the_oldest() -> None:
@@ -65,15 +65,17 @@ def test_a_frame_from_before_all_that_is_remembered_is_taken_for_the_oldest() ->
     assert timeline.place(1, 1) == oldest
 
 
-@pytest.mark.parametrize("sample, number", [(0, 0), (319, 0), (320, 1), (959, 2), (960, 4), (9999, 4)])
-def test_it_knows_the_last_audio_frame_that_ends_by_a_sample(sample: int, number: int) -> None:
+@pytest.mark.parametrize(
+    "sample, number", [(0, 0), (319, 0), (320, 1), (639, 1), (640, 3), (959, 3), (960, 4), (9999, 4)]
+)
+def test_it_knows_which_frames_lie_before_a_sample(sample: int, number: int) -> None:
     timeline = InputTimeline()
     timeline.place(1, 320)
     timeline.place(2, 320)
     timeline.place(3, 0)
     timeline.place(4, 320)
 
-    assert timeline.last_before(sample) == number
+    assert timeline.through(sample) == number
 
 
 @given(st.lists(st.sampled_from([0, 160, 320, 320, 320]), min_size=1, max_size=60), st.integers(0, 20_000))
@@ -84,10 +86,8 @@ def test_it_agrees_with_a_list_of_all_frames(lengths: list[int], sample: int) ->
         timeline.place(number, samples)
         ends.append(ends[-1] + samples)
 
-    audio = [number for number, samples in enumerate(lengths, 1) if samples]
+    later = [number for number, samples in enumerate(lengths, 1) if samples and ends[number] > sample]
 
     assert [timeline.place(number, 0) for number in range(1, len(lengths) + 1)] == ends[:-1]
     assert [timeline.end_of(number) for number in range(1, len(lengths) + 1)] == ends[1:]
-    assert timeline.last_before(sample) == max(
-        (number for number in audio if ends[number] <= sample), default=0
-    )
+    assert timeline.through(sample) == min(later, default=len(lengths) + 1) - 1

@@ -49,11 +49,11 @@ def test_an_unknown_voice_is_refused() -> None:
 
 
 def test_voices_in_several_threads_do_not_mix() -> None:
-    # No two syntheses are alike to the sample, but the voices differ in length by more than this.
+    # No two syntheses are alike, and one depends on the voice before it; but voices differ in length by 4 % and more.
     voices = [Voice("en-us"), Voice("en-us+f2"), Voice("en", 200)] * 4
     alone = [len(voice.speak("How is the weather?")) for voice in voices]
 
     with ThreadPoolExecutor(4) as threads:
         together = list(threads.map(lambda voice: len(voice.speak("How is the weather?")), voices))
 
-    assert together == pytest.approx(alone, rel=0.01)
+    assert together == pytest.approx(alone, rel=0.02)
