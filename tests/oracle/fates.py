@@ -153,7 +153,10 @@ def _unrecorded(steps: Sequence[Step], calls: Sequence[Call]) -> list[Call]:
     closed = [
         intent.result.extent
         for intent in intents
-        if intent.step.extent is not None and intent.result is not None and intent.result.extent is not None
+        if intent.step.kind == "input_send_requested"
+        and intent.step.extent is not None
+        and intent.result is not None
+        and intent.result.extent is not None
     ]
     return [
         call
