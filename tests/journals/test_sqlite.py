@@ -257,12 +257,13 @@ async def test_two_processes_write_one_file(path: Path) -> None:
     program = f"""
 import anyio
 from realtime_async.journals import SqliteJournal
-from realtime_async.testing.journal_contract import append_all, records
+from realtime_async.testing._journal_records import records
 
 async def main():
     async with SqliteJournal.open({str(path)!r}) as journal:
         for first in range(0, 100, 10):
-            await append_all(journal, records("run.other", 10, after=first))
+            taken = [journal.append(one) for one in records("run.other", 10, after=first)]
+            await taken[-1]
 
 anyio.run(main)
 """
@@ -281,7 +282,7 @@ def test_what_was_begun_lands_though_nobody_closed_before_the_program_ended(path
     program = f"""
 import anyio
 from realtime_async.journals import SqliteJournal
-from realtime_async.testing.journal_contract import records
+from realtime_async.testing._journal_records import records
 
 async def main():
     opening = SqliteJournal.open({str(path)!r})
