@@ -1,0 +1,61 @@
+"""What a span reserves, when it is over, and what its extent says."""
+
+from __future__ import annotations
+
+import hashlib
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime_async._core.cursors import CursorLabel, StreamCursor
+from realtime_async._core.records import RecordExtent
+from realtime_async._core.sidecar import MediaSpan
+from realtime_async._core.spans import NO_FRAMES, OpenSpan, reserved
+
+
+def test_a_reservation_is_of_the_frames_that_follow() -> None:
+    extent = reserved(StreamCursor.chunk(7), MediaSpan(50, 1.0))
+
+    assert extent == RecordExtent(StreamCursor.chunk(8), StreamCursor.chunk(57), 50)
+
+
+def test_a_span_without_frames_is_not_over_and_has_no_extent() -> None:
+    span = OpenSpan(MediaSpan(1, 0.001), CursorLabel.SEND)
+
+    assert not span.is_over(10.0**9)
+    assert span.extent() == NO_FRAMES
+
+
+@given(
+    st.lists(st.one_of(st.binary(max_size=20), st.text(max_size=9), st.none()), min_size=1),
+    st.integers(1, 99),
+)
+def test_an_extent_states_what_went(payloads: list[bytes | str | None], first: int) -> None:
+    span = OpenSpan(MediaSpan(1000, 1.0), CursorLabel.RECEIVE)
+    for number, payload in enumerate(payloads, first):
+        span.add(number, payload, 0.0)
+
+    together = b"".join(
+        payload.encode("utf-8", "surrogatepass") if isinstance(payload, str) else payload or b""
+        for payload in payloads
+    )
+    assert span.extent() == RecordExtent(
+        StreamCursor.chunk(first),
+        StreamCursor.chunk(first + len(payloads) - 1),
+        len(payloads),
+        len(together),
+        hashlib.sha256(together).hexdigest(),
+    )
+
+
+def test_a_span_is_over_with_its_last_frame_or_its_last_moment() -> None:
+    by_frames = OpenSpan(MediaSpan(2, 60.0), CursorLabel.SEND)
+    by_time = OpenSpan(MediaSpan(50, 1.0), CursorLabel.SEND)
+    for number in (1, 2):
+        assert not by_frames.is_over(0.0)
+        by_frames.add(number, b"", 0.0)
+    by_time.add(1, b"", 5.0)
+
+    assert by_frames.is_over(0.0)
+    assert not by_time.is_over(5.9)
+    assert by_time.is_over(6.0)

@@ -1,0 +1,52 @@
+"""What a restart left behind, against a plain set of numbers."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime_async._core.cursors import CursorRange, StreamCursor, ranges_of
+from realtime_async._core.totals import DeliveryTotals
+
+NUMBERS = st.sets(st.integers(1, 40))
+
+
+@given(st.integers(0, 40), st.integers(0, 40), NUMBERS, NUMBERS)
+def test_what_nobody_saw_arrive_is_unconfirmed_or_in_doubt(
+    last: int, confirmed: int, doubted: set[int], replayed: set[int]
+) -> None:
+    totals = DeliveryTotals()
+    totals.confirm(confirmed)
+    for number in sorted(doubted):
+        totals.doubt(number)
+
+    unconfirmed, in_doubt = totals.left_behind(last, replayed)
+
+    unseen = set(range(confirmed + 1, last + 1)) - replayed
+    assert in_doubt == ranges_of(unseen & doubted)
+    assert unconfirmed == ranges_of(unseen - doubted)
+
+
+def test_confirmation_only_grows() -> None:
+    totals = DeliveryTotals()
+    for number in (3, 7, 5):
+        totals.confirm(number)
+
+    assert totals.snapshot(0).confirmed_through == StreamCursor.chunk(7)
+
+
+def test_a_snapshot_is_of_the_moment() -> None:
+    totals = DeliveryTotals()
+    totals.sent, totals.failed, totals.dropped, totals.refused, totals.replayed = 5, 4, 3, 2, 1
+    totals.doubt(6)
+    before = totals.snapshot(7)
+    totals.sent += 1
+
+    assert (before.sent, before.failed, before.dropped, before.in_doubt, before.queued) == (5, 4, 3, 1, 7)
+    assert before.accepted == 20
+    assert (before.refused, before.replayed) == (2, 1)
+
+
+def test_a_range_has_as_many_frames_as_numbers() -> None:
+    assert CursorRange(3, 5).frames == 3
+    assert CursorRange(3, 5) == (3, 5)
