@@ -18,6 +18,7 @@ class Begun:
         self.result: object = None
         self.error: Exception | None = None
         self.ended_at = 0.0
+        self._over = anyio.Event()
 
     async def run(self, operation: Callable[[], Awaitable[object]]) -> None:
         with self.scope:
@@ -27,6 +28,11 @@ class Begun:
                 self.error = error
             self.ended_at = anyio.current_time()
         self.is_over = True
+        self._over.set()
+
+    async def over(self) -> None:
+        """Wait until it is over."""
+        await self._over.wait()
 
 
 async def begin(tasks: TaskGroup, operation: Callable[[], Awaitable[object]]) -> Begun:
