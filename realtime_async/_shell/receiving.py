@@ -106,7 +106,10 @@ class Receiving:
     async def _receive(self) -> RealtimeReceived | None:
         rt = self.rt
         while True:
-            await self._yield_sometimes()
+            self._calls += 1
+            if self._calls >= CALLS_PER_YIELD:
+                self._calls = 0
+                await anyio.lowlevel.checkpoint()
             rt.check()
             match rt.life.demand(Operation.RECEIVE):
                 case Verdict.NONE:
@@ -123,12 +126,6 @@ class Receiving:
                         if rt.fence.passes(taken):
                             return self._returned(taken)
                         self._discard(taken)
-
-    async def _yield_sometimes(self) -> None:
-        self._calls += 1
-        if self._calls >= CALLS_PER_YIELD:
-            self._calls = 0
-            await anyio.lowlevel.checkpoint()
 
     async def _take(self) -> RealtimeOutputFrame | _Nothing:
         rt = self.rt
