@@ -1,0 +1,150 @@
+"""What a durable record costs: how long its append waits, and how many fit into a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import anyio
+import attrs
+
+from realtime_async import JournalRecord, RunId
+from realtime_async.journals._group_commit import Taken
+from tests.bench import raw_sqlite
+from tests.bench.figures import Figure, Row, Table, quantile
+from tests.bench.goals import (
+    APPEND_TO_COMMIT,
+    TEN_APPENDERS_TO_ONE,
+    THROUGHPUT_TO_RAW,
+    UNSTORED_APPEND_US,
+)
+from tests.bench.stage import Effort, Loop, WatchedFile, in_turn, recorded_run, sqlite_journal
+
+__all__ = ["append_waits", "throughput"]
+
+RUNS = 100
+RAW_BATCH = 100
+
+Run = Sequence[JournalRecord]
+
+
+class UnstoredFile(WatchedFile):
+    """Calls everything durable and writes nothing: what is left is the way to the writer thread and back."""
+
+    def write(self, batch: Sequence[Taken]) -> None:
+        self.batches.append(batch)
+
+
+@attrs.frozen
+class Appended:
+    """What appenders met that awaited each record before the next, side by side."""
+
+    waits_s: tuple[float, ...]
+    elapsed_s: float
+    commits: int
+
+    @property
+    def p50_us(self) -> float:
+        return quantile(self.waits_s, 0.5) * 1e6
+
+
+def append_waits(effort: Effort, directory: Path) -> Iterator[Table]:
+    for loop in Loop:
+        runs = anyio.run(_runs, 10, effort.appends // 2, backend=loop)
+        rounds = [_waits(loop, runs, directory, number) for number in range(effort.rounds)]
+        raw, unstored, one, ten = zip(*rounds, strict=True)
+        to_commit = (mine / floor for mine, floor in zip(one, raw, strict=True))
+        to_one = (mine / floor for mine, floor in zip(ten, one, strict=True))
+        yield Table(
+            f"append until durable, SQLite full, {loop}",
+            ("p50 µs", "× raw commit of one row", "× one appender"),
+            [
+                Row("raw sqlite3, one row a commit", (Figure(raw), None, None)),
+                Row("no storage, one appender", (Figure(unstored, UNSTORED_APPEND_US[loop]), None, None)),
+                Row("one appender", (Figure(one), Figure(to_commit, APPEND_TO_COMMIT[loop]), None)),
+                Row("10 appenders", (Figure(ten), None, Figure(to_one, TEN_APPENDERS_TO_ONE))),
+            ],
+        )
+
+
+def throughput(effort: Effort, directory: Path) -> Iterator[Table]:
+    for loop in Loop:
+        runs = anyio.run(_runs, RUNS, effort.runs_appends, backend=loop)
+        rounds = [_rates(loop, runs, directory, number) for number in range(effort.rounds)]
+        raw, journal, per_commit = zip(*rounds, strict=True)
+        ratios = (mine / floor for mine, floor in zip(journal, raw, strict=True))
+        yield Table(
+            f"throughput, SQLite full, {RUNS} interleaved runs, {loop}",
+            ("rows/s", "× raw", "rows/commit"),
+            [
+                Row("raw sqlite3, executemany", (Figure(raw), None, Figure([RAW_BATCH]))),
+                Row(
+                    f"{RUNS} appenders",
+                    (Figure(journal), Figure(ratios, THROUGHPUT_TO_RAW[loop]), Figure(per_commit)),
+                ),
+            ],
+        )
+
+
+async def _runs(count: int, frames: int) -> list[list[JournalRecord]]:
+    """Runs of two records a frame, as a session without spans writes them."""
+    run = await recorded_run(frames)
+    return [
+        [attrs.evolve(record, run_id=RunId(f"run-{number}")) for record in run] for number in range(count)
+    ]
+
+
+def _waits(
+    loop: Loop, runs: Sequence[Run], directory: Path, number: int
+) -> tuple[float, float, float, float]:
+    """p50 in µs: raw, without storage, one appender, all of them."""
+    numbers = raw_sqlite.Numbers()
+    rows = [[numbers.row(record)] for record in runs[0]]
+    raw, one = in_turn(
+        number,
+        partial(raw_sqlite.commit, rows, directory),
+        partial(_appended, loop, WatchedFile, runs[:1], directory),
+    )
+    all_of_them = _appended(loop, WatchedFile, runs, directory)
+    unstored = _appended(loop, UnstoredFile, runs[:1], directory)
+    return quantile(raw.waits_s, 0.5) * 1e6, unstored.p50_us, one.p50_us, all_of_them.p50_us
+
+
+def _rates(loop: Loop, runs: Sequence[Run], directory: Path, number: int) -> tuple[float, float, float]:
+    """Rows a second, raw and by appenders, and how many of the latter's rows a commit had."""
+    numbers = raw_sqlite.Numbers()
+    rows = [numbers.row(record) for record in chain.from_iterable(zip(*runs, strict=True))]
+    batches = [rows[first : first + RAW_BATCH] for first in range(0, len(rows), RAW_BATCH)]
+    raw, mine = in_turn(
+        number,
+        partial(raw_sqlite.commit, batches, directory),
+        partial(_appended, loop, WatchedFile, runs, directory),
+    )
+    return len(rows) / sum(raw.waits_s), len(rows) / mine.elapsed_s, len(rows) / mine.commits
+
+
+def _appended(loop: Loop, kind: type[WatchedFile], runs: Sequence[Run], directory: Path) -> Appended:
+    return anyio.run(_append_all, kind, runs, directory, backend=loop)
+
+
+async def _append_all(kind: type[WatchedFile], runs: Sequence[Run], directory: Path) -> Appended:
+    waits: list[float] = []
+
+    async def append_each(run: Run) -> None:
+        for record in run:
+            began = time.perf_counter()
+            await journal.append(record)
+            waits.append(time.perf_counter() - began)
+
+    with TemporaryDirectory(dir=directory) as folder:
+        file = kind(f"{folder}/journal.db")
+        async with sqlite_journal(file) as journal:
+            began = time.perf_counter()
+            async with anyio.create_task_group() as tasks:
+                for run in runs:
+                    tasks.start_soon(append_each, run)
+            return Appended(tuple(waits), time.perf_counter() - began, len(file.batches))

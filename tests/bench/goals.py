@@ -1,0 +1,42 @@
+"""What each figure is to reach."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tests.bench.figures import AtLeast, AtMost, Goal
+from tests.bench.stage import Loop, Operation, Records, Store
+
+__all__ = [
+    "ADDED_P99_MS",
+    "ADDED_US",
+    "APPEND_TO_COMMIT",
+    "IMPORT_MS",
+    "JOURNAL_MB_PER_HOUR",
+    "SESSION_KB",
+    "TEN_APPENDERS_TO_ONE",
+    "THROUGHPUT_TO_RAW",
+    "UNSTORED_APPEND_US",
+    "WAIT_P50_TO_COMMIT",
+]
+
+ADDED_US: Mapping[tuple[Operation, Store, Records], Goal] = {
+    (Operation.SEND, Store.MEMORY, Records.PER_FRAME): AtMost(40),
+    (Operation.SEND, Store.MEMORY, Records.SPANS): AtMost(8),
+    (Operation.SEND, Store.SQLITE, Records.PER_FRAME): AtMost(100),
+    (Operation.SEND, Store.SQLITE, Records.SPANS): AtMost(12),
+}
+"""CPU µs that the session adds to the adapter's call, per frame, saturated; of SQLite for 50 sessions."""
+
+APPEND_TO_COMMIT: Mapping[Loop, Goal] = {Loop.ASYNCIO: AtMost(1.6), Loop.TRIO: AtMost(1.9)}
+TEN_APPENDERS_TO_ONE: Goal = AtMost(1.5)
+UNSTORED_APPEND_US: Mapping[Loop, Goal] = {Loop.ASYNCIO: AtMost(60), Loop.TRIO: AtMost(80)}
+THROUGHPUT_TO_RAW: Mapping[Loop, Goal] = {Loop.ASYNCIO: AtLeast(0.5), Loop.TRIO: AtLeast(0.3)}
+
+# Of 50 paced sessions; the first is of those that write two durable records per frame.
+WAIT_P50_TO_COMMIT: Goal = AtMost(3)
+ADDED_P99_MS: Mapping[Records, Goal] = {Records.PER_FRAME: AtMost(10), Records.SPANS: AtMost(1)}
+
+JOURNAL_MB_PER_HOUR: Goal = AtMost(5)
+SESSION_KB: Goal = AtMost(64)
+IMPORT_MS: Goal = AtMost(150)
