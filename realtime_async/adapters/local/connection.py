@@ -19,10 +19,11 @@ from realtime_async.adapters.local.ears import Heard, SpeechBegan
 from realtime_async.adapters.local.speaker import Speaker
 from realtime_async.adapters.local.vad import SAMPLE_RATE
 from realtime_async.adapters.local.voice import Voice
-from realtime_async.errors import ProviderConnectionLost, ProviderFailure, RetryClassification
+from realtime_async.errors import ProviderConnectionLost
 from realtime_async.ports import (
     InputSignal,
     RealtimeInputFrame,
+    RealtimeMediaKind,
     RealtimeResponseId,
     SpeechStarted,
     SpeechStopped,
@@ -38,10 +39,6 @@ class _Received:
     """The sample of the session's audio at which it begins, or before which it came."""
     frame: RealtimeInputFrame
 
-    @property
-    def text(self) -> str:
-        return self.frame.payload if isinstance(self.frame.payload, str) else ""
-
 
 class Connection:
     """
@@ -53,8 +50,6 @@ class Connection:
 
     INBOX_FRAMES = 50
     INBOX_BYTES = 2 * SAMPLE_RATE
-    # Of what is written before an answer is asked for.
-    WRITTEN_CHARACTERS = 65_536
 
     def __init__(self, conversation: Conversation, brain: Brain, voice: Voice) -> None:
         self.connection_id = conversation.new_connection_id()
@@ -67,8 +62,7 @@ class Connection:
         self._speaker = Speaker(conversation, brain, voice)
         self._inbox: deque[_Received] = deque()
         self._inbox_bytes = 0
-        self._written: list[_Received] = []
-        self._written_characters = 0
+        self._asked_through = 0
         self._is_listening = False
         self._is_ended = False
         self._scope = anyio.CancelScope()
@@ -102,12 +96,15 @@ class Connection:
         ):
             return False
         number = self._timeline.next_number if frame.cursor is None else frame.cursor.chunk_sequence
+        is_text = frame.media_kind is RealtimeMediaKind.TEXT
+        if is_text:
+            self._conversation.write(number, str(frame.payload))
         samples = size // 2 if isinstance(frame.payload, bytes) else 0
-        received = _Received(number, self._timeline.place(number, samples), frame)
-        self._check_length(received.text)
-        self._inbox.append(received)
+        starts_at = self._timeline.place(number, samples)
+        if is_text:
+            return True
+        self._inbox.append(_Received(number, starts_at, frame))
         self._inbox_bytes += size
-        self._written_characters += len(received.text)
         self._bell.ring()
         return True
 
@@ -134,17 +131,8 @@ class Connection:
 
     def _needed_after(self) -> Iterator[int]:
         """For each thing that still needs its input, the frame before that."""
-        heard_through = self._timeline.through(self._ears.needs_from) if self._is_listening else 0
-        yield max(heard_through, self._knows_through)
+        yield self._timeline.through(self._ears.needs_from) if self._is_listening else self._knows_through
         yield from (turn.after for turn in self._speaker.unanswered())
-        yield from (received.number - 1 for received in (*self._written[:1], *self._inbox))
-
-    def _check_length(self, text: str) -> None:
-        if self._written_characters + len(text) > self.WRITTEN_CHARACTERS:
-            raise ProviderFailure(
-                f"more than {self.WRITTEN_CHARACTERS} characters wait for an answer: send request_response() first",
-                retry=RetryClassification.NOT_RETRYABLE,
-            )
 
     # Listening
 
@@ -163,13 +151,13 @@ class Connection:
                 received = await self._next_input()
                 payload, signal = received.frame.payload, received.frame.signal
                 if isinstance(payload, bytes):
-                    await self._follow(self._ears.listen(payload, received.starts_at))
+                    await self._follow(self._ears.listen(payload, received.starts_at), received.number)
                 elif signal is InputSignal.END_OF_TURN:
-                    await self._follow(self._ears.end_sentence())
+                    await self._follow(self._ears.end_sentence(), received.number)
                 elif signal is InputSignal.CLEAR_INPUT:
                     self._ears.forget(received.starts_at)
-                else:
-                    self._read(received)
+                elif not self._conversation.is_answered(received.number):
+                    self._ask(received)
 
     async def _next_input(self) -> _Received:
         while not self._inbox or not self._speaker.has_room or not self._outbox.has_room:
@@ -179,7 +167,8 @@ class Connection:
         self._bell.ring()
         return received
 
-    async def _follow(self, events: AsyncIterator[SpeechBegan | Heard]) -> None:
+    async def _follow(self, events: AsyncIterator[SpeechBegan | Heard], number: int) -> None:
+        """Say what frame *number* brings, and have the sentences answered that end in it."""
         async for event in events:
             # Nothing awaits between the end of a sentence and its turn: in between nobody would know of it.
             match event:
@@ -191,26 +180,20 @@ class Connection:
                         Turn(
                             text,
                             after=self._timeline.through(speech.needs_from),
-                            through=self._timeline.through(speech.through),
+                            through=min(number, self._timeline.through(speech.through)),
                             audio_end_ms=_milliseconds(speech.through),
                         )
                     )
                 case _:
                     assert_never(event)
 
-    def _read(self, received: _Received) -> None:
-        """Note what was written; a request for an answer makes a turn of it."""
-        if self._conversation.is_answered(received.number):
-            self._written_characters -= len(received.text)
-            return
-        self._written.append(received)
-        if received.frame.signal is not InputSignal.REQUEST_RESPONSE:
-            return
-        texts = [one.text for one in self._written if one.text]
-        numbers = tuple(one.number for one in self._written)
-        self._written.clear()
-        self._written_characters -= sum(map(len, texts))
-        self._speaker.ask(Turn("\n".join(texts), after=numbers[0] - 1, through=numbers[-1], frames=numbers))
+    def _ask(self, request: _Received) -> None:
+        """Have what was written since the last request answered."""
+        number, instructions = request.number, request.frame.payload
+        written = self._conversation.written_between(self._asked_through, number)
+        self._asked_through = number
+        texts = [*written.values(), *([instructions] if isinstance(instructions, str) else [])]
+        self._speaker.ask(Turn("\n".join(texts), after=number - 1, through=number, frames=(*written, number)))
 
 
 def _milliseconds(samples: int) -> int:

@@ -16,6 +16,7 @@ from realtime_async.adapters.local.bell import Bell
 from realtime_async.adapters.local.ears import Ears
 from realtime_async.adapters.local.outbox import Outbox
 from realtime_async.adapters.local.timeline import InputTimeline
+from realtime_async.errors import ProviderFailure, RetryClassification
 from realtime_async.ports import RealtimeConnectionId, RealtimeResponseId
 
 __all__ = ["Conversation", "Turn"]
@@ -37,10 +38,11 @@ class Turn:
 
 
 class Conversation:
-    """A session: its place in the input, and what it has to say."""
+    """A session: its place in the input, what was written to it, and what it has to say."""
 
     # Requests that were answered while a sentence was still being spoken: a handful, ever.
     ANSWERED_FRAMES = 256
+    WRITTEN_CHARACTERS = 65_536
 
     def __init__(self, ears: Ears, token: str) -> None:
         self.ears = ears
@@ -53,11 +55,12 @@ class Conversation:
         self._responses = 0
         self._settled = 0
         self._kept = 0
+        self._written: dict[int, str] = {}
         self._answered: deque[int] = deque(maxlen=self.ANSWERED_FRAMES)
 
     @property
     def input_kept_through(self) -> int:
-        """The cursor through which the next connection knows the input, as all of it was answered."""
+        """The cursor through which the next connection knows the input, as all of it was answered, or is put back."""
         return self._kept
 
     def new_connection_id(self) -> RealtimeConnectionId:
@@ -68,13 +71,35 @@ class Conversation:
         self._responses += 1
         return RealtimeResponseId(f"local.response.{self._token}.{self._responses}")
 
+    def write(self, number: int, text: str) -> None:
+        """
+        Keep *text*, which is frame *number*, until it is answered; a connection that ends doesn't forget it.
+
+        Raises:
+            ProviderFailure: Too much is written, and no answer asked for.
+        """
+        if number in self._written or self.is_answered(number):
+            return
+        if len(text) + sum(map(len, self._written.values())) > self.WRITTEN_CHARACTERS:
+            raise ProviderFailure(
+                f"more than {self.WRITTEN_CHARACTERS} characters wait for an answer: send request_response() first",
+                retry=RetryClassification.NOT_RETRYABLE,
+            )
+        self._written[number] = text
+
+    def written_between(self, first: int, end: int) -> dict[int, str]:
+        """What was written from frame *first* on and before frame *end*, by frame, in order."""
+        return {number: text for number, text in sorted(self._written.items()) if first <= number < end}
+
     def settle(self, turn: Turn) -> None:
         """*turn* is answered, and needs to be heard no more."""
         self._settled = max(self._settled, turn.through)
         self._answered.extend(turn.frames)
+        for number in turn.frames:
+            self._written.pop(number, None)
 
     def is_answered(self, number: int) -> bool:
-        """Whether frame *number*, which is no audio, was answered: then it comes only because audio before it is replayed."""
+        """Whether frame *number*, which is no audio, was answered: it is replayed only for the audio before it."""
         return number in self._answered
 
     def keep_through(self, needed_after: Iterable[int]) -> None:

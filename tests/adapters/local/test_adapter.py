@@ -306,6 +306,22 @@ async def test_an_interrupted_answer_says_nothing_more_but_that_it_is_over() -> 
         assert (following.event, following.response_id) == (ResponseDone("cancelled"), started.response_id)
 
 
+async def test_an_interrupt_overtakes_a_speaker_that_was_just_given_room() -> None:
+    async with called(ramble) as caller:
+        await caller.send(RealtimeInputFrame.request_response())
+        await caller.receive_until(ResponseStarted)
+        await anyio.wait_all_tasks_blocked()
+
+        await caller.adapter.receive(SESSION)
+        await caller.adapter.interrupt(SESSION, None)
+        await anyio.wait_all_tasks_blocked()
+        await caller.receive_until(ResponseDone)
+        with anyio.move_on_after(0) as nothing_follows:
+            await caller.adapter.receive(SESSION)
+
+        assert nothing_follows.cancelled_caught
+
+
 async def test_a_brain_that_thinks_is_interrupted() -> None:
     ended = anyio.Event()
 
@@ -427,18 +443,27 @@ async def test_an_answer_of_which_nothing_was_seen_comes_as_if_for_the_first_tim
         assert len(caller.said()) == 1
 
 
-async def test_a_request_that_was_answered_into_a_sentence_is_not_answered_again_with_it() -> None:
-    pcm = asked()
-    async with called() as caller, anyio.create_task_group() as tasks:
-        half = frames(pcm)[:70]
-        for frame in half:
+@asynccontextmanager
+async def greeted_into_a_sentence(brain: Brain) -> AsyncIterator[Caller]:
+    """A caller who was greeted, as was asked for, after 70 frames of the question."""
+    async with called(brain) as caller:
+        for frame in frames(asked())[:70]:
             await caller.send(RealtimeInputFrame.audio(frame))
         await caller.send(RealtimeInputFrame.text("This is:"))
         await caller.send(RealtimeInputFrame.request_response("Greet the caller."))
         await caller.receive_until(ResponseDone)
+        yield caller
 
+
+@pytest.mark.parametrize("restarts", [1, 2])
+async def test_a_request_that_was_answered_into_a_sentence_is_not_answered_again_with_it(
+    restarts: int,
+) -> None:
+    async with greeted_into_a_sentence(answer_command) as caller, anyio.create_task_group() as tasks:
+        for _ in range(restarts - 1):
+            await caller.adapter.restart(SESSION, caller.connection_id)
         kept = await caller.restart()
-        for frame in frames(pcm)[70:]:
+        for frame in frames(asked())[70:]:
             await caller.send(RealtimeInputFrame.audio(frame))
         tasks.start_soon(caller.say, silence(0.6))
         await caller.receive_until(ResponseDone)
@@ -446,6 +471,57 @@ async def test_a_request_that_was_answered_into_a_sentence_is_not_answered_again
         assert kept < 25
         assert caller.heard() == [QUESTION]
         assert caller.said()[1:] == [ANSWER]
+
+
+async def test_a_sentence_into_which_a_request_was_answered_is_answered_on_the_next_connection() -> None:
+    asked_for: list[str] = []
+
+    async def think_first(question: str) -> str:
+        asked_for.append(question)
+        if asked_for.count(QUESTION) == 1:
+            await anyio.sleep_forever()
+        return question
+
+    async with greeted_into_a_sentence(think_first) as caller:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(caller.receive_until, ResponseStarted)
+            for frame in frames(asked())[70:]:
+                await caller.send(RealtimeInputFrame.audio(frame))
+
+        kept = await caller.restart()
+        await caller.receive_until(ResponseDone, times=2)
+
+        assert kept < 25
+        assert caller.said()[1:] == [QUESTION]
+
+
+async def test_what_was_written_before_a_restart_is_answered_after_it() -> None:
+    async with called(repeat) as caller:
+        await caller.send(RealtimeInputFrame.text("one"))
+        await caller.send(RealtimeInputFrame.request_response("two"))
+        await caller.receive_until(ResponseDone)
+        await caller.send(RealtimeInputFrame.text("three"))
+
+        await caller.restart()
+        await caller.send(RealtimeInputFrame.request_response("four"))
+        await caller.receive_until(ResponseDone)
+
+        assert caller.said() == ["one\ntwo", "three\nfour"]
+
+
+async def test_what_was_written_is_answered_anew_where_its_answer_was_cut_off() -> None:
+    async with called(repeat) as caller:
+        await caller.send(RealtimeInputFrame.text("one"))
+        await caller.send(RealtimeInputFrame.request_response("two"))
+        await caller.send(RealtimeInputFrame.text("three"))
+        await caller.send(RealtimeInputFrame.request_response("four"))
+        await anyio.wait_all_tasks_blocked()
+        caller.adapter.drop(SESSION)
+
+        await caller.restart()
+        await caller.receive_until(ResponseDone, times=2)
+
+        assert caller.said() == ["one\ntwo", "three\nfour"]
 
 
 async def test_an_answer_that_was_interrupted_is_not_given_again() -> None:
@@ -551,7 +627,22 @@ async def test_text_for_which_no_answer_is_asked_has_a_bound() -> None:
 
         await caller.send(RealtimeInputFrame.request_response())
         await caller.receive_until(ResponseStarted)
+        await caller.adapter.interrupt(SESSION, None)
         await caller.send(RealtimeInputFrame.text("x" * 60_000))
+
+
+async def test_text_that_is_replayed_counts_once() -> None:
+    async def measure(question: str) -> str:
+        return str(len(question))
+
+    async with called(measure) as caller:
+        await caller.send(RealtimeInputFrame.text("x" * 60_000))
+
+        await caller.restart()
+        await caller.send(RealtimeInputFrame.request_response())
+        await caller.receive_until(ResponseDone)
+
+        assert caller.said() == ["60000"]
 
 
 async def test_the_recogniser_gets_20_ms_at_a_time_and_the_loop_turns_in_between(

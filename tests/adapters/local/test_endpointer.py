@@ -140,6 +140,21 @@ def test_it_says_which_audio_is_still_needed() -> None:
     assert needed == [19 * WINDOW, 21 * WINDOW]
 
 
+def test_a_sentence_is_needed_until_its_end_was_told() -> None:
+    endpointer = Endpointer(Loudness())
+
+    needed = {
+        type(event): endpointer.needs_from
+        for event in endpointer.feed(audio(("silence", 30), ("speech", 10), ("silence", 30)), 0)
+    }
+
+    assert needed == {
+        SpeechBegan: 21 * WINDOW,
+        SpeechPiece: 21 * WINDOW,
+        SpeechEnded: 56 * WINDOW,
+    }
+
+
 def test_audio_that_jumps_ahead_is_where_it_says_it_is() -> None:
     endpointer = Endpointer(Loudness())
     endpointed(audio(("silence", 30)), endpointer=endpointer)
