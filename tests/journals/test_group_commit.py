@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from realtime_async.errors import JournalFailure
+from realtime_async.journals._compact import pack
+from realtime_async.journals._group_commit import GroupCommit, Taken
+from realtime_async.ports import JournalCursor, JournalRecord
+from realtime_async.testing.journal_contract import OTHER_RUN, RUN, record, records
+
+__all__: list[str] = []
+
+
+class GatedStore:
+    """A store whose commits wait until they are let through."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[JournalRecord]] = []
+        self.may_write = threading.Event()
+        self.error: Exception | None = None
+
+    def open(self) -> None:
+        pass
+
+    def write(self, batch: Sequence[Taken]) -> None:
+        self.may_write.wait()
+        if self.error is not None:
+            raise self.error
+        self.batches.append([taken.record for taken in batch])
+
+    def close(self) -> None:
+        pass
+
+
+@asynccontextmanager
+async def group_commit(store: GatedStore) -> AsyncIterator[GroupCommit]:
+    commits = GroupCommit(store, "store")
+    await commits.open()
+    try:
+        yield commits
+    finally:
+        store.may_write.set()
+        await commits.close()
+
+
+def take(commits: GroupCommit, one: JournalRecord) -> Taken:
+    return commits.take(one, pack(one))
+
+
+async def taken_up(commits: GroupCommit) -> None:
+    """Wait until the writer has what was taken."""
+    while commits._gathering.records:
+        await anyio.lowlevel.checkpoint()
+
+
+async def test_what_gathers_while_a_commit_runs_is_one_commit() -> None:
+    store = GatedStore()
+    async with group_commit(store) as commits:
+        take(commits, record(RUN, 1))
+        await taken_up(commits)
+        gathered = [take(commits, one) for one in records(RUN, 20, after=1)]
+        store.may_write.set()
+
+        await gathered[-1]
+
+    assert store.batches == [[record(RUN, 1)], records(RUN, 20, after=1)]
+
+
+async def test_a_batch_wakes_the_event_loop_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def counted(function: Callable[[], object]) -> None:
+        posts.append(function)
+        post(function)
+
+    store = GatedStore()
+    posts: list[object] = []
+    async with group_commit(store) as commits:
+        post = commits._post
+        monkeypatch.setattr(commits, "_post", counted)
+        async with anyio.create_task_group() as tasks:
+
+            async def wait(taken: Taken) -> None:
+                await taken
+
+            for one in records(RUN, 20):
+                tasks.start_soon(wait, take(commits, one))
+            await anyio.wait_all_tasks_blocked()
+            store.may_write.set()
+
+        assert len(posts) == len(store.batches) <= 2
+
+
+async def test_a_batch_that_nobody_awaits_wakes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = GatedStore()
+    store.may_write.set()
+    async with group_commit(store) as commits:
+        monkeypatch.setattr(commits, "_post", pytest.fail)
+        taken = [take(commits, one) for one in records(RUN, 20)]
+        while not taken[-1].is_durable:
+            await anyio.lowlevel.checkpoint()
+        monkeypatch.undo()
+
+        assert await taken[-1] == JournalCursor(RUN, 20)
+
+
+async def test_an_error_that_no_store_should_raise_reaches_who_waits() -> None:
+    store = GatedStore()
+    store.error = ZeroDivisionError()
+    store.may_write.set()
+    async with group_commit(store) as commits:
+        with pytest.raises(
+            JournalFailure, match=r"run 'run\.contract' stopped at 1: .* met ZeroDivisionError"
+        ) as raised:
+            await take(commits, record(RUN, 1))
+
+        store.error = None
+        assert await take(commits, record(OTHER_RUN, 1)) == JournalCursor(OTHER_RUN, 1)
+
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+
+
+async def test_a_store_that_cannot_be_opened_is_told_to_who_opens_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    store = GatedStore()
+    monkeypatch.setattr(store, "open", fail)
+
+    with pytest.raises(JournalFailure, match="met ZeroDivisionError"):
+        async with group_commit(store):
+            pass
