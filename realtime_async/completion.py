@@ -36,7 +36,8 @@ class RealtimeCompletionGate:
     """Every intent of the run has its result, and all of it is durable; marked by the controllers."""
 
     _open: set[int] = attrs.field(factory=set, init=False, eq=False, repr=False)
-    _changed: anyio.Event | None = attrs.field(default=None, init=False, eq=False, repr=False)
+    # Events, each somebody's who waits; named by no type that cattrs would have to resolve.
+    _waiters: list[object] = attrs.field(factory=list, init=False, eq=False, repr=False)
 
     def mark_final_visible_output(self) -> None:
         self._mark("final_visible_output_seen")
@@ -73,9 +74,12 @@ class RealtimeCompletionGate:
     async def wait(self) -> None:
         """Return when the run may be called complete."""
         while self.pending():
-            if self._changed is None:
-                self._changed = anyio.Event()
-            await self._changed.wait()
+            event = anyio.Event()
+            self._waiters.append(event)
+            try:
+                await event.wait()
+            finally:
+                self._waiters.remove(event)
 
     def session_opens(self, token: int) -> None:
         """
@@ -101,9 +105,9 @@ class RealtimeCompletionGate:
 
     def _mark(self, name: str) -> None:
         setattr(self, name, True)
-        if self._changed is not None:
-            self._changed.set()
-            self._changed = None
+        for waiter in self._waiters:
+            assert isinstance(waiter, anyio.Event)
+            waiter.set()
 
 
 _FLAGS = tuple(name for name in attrs.fields_dict(RealtimeCompletionGate) if not name.startswith("_"))

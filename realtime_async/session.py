@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 
@@ -14,7 +14,7 @@ from realtime_async._core.restarts import RestartPolicy
 from realtime_async._core.sidecar import RealtimeSessionSidecar
 from realtime_async._shell.iterating import FrameIterator
 from realtime_async.completion import RealtimeCompletionGate
-from realtime_async.controller import Deadlines, RealtimeSessionController
+from realtime_async.controller import Deadlines, RealtimeReceived, RealtimeSessionController
 from realtime_async.ports import (
     RealtimeCloseReason,
     RealtimeInputFrame,
@@ -57,11 +57,14 @@ class RealtimeSession:
         Send what *source* yields until it ends: frames, or audio in the adapter's `input_format`.
 
         20 ms at a time is usual; each piece becomes one frame.
+        An async generator is closed on the way out; anything else is left as it is.
         """
-        async for piece in source:
-            await self.send(
-                piece if isinstance(piece, RealtimeInputFrame) else RealtimeInputFrame.audio(piece)
-            )
+        async with AsyncExitStack() as stack:
+            if isinstance(source, AsyncGenerator):
+                stack.push_async_callback(source.aclose)
+            async for piece in source:
+                frame = piece if isinstance(piece, RealtimeInputFrame) else RealtimeInputFrame.audio(piece)
+                await self.send(frame)
 
     def frames(self) -> AsyncIterator[RealtimeOutputFrame]:
         """
@@ -79,16 +82,26 @@ class RealtimeSession:
         while True:
             if self._news:
                 return RealtimeOutputFrame.of(Restarted(self._news.popleft()))
-            received = None
-            try:
-                with anyio.CancelScope() as self._waiting:
-                    received = await self.controller.receive()
-            finally:
-                self._waiting = None
+            received = await self._receive()
             if received is not None:
                 return received.frame
             if not self._news:
                 return None
+
+    async def _receive(self) -> RealtimeReceived | None:
+        """Receive; None also where a restart has news."""
+        received = None
+        with anyio.CancelScope() as scope:
+            # A second loop is refused by the controller; it must not take the first one's place here.
+            is_first = self._waiting is None
+            if is_first:
+                self._waiting = scope
+            try:
+                received = await self.controller.receive()
+            finally:
+                if is_first:
+                    self._waiting = None
+        return received
 
     async def interrupt(
         self, response_id: str | None = None, played_ms: int | None = None

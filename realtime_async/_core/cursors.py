@@ -12,6 +12,8 @@ from typing import NamedTuple, Self
 
 import attrs
 
+from realtime_async.errors import ContractViolation
+
 __all__ = ["CursorLabel", "CursorPrecision", "CursorRange", "StreamCursor", "ranges_of"]
 
 
@@ -39,6 +41,10 @@ class StreamCursor:
     @classmethod
     def chunk(cls, chunk_sequence: int, label: CursorLabel = CursorLabel.SEND) -> Self:
         """The position after frame number *chunk_sequence*; 0 is before the first."""
+        if chunk_sequence < 0:
+            raise ContractViolation(
+                f"{chunk_sequence!r} is no position: give the whole number of a frame, or 0 for before the first"
+            )
         return cls(chunk_sequence, None, CursorPrecision.CHUNK_SEQUENCE_ONLY, label)
 
 

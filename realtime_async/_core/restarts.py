@@ -31,7 +31,9 @@ class RestartPolicy:
                 f"a restart policy of {self.attempts!r} attempts and {self.lifetime_attempts!r} in a lifetime "
                 "allows no restart: give at least 1 of each"
             )
-        if self.first_wait_s < 0 or self.max_wait_s < 0 or self.factor < 1 or not 0 <= self.jitter <= 1:
+        waits = self.first_wait_s >= 0 and self.max_wait_s >= 0
+        # Written so that NaN, of which nothing is true, is refused.
+        if not (waits and self.factor >= 1 and 0 <= self.jitter <= 1):
             raise ContractViolation(
                 f"{self!r} cannot be waited for: waits are at least 0, factor at least 1, jitter 0 to 1"
             )

@@ -31,12 +31,21 @@ class RealtimeOverflowPolicy(StrEnum):
     """It raises `BackpressureOverflow`."""
 
 
+def _seconds_of(value: float) -> float:
+    # 1 and 1.0 are equal, so their hashes must be; what is no number is `validate`'s to refuse.
+    return float(value) if type(value) is int else value
+
+
+def _seconds_or_none(value: float | None) -> float | None:
+    return None if value is None else _seconds_of(value)
+
+
 @attrs.frozen
 class MediaSpan:
     """How much audio or video one intent may stand for; whichever is reached first ends the span."""
 
     frames: int = 50
-    seconds: float = 1.0
+    seconds: float = attrs.field(default=1.0, converter=_seconds_of)
 
 
 def _policy_if_known(value: str) -> RealtimeOverflowPolicy:
@@ -79,9 +88,9 @@ class RealtimeSessionSidecar:
     )
     span: MediaSpan | None = attrs.field(default=None, kw_only=True)
     """None: every frame has an intent and a result of its own."""
-    replay_tail_s: float = attrs.field(default=15.0, kw_only=True)
+    replay_tail_s: float = attrs.field(default=15.0, kw_only=True, converter=_seconds_of)
     """Seconds of input kept for a connection that has forgotten it; 0 keeps none."""
-    stale_after_s: float | None = attrs.field(default=None, kw_only=True)
+    stale_after_s: float | None = attrs.field(default=None, kw_only=True, converter=_seconds_or_none)
     """Frames that waited longer in the gate are dropped instead of sent; None: however long they waited."""
 
     @classmethod
@@ -137,6 +146,8 @@ class RealtimeSessionSidecar:
         if self.stale_after_s is not None:
             _seconds("stale_after_s", self.stale_after_s, least=0.0)
         if self.span is not None:
+            if not isinstance(self.span, MediaSpan):
+                raise ContractViolation(f"the sidecar's span is {self.span!r}: give a MediaSpan, or None")
             _whole("span.frames", self.span.frames)
             _seconds("span.seconds", self.span.seconds, least=0.001)
 

@@ -105,13 +105,13 @@ class Closing:
             self._settle_everything(reason)
             if rt.has_connected:
                 await self._tell(reason, ends_at)
-            else:
-                self._end(reason)
+            await self._finish(reason)
         except JournalFailure:
             self._give_up_all(rt.lane.failure)
             raise
         except AgentError as error:
             self._error = error
+            await self._settled()
             raise
         except BaseException:
             self._abandon(reason)
@@ -204,13 +204,17 @@ class Closing:
             max(0.0, ends_at - rt.now()),
             lambda: rt.adapter.close(rt.life.session_id, reason),
         )
+
+    async def _finish(self, reason: RealtimeCloseReason) -> None:
+        """Write the terminal record; a call that did not end when it was cut is named."""
+        rt = self.rt
         if self._stuck:
             error = DeadlineExceeded(
                 f"session {str(rt.life.session_id)!r} is closed, but the adapter's {', '.join(self._stuck)} "
                 "did not end when cancelled: mend the adapter",
                 retry=RetryClassification.UNKNOWN_OUTCOME,
             )
-            await rt.durable(self._end_failed(reason, error))
+            self._end_failed(reason, error)
             raise error
         self._end(reason)
 

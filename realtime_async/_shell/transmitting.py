@@ -209,11 +209,13 @@ class Transmitting:
         lost = isinstance(error, ProviderConnectionLost)
         in_doubt = flight.started and _is_unknown(error)
         if in_doubt:
+            # Whoever goes by this must not send the frame again.
+            error.retry = RetryClassification.UNKNOWN_OUTCOME
             assert turn.stamped is not None
             rt.totals.doubt(self._took_number(turn.stamped, rt.now()))
         kept = lost and not in_doubt and rt.life.phase is not Phase.CLOSING
         rt.totals.failed += not in_doubt and not kept
-        fields = {**input_fields(turn.frame), "error": recorded(error, in_doubt=in_doubt)}
+        fields = {**input_fields(turn.frame), "error": recorded(error)}
         if turn.intent is None:
             turn.result = self.book.fail(_Kind.INPUT_SEND_FAILED, fields)
         else:

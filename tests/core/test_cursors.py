@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime_async._core.cursors import CursorLabel, CursorPrecision, CursorRange, StreamCursor, ranges_of
+from realtime_async.errors import ContractViolation
 
 
 def test_a_cursor_stands_before_the_first_frame_unless_told() -> None:
@@ -51,3 +52,8 @@ def test_ranges_hold_exactly_the_numbers_they_were_made_of(numbers: list[int]) -
     assert [n for each in ranges for n in range(each.first, each.last + 1)] == sorted(set(numbers))
     assert sum(each.frames for each in ranges) == len(set(numbers))
     assert all(before.last + 1 < after.first for before, after in pairwise(ranges))
+
+
+def test_there_is_no_position_before_the_beginning() -> None:
+    with pytest.raises(ContractViolation, match="-1 is no position"):
+        StreamCursor.chunk(-1)

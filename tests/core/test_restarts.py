@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -40,6 +41,7 @@ def test_no_wait_is_longer_than_the_limit_and_its_jitter(
         {"max_wait_s": -1},
         {"factor": 0.5},
         {"jitter": 1.5},
+        {"first_wait_s": math.nan},
     ],
 )
 def test_a_policy_that_cannot_be_followed_is_refused(fields: dict[str, Any]) -> None:

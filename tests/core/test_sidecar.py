@@ -168,3 +168,22 @@ def test_the_content_hash_is_that_of_canonical_json() -> None:
 
     assert re.fullmatch("sha256:[0-9a-f]{64}", PLAIN.content_hash())
     assert PLAIN.content_hash() == f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def test_what_is_no_span_is_refused() -> None:
+    span: Any = "always"
+
+    with pytest.raises(ContractViolation, match="span is 'always'"):
+        RealtimeSessionSidecar.voice_defaults("desk", span=span).validate()
+
+
+def test_whole_seconds_hash_like_the_same_seconds_with_a_point() -> None:
+    whole = RealtimeSessionSidecar.voice_defaults(
+        "desk", replay_tail_s=15, stale_after_s=2, span=MediaSpan(50, 1)
+    )
+    point = RealtimeSessionSidecar.voice_defaults(
+        "desk", replay_tail_s=15.0, stale_after_s=2.0, span=MediaSpan()
+    )
+
+    assert whole == point
+    assert whole.content_hash() == point.content_hash()
