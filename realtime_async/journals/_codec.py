@@ -15,7 +15,6 @@ from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_unstructure_fn, override
 from cattrs.preconf.orjson import OrjsonConverter, make_converter
 
-from realtime_async._core.identifiers import Identifier
 from realtime_async._core.records import SCHEMA_VERSION
 from realtime_async.errors import AgentError, JournalCorrupt, JournalFailure
 from realtime_async.ports import JournalRecord
@@ -90,9 +89,9 @@ def corrupt(named: str, error: Exception) -> JournalCorrupt:
 
 def _converter() -> OrjsonConverter:
     converter = make_converter(omit_if_default=True, forbid_extra_keys=True, detailed_validation=False)
-    converter.register_structure_hook_func(_is_identifier, lambda value, kind: kind(value))
-    # cattrs would make a text of a number, and a number of a text.
-    converter.register_structure_hook_func(lambda kind: kind is str or kind is int, _exactly)
+    # cattrs by itself would make a text of a number, and a number of a text.
+    converter.register_structure_hook(str, _text)
+    converter.register_structure_hook(int, _number)
     converter.register_unstructure_hook(
         JournalRecord,
         make_dict_unstructure_fn(
@@ -105,12 +104,15 @@ def _converter() -> OrjsonConverter:
     return converter
 
 
-def _is_identifier(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Identifier)
+def _text(value: object, kind: type[str]) -> str:
+    """A text, an identifier or a choice."""
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} instead of {kind.__name__}")
+    return value if kind is str else kind(value)
 
 
-def _exactly(value: object, kind: type) -> object:
-    if type(value) is not kind:
+def _number(value: object, kind: type[int]) -> int:
+    if type(value) is not int:
         raise TypeError(f"{type(value).__name__} instead of {kind.__name__}")
     return value
 

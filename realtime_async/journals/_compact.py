@@ -169,7 +169,7 @@ def _cursor(short: Any) -> StreamCursor:
     if isinstance(short, int):
         return StreamCursor(short)
     if isinstance(short, str):
-        return StreamCursor.chunk(int(short.removeprefix("r")), CursorLabel.RECEIVE)
+        return StreamCursor(int(short.removeprefix("r")), None, _CHUNKS, CursorLabel.RECEIVE)
     return CONVERTER.structure(short, StreamCursor)
 
 

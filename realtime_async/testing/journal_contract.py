@@ -333,6 +333,16 @@ class JournalContract:
             nonces = [one.record_id.rpartition(".")[2] for one in await read_all(journal, RUN)]
             assert nonces == ["first-owner"] * 2 + ["second-owner"] * 3
 
+    async def test_a_second_owner_may_repeat_what_the_first_has_written(self) -> None:
+        async with self.open_journal() as journal, self.open_journal() as rival:
+            await append_all(journal, records(RUN, 2))
+            await append_all(rival, records(RUN, 2, after=2))
+
+            cursors = await append_all(journal, records(RUN, 3, after=2))
+
+            assert cursors == [JournalCursor(RUN, 3), JournalCursor(RUN, 4), JournalCursor(RUN, 5)]
+            assert await read_all(journal, RUN) == records(RUN, 5)
+
     async def test_a_conflict_stops_no_other_run(self) -> None:
         async with self.open_journal() as journal, self.open_journal() as rival:
             await append_all(journal, [record(RUN, 1), record(OTHER_RUN, 1)])

@@ -17,7 +17,7 @@ __all__ = ["any_record"]
 
 # Drawn from few: drawing letter by letter takes a hundred times as long.
 IDENTIFIERS = st.sampled_from(["a", "realtime.record.12.0123abcd", "A:b_c-9", "null", "r7", "x" * 256])
-NUMBERS = st.sampled_from([0, 1, 500, -1, 2**63 - 1, -(2**63)])
+NUMBERS = st.sampled_from([0, 1, 500, 2**63 - 1])
 TEXTS = st.sampled_from(
     ["", "plain", "=", "r7", 'a "quoted" \\ one', "zwei\nZeilen", "\x00\x7f", "日本語 🙂", "y" * 300]
 )

@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from realtime_async.errors import ContractViolation, JournalCorrupt, JournalFailure
-from realtime_async.journals import SqliteJournal, _group_commit
+from realtime_async.journals import SqliteJournal, _group_commit, _sqlite_file
 from realtime_async.ports import JournalCursor, RunId, RunJournal
 from realtime_async.testing.journal_contract import (
     OTHER_RUN,
@@ -197,6 +197,19 @@ async def test_more_runs_than_are_remembered_go_on(path: Path, monkeypatch: pyte
         assert len(journal._commits._positions) <= 5
 
 
+async def test_more_shared_texts_than_are_remembered_are_found_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_sqlite_file, "KNOWN_AT_MOST", 1)
+    runs = [RunId(f"run.{number}") for number in range(5)]
+    async with SqliteJournal.open(path) as journal:
+        for seq in (1, 2, 3):
+            await append_all(journal, [record(run_id, seq) for run_id in runs])
+
+        for run_id in runs:
+            assert await read_all(journal, run_id) == records(run_id, 3)
+
+
 async def test_a_record_that_has_no_json_is_refused(path: Path) -> None:
     unwritable = attrs.evolve(record(RUN, 1), timestamp_millis=2**70)
     async with SqliteJournal.open(path) as journal:
@@ -236,6 +249,16 @@ async def test_a_damaged_record_stops_who_would_write_in_its_place(path: Path) -
     async with SqliteJournal.open(path) as journal:
         with pytest.raises(JournalCorrupt, match="record 3"):
             journal.append(record(RUN, 3))
+
+
+async def test_a_damaged_record_of_another_process_stops_the_run(path: Path) -> None:
+    async with SqliteJournal.open(path) as journal, SqliteJournal.open(path) as rival:
+        await journal.append(record(RUN, 1))
+        await rival.append(record(RUN, 2))
+        changed(path, "UPDATE record SET body = '' WHERE seq = 2")
+
+        with pytest.raises(JournalCorrupt, match="record 2"):
+            await journal.append(record(RUN, 2))
 
 
 async def test_a_record_of_a_later_release_is_refused(path: Path) -> None:
