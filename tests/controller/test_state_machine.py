@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import cycle
 from typing import Any
@@ -21,7 +22,7 @@ from anyio.lowlevel import checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime_async import MediaSpan
+from realtime_async import MediaSpan, RealtimeOverflowPolicy
 from realtime_async.errors import (
     AgentError,
     AgentErrorKind,
@@ -30,12 +31,18 @@ from realtime_async.errors import (
     ProviderFailure,
     SessionStateError,
 )
-from realtime_async.ports import JournalRecord, RealtimeInputFrame
+from realtime_async.ports import (
+    JournalRecord,
+    OutputTranscript,
+    RealtimeInputFrame,
+    RealtimeOutputFrame,
+    SpeechStarted,
+)
 from realtime_async.testing.clock import BACKENDS, run_virtual
-from tests.controller.any_order import FOR_EVER_S, PLANS, Plan, World
+from tests.controller.any_order import ANY_STEP, CLOSE, FOR_EVER_S, SMOOTH, Connect, Feed, Plan, World
 from tests.controller.begun import Begun, settled
 from tests.controller.recording import Ack, RecordedJournal
-from tests.controller.staged import StagedSession
+from tests.controller.staged import FRAME, SECRET, StagedSession
 
 # The same ones every time in CI, more of them at a desk.
 EXAMPLES = 60 if settings.default is not None and settings.default.derandomize else 150
@@ -156,11 +163,21 @@ def check_ends(world: BusyWorld) -> None:
     assert 0 <= delivery.refused <= refused
 
 
-async def play(plan: Plan, rests: list[bool]) -> None:
-    """Take the steps of *plan*, every other one before the one before it is over, and close."""
+async def listen(world: BusyWorld) -> None:
+    """Receive whatever comes until the session has closed; others bring a lost connection back."""
+    while world.session.controller.state.lifecycle_status not in {"closed", "failed", "detached"}:
+        with suppress(AgentError):
+            await world.session.controller.receive()
+        await anyio.sleep(0.05)
+
+
+async def play(plan: Plan, rests: list[bool], listens: bool) -> None:
+    """Take the steps of *plan*, some of them before the one before them is over, and close."""
     async with anyio.create_task_group() as tasks:
         world = BusyWorld(plan, tasks)
         controller = world.session.controller
+        if listens:
+            tasks.start_soon(listen, world)
         for step, world.rests in zip(plan.steps, cycle([True, *rests]), strict=False):
             await step.take(world)
             await world.session.check()
@@ -181,11 +198,41 @@ async def play(plan: Plan, rests: list[bool]) -> None:
     check_ends(world)
 
 
+LISTENED_TO = [
+    RealtimeOutputFrame.audio(FRAME, response_id="answer-1"),
+    RealtimeOutputFrame.of(OutputTranscript(SECRET, final=False), response_id="answer-1"),
+    RealtimeOutputFrame.of(SpeechStarted()),
+]
+# What a call consists of, and now and then anything else.
+STEP: st.SearchStrategy[Any] = st.one_of(
+    *[SMOOTH] * 12,
+    *[st.builds(Feed, st.sampled_from(LISTENED_TO))] * 6,
+    ANY_STEP,
+    ANY_STEP,
+)
+LAST_STEP: st.SearchStrategy[Any] = st.one_of(CLOSE, STEP, st.builds(Connect, st.booleans()))
+PLANS = st.builds(
+    Plan,
+    steps=st.builds(
+        lambda steps, last: [Connect(waits=False), *steps, *last],
+        st.lists(STEP, min_size=12, max_size=32),
+        st.lists(LAST_STEP, max_size=4),
+    ),
+    capacity=st.sampled_from([1, 2, 4]),
+    policy=st.sampled_from(RealtimeOverflowPolicy),
+    tail_s=st.sampled_from([15.0, 0.05]),
+    stale_after_s=st.sampled_from([None, None, 0.5]),
+    span=st.none(),
+    nowait=st.booleans(),
+    suspending=st.booleans(),
+)
+
+
 @pytest.mark.parametrize("span", [None, MediaSpan(3, 1.0)], ids=["alone", "spans"])
 @pytest.mark.parametrize("anyio_backend", BACKENDS)
 @settings(max_examples=EXAMPLES)
-@given(plan=PLANS, rests=st.lists(st.booleans(), min_size=3, max_size=9))
+@given(plan=PLANS, rests=st.lists(st.booleans(), min_size=3, max_size=9), listens=st.booleans())
 def test_the_invariants_hold_while_operations_overlap(
-    anyio_backend: str, span: MediaSpan | None, plan: Plan, rests: list[bool]
+    anyio_backend: str, span: MediaSpan | None, plan: Plan, rests: list[bool], listens: bool
 ) -> None:
-    run_virtual(play, attrs.evolve(plan, span=span), rests, backend=anyio_backend)
+    run_virtual(play, attrs.evolve(plan, span=span), rests, listens, backend=anyio_backend)
