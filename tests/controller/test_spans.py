@@ -21,19 +21,16 @@ from realtime_async.adapters.scripted import (
 from realtime_async.errors import JournalFailure, ProviderConnectionLost, ProviderFailure
 from realtime_async.journals import MemoryJournal
 from realtime_async.ports import (
-    OutputTranscript,
     RealtimeInputFrame,
     RealtimeOutputFrame,
-    RealtimeSessionRecord,
 )
 from realtime_async.testing.journals import FaultyJournal
-from tests.controller.begun import begin, settled
+from tests.controller.begun import begin
 from tests.controller.recording import RecordedJournal
-from tests.controller.staged import FRAME, SECRET, Stage, StagedSession, audio, plain_sidecar, text
+from tests.controller.spanned import SPAN, after_connecting, shown, spanned
+from tests.controller.staged import FRAME, Stage, StagedSession, audio, plain_sidecar, text
 
 pytestmark = pytest.mark.virtual_time
-
-SPAN = MediaSpan(frames=3, seconds=1.0)
 
 
 @pytest.fixture(params=[ScriptedAdapter, NowaitScriptedAdapter], ids=["waiting", "nowait"])
@@ -41,34 +38,6 @@ def kind(request: pytest.FixtureRequest) -> type[ScriptedAdapter]:
     """Adapters that offer `send_nowait`, and those that don't."""
     chosen: type[ScriptedAdapter] = request.param
     return chosen
-
-
-async def spanned(
-    stage: Stage,
-    kind: type[ScriptedAdapter] = ScriptedAdapter,
-    script: Script | None = None,
-    **options: object,
-) -> StagedSession:
-    sidecar = plain_sidecar(span=SPAN, replay_tail_s=0.0)
-    return await stage.connected(kind(script), sidecar=sidecar, **options)
-
-
-def shown(records: list[RealtimeSessionRecord]) -> list[tuple[str, int, int | None, int | None]]:
-    """Kind, frames and range of each record that stands for several frames."""
-    return [
-        (
-            str(record.kind),
-            record.extent.frames,
-            None if record.extent.first is None else record.extent.first.chunk_sequence,
-            None if record.extent.last is None else record.extent.last.chunk_sequence,
-        )
-        for record in records
-        if record.extent is not None
-    ]
-
-
-async def after_connecting(staged: StagedSession) -> list[RealtimeSessionRecord]:
-    return [record.payload for record in (await staged.records())[2:]]
 
 
 async def test_the_first_frame_of_a_span_reserves_the_next(stage: Stage, kind: type[ScriptedAdapter]) -> None:
@@ -132,28 +101,6 @@ async def test_video_goes_by_the_span_too(stage: Stage) -> None:
     assert [frames for _, frames, _, _ in shown(await after_connecting(staged))] == [3, 3]
 
 
-async def test_received_frames_go_by_the_span(stage: Stage) -> None:
-    staged = await spanned(stage)
-    staged.provider.feed(*[RealtimeOutputFrame.audio(FRAME) for _ in range(4)])
-
-    received = [await staged.controller.receive() for _ in range(4)]
-
-    assert sorted(shown(await after_connecting(staged))) == [
-        ("output_receive_requested", 3, 1, 3),
-        ("output_receive_requested", 3, 4, 6),
-        ("output_receive_requested", 3, 7, 9),
-        ("output_received", 3, 1, 3),
-    ]
-    assert {str(each.record.kind) for each in received if each} == {"output_receive_requested"}
-    assert [each.frame.cursor.chunk_sequence for each in received if each and each.frame.cursor] == [
-        1,
-        2,
-        3,
-        4,
-    ]
-    await staged.check()
-
-
 async def test_a_text_frame_ends_the_span_that_is_sent_and_is_recorded_after_it(
     stage: Stage, kind: type[ScriptedAdapter]
 ) -> None:
@@ -168,37 +115,6 @@ async def test_a_text_frame_ends_the_span_that_is_sent_and_is_recorded_after_it(
     assert [str(record.kind) for record in records] == ["input_sent", "input_send_requested", "input_sent"]
     assert shown(records) == [("input_sent", 2, 1, 2)]
     assert records[2].send_cursor.chunk_sequence == 3
-
-
-async def test_a_text_frame_leaves_the_span_that_is_received_alone(stage: Stage) -> None:
-    staged = await spanned(stage)
-    staged.provider.feed(RealtimeOutputFrame.audio(FRAME))
-    await staged.controller.receive()
-
-    await staged.controller.send(text())
-
-    assert "output_received" not in await staged.kinds()
-
-
-async def test_a_final_transcript_ends_the_span_that_is_received_and_is_recorded_after_it(
-    stage: Stage,
-) -> None:
-    staged = await spanned(stage)
-    staged.provider.feed(
-        RealtimeOutputFrame.audio(FRAME), RealtimeOutputFrame.of(OutputTranscript(SECRET, final=True))
-    )
-    await staged.controller.send(audio())
-    await staged.controller.receive()
-    before = len(await after_connecting(staged))
-
-    received = await staged.controller.receive()
-
-    records = (await after_connecting(staged))[before:]
-    assert received is not None
-    assert [str(each.kind) for each in records if each.kind == "output_received"] == ["output_received"] * 2
-    assert shown([each for each in records if each.kind == "output_received"])[0][1:] == (1, 1, 1)
-    assert records[-1].frame_id == received.frame.frame_id
-    assert "input_sent" not in [str(each.kind) for each in records]
 
 
 @pytest.mark.parametrize("operation", ["interrupt", "begin_restart", "close"])
@@ -253,18 +169,6 @@ async def test_an_unused_reservation_gets_its_result_at_close_with_no_frames(
     assert [frames for name, frames, _, _ in results if name == "input_sent"] == [1, 0]
     assert [frames for name, frames, _, _ in results if name != "input_sent"] == [1, 0]
     await staged.check()
-
-
-async def test_a_receive_that_only_waited_has_ended_at_close(stage: Stage) -> None:
-    staged = await spanned(stage)
-    async with anyio.create_task_group() as tasks:
-        await begin(tasks, staged.controller.receive)
-
-        await staged.controller.close()
-
-    kinds = await staged.kinds()
-    assert "output_ended" in kinds
-    assert "output_received" not in kinds
 
 
 async def test_a_span_ends_by_its_seconds_at_the_next_operation(
@@ -451,23 +355,6 @@ async def test_a_long_call_writes_two_records_a_span(stage: Stage, kind: type[Sc
 
     assert len(records) <= 2 * 20 + 2
     assert sum(frames for name, frames, _, _ in shown(records) if name == "input_sent") >= 950
-
-
-async def test_receiving_goes_on_after_a_restart_with_the_reservation_that_it_has(stage: Stage) -> None:
-    staged = await spanned(stage)
-    staged.provider.feed(RealtimeOutputFrame.audio(FRAME))
-    await staged.controller.receive()
-    async with anyio.create_task_group() as tasks:
-        receiving = await begin(tasks, staged.controller.receive)
-        await staged.controller.restart()
-        intents = (await staged.kinds()).count("output_receive_requested")
-        staged.provider.feed(RealtimeOutputFrame.audio(FRAME))
-        await settled()
-        assert receiving.is_over
-        assert receiving.error is None
-
-    assert intents == 2
-    await staged.check()
 
 
 async def test_without_a_span_every_frame_has_its_own_two_records(stage: Stage) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["SESSION", "Tale"]
+__all__ = ["CERTAIN", "IN_DOUBT", "SESSION", "Tale", "extent"]
 
 SESSION = "realtime.session.call"
+IN_DOUBT = {"retry": "unknown_outcome"}
+CERTAIN = {"retry": "retryable"}
 
 
 class Tale:
@@ -121,3 +123,13 @@ class Tale:
         intent = self.record("close_requested")
         self.end(self.start("close"))
         return self.record("closed", of=intent)
+
+
+def extent(first: int | None, last: int | None) -> dict[str, Any]:
+    if first is None or last is None:
+        return {"first": None, "last": None, "frames": 0}
+    return {
+        "first": {"chunk_sequence": first},
+        "last": {"chunk_sequence": last},
+        "frames": last - first + 1,
+    }
