@@ -1,0 +1,88 @@
+"""A WAV file in place of a microphone."""
+
+from __future__ import annotations
+
+import os
+import wave
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+
+from realtime_async.adapters.local._extra import import_extra
+from realtime_async.adapters.local.vad import SAMPLE_RATE
+from realtime_async.errors import ContractViolation
+
+__all__ = ["WavInput"]
+
+
+class WavInput:
+    """
+    The sound of a WAV file as the local adapter takes it, 20 ms at a time; the last frame is filled up with silence.
+
+    It is read as it is iterated over, once.
+
+    Raises:
+        ContractViolation: It is no WAV file of 16-bit samples with one or two channels.
+        OSError: It cannot be read.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        name = os.fspath(path)
+        self._file = _opened(name)
+        channels, sample_bytes, self._rate, samples = self._file.getparams()[:4]
+        if sample_bytes != 2 or channels > 2 or not self._rate:
+            self.close()
+            raise ContractViolation(
+                f"{name!r} has {channels} channel(s) of {8 * sample_bytes} bits at {self._rate} Hz: "
+                "save it as mono or stereo of 16 bits"
+            )
+        self._channels = channels
+        self.duration_s = samples / self._rate
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        frame_bytes = SAMPLE_RATE // 50 * 2
+        pending = b""
+        for piece in self._resampled():
+            pending += piece
+            while len(pending) >= frame_bytes:
+                yield pending[:frame_bytes]
+                pending = pending[frame_bytes:]
+        if pending:
+            yield pending.ljust(frame_bytes, b"\0")
+
+    def _resampled(self) -> Iterator[bytes]:
+        if self._rate == SAMPLE_RATE:
+            # The resampler would add its dither.
+            yield from (samples.tobytes() for samples in self._mono())
+            return
+        resampler: Any = import_extra("soxr").ResampleStream(self._rate, SAMPLE_RATE, 1, dtype="int16")
+        for samples in self._mono():
+            yield resampler.resample_chunk(samples).tobytes()
+        yield resampler.resample_chunk(np.zeros(0, np.int16), last=True).tobytes()
+
+    def _mono(self) -> Iterator[np.ndarray[tuple[int], np.dtype[np.int16]]]:
+        while data := self._file.readframes(max(1, self._rate // 50)):
+            # A file that was cut off may end within a sample.
+            whole = len(data) - len(data) % (2 * self._channels)
+            samples = np.frombuffer(data[:whole], dtype="<i2").reshape(-1, self._channels)
+            yield samples.mean(axis=1).round().astype(np.int16)
+
+
+def _opened(name: str) -> wave.Wave_read:
+    try:
+        # It is closed by WavInput, not here.
+        return wave.open(name, "rb")
+    except (wave.Error, EOFError) as error:
+        raise ContractViolation(
+            f"{name!r} is no WAV file that can be read ({str(error) or 'it is cut off'}): save it as 16-bit PCM"
+        ) from error

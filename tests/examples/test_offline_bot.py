@@ -1,0 +1,238 @@
+"""The offline voice bot, run as it stands."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import wave
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import attrs
+import pytest
+
+from examples import make_question, offline_bot
+from realtime_async import JournalRecord, RealtimeSession, RealtimeSessionSidecar, open_session
+from realtime_async.adapters.local import Brain, answer_command
+from realtime_async.journals import SqliteJournal
+from realtime_async.ports import RealtimeProviderAdapter, RunId, RunJournal
+from tests.adapters.local.speech import noise, noisy, silence, spoken
+from tests.controller.recording import RecordedJournal, recorded_adapter
+from tests.oracle.evidence import INTENTS, intents_of, steps_of
+from tests.oracle.invariants import check
+
+BACKENDS = ("asyncio", "trio")
+QUESTION = "please book a table for two"
+ANSWER = ["A table for two is booked.", "See you tonight!"]
+GOODBYE = ["Goodbye!", "It was nice talking to you."]
+
+
+def found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text, re.MULTILINE)
+    assert match is not None, text
+    return match[1]
+
+
+@attrs.frozen
+class Outcome:
+    """What the bot printed, and what it left."""
+
+    printed: str
+    folder: Path
+
+    @property
+    def heard(self) -> list[str]:
+        return re.findall(r"heard: (.*\S)", self.printed)
+
+    @property
+    def said(self) -> list[str]:
+        return re.findall(r"said:  (.*\S)", self.printed)
+
+    def summary(self, name: str) -> str:
+        return found(rf"^ *{name}  (.*\S)", self.printed)
+
+    @property
+    def answer_s(self) -> float:
+        with wave.open(str(self.folder / "answer.wav"), "rb") as answer:
+            return answer.getnframes() / answer.getframerate()
+
+    @property
+    def run_id(self) -> str:
+        return found(r"run (\S+),", self.summary("journal"))
+
+    def journal(self) -> list[dict[str, Any]]:
+        return anyio.run(read_journal, self.folder / "calls.db", self.run_id)
+
+
+async def read_journal(path: Path, run_id: str) -> list[dict[str, Any]]:
+    async with SqliteJournal.open(path) as journal:
+        return [as_json(record) async for record in journal.read(RunId(run_id))]
+
+
+def as_json(record: JournalRecord) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(attrs.asdict(record), default=str))
+    return plain
+
+
+@attrs.frozen
+class Bot:
+    """The bot in a folder of its own."""
+
+    folder: Path
+    capsys: pytest.CaptureFixture[str]
+
+    def hears(self, sound: bytes, *arguments: str, brain: Brain = answer_command) -> Outcome:
+        with wave.open(str(self.folder / "sound.wav"), "wb") as file:
+            file.setparams((1, 2, 16_000, 0, "NONE", ""))
+            file.writeframes(sound)
+        return self.runs("--input", "sound.wav", *arguments, brain=brain)
+
+    def runs(self, *arguments: str, brain: Brain = answer_command) -> Outcome:
+        self.capsys.readouterr()
+        offline_bot.main(arguments, brain=brain)
+        return Outcome(self.capsys.readouterr().out, self.folder)
+
+
+@pytest.fixture
+def bot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bot:
+    monkeypatch.chdir(tmp_path)
+    return Bot(tmp_path, capsys)
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Sequence[str]:
+    return ("--backend", request.param)
+
+
+def test_it_answers_the_question_that_ships_with_it(bot: Bot, backend: Sequence[str]) -> None:
+    outcome = bot.runs(*backend)
+
+    assert outcome.heard == [QUESTION]
+    assert outcome.said == [*ANSWER, *GOODBYE]
+    assert outcome.answer_s > 2
+    assert outcome.summary("lost") == "nothing"
+
+
+@pytest.mark.parametrize("at_s", [0.1, 0.9, 1.7])
+def test_it_hears_the_whole_sentence_though_the_connection_is_replaced_in_it(
+    at_s: float, bot: Bot, backend: Sequence[str]
+) -> None:
+    outcome = bot.runs(*backend, "--restart-at", str(at_s))
+
+    assert outcome.heard == [QUESTION]
+    assert outcome.said == [*ANSWER, *GOODBYE]
+    assert outcome.summary("restarts") == "1"
+    assert outcome.summary("lost") == "nothing"
+    assert int(found(r"(\d+) frames said again", outcome.printed)) >= at_s * 50 - 1
+
+
+@pytest.mark.parametrize("arguments", [(), ("--restart-at", "1.0")], ids=["undisturbed", "restarted"])
+def test_it_leaves_a_journal_that_is_whole(
+    arguments: Sequence[str], bot: Bot, backend: Sequence[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[dict[str, Any]] = []
+
+    @asynccontextmanager
+    async def watched(
+        sidecar: RealtimeSessionSidecar, adapter: RealtimeProviderAdapter, journal: RunJournal, *, run_id: str
+    ) -> AsyncIterator[RealtimeSession]:
+        recorded_journal = RecordedJournal(journal)
+        recorded = recorded_adapter(adapter, recorded_journal, run_id)
+        async with open_session(sidecar, recorded, recorded_journal, run_id=run_id) as session:
+            yield session
+        calls.extend(recorded.log)
+
+    monkeypatch.setattr(offline_bot, "open_session", watched)
+
+    journal = bot.runs(*backend, *arguments).journal()
+
+    steps = steps_of(journal)
+    assert check(journal, calls, secrets=["table", "Goodbye"]) == []
+    assert steps[-1].kind == "closed"
+    assert {step.kind for step in steps} > set(INTENTS) - {
+        "interrupt_requested",
+        *(() if arguments else ("restart_started", "input_replay_requested")),
+    }
+    assert all(intent.result is not None for intent in intents_of(steps))
+
+
+@pytest.mark.parametrize("voice", ["en-us", "en-us+f2"])
+@pytest.mark.parametrize("question", ["what can you do", "tell me a joke"])
+def test_it_hears_a_sentence_that_was_just_spoken(question: str, voice: str, bot: Bot) -> None:
+    assert bot.hears(silence(0.3) + spoken(question, voice)).heard == [question]
+
+
+def test_it_hears_in_noise(bot: Bot) -> None:
+    outcome = bot.hears(noisy(silence(0.5) + spoken("what can you do") + silence(0.5), 20))
+
+    assert outcome.heard == ["what can you do"]
+
+
+def test_it_hears_two_people_in_turn(bot: Bot, backend: Sequence[str]) -> None:
+    first, second = spoken("what can you do"), spoken("tell me a joke", "en-us+f2")
+
+    outcome = bot.hears(silence(0.3) + first + silence(0.8) + second, *backend, "--restart-at", "2.5")
+
+    assert outcome.heard == ["what can you do", "tell me a joke"]
+
+
+@pytest.mark.parametrize("sound", [b"", silence(2), noise(2, rms=300)], ids=["nothing", "silence", "noise"])
+def test_it_hears_nobody_where_nobody_speaks(sound: bytes, bot: Bot) -> None:
+    outcome = bot.hears(sound)
+
+    assert outcome.heard == []
+    assert outcome.said == GOODBYE
+
+
+def test_it_thinks_with_another_brain(bot: Bot) -> None:
+    async def repeat(heard: str) -> AsyncIterator[str]:
+        for word in heard.split():
+            yield f"{word}. "
+
+    outcome = bot.hears(silence(0.3) + spoken("what can you do"), brain=repeat)
+
+    assert outcome.said == ["what.", "can.", "you.", "do.", "goodbye."]
+
+
+def test_it_answers_a_question_that_was_made_for_it(bot: Bot) -> None:
+    make_question.main(["tell me a joke", "--voice", "en-us+m3", "--output", "joke.wav"])
+
+    assert bot.runs("--input", "joke.wav").heard == ["tell me a joke"]
+
+
+@pytest.mark.parametrize(
+    "arguments, advice",
+    [
+        (("--input", "nowhere.wav"), "No such file"),
+        (("--input", "text.wav"), "save it as 16-bit PCM"),
+        (("--restart-at", "9"), "the question takes 2.0 s"),
+        (("--output", "nowhere/answer.wav"), "No such file"),
+    ],
+    ids=["no file", "no sound", "restart too late", "no folder"],
+)
+def test_what_cannot_be_done_is_told_in_a_sentence(arguments: Sequence[str], advice: str, bot: Bot) -> None:
+    (bot.folder / "text.wav").write_text("This is no sound.")
+
+    with pytest.raises(SystemExit, match=advice):
+        bot.runs(*arguments)
+
+    assert not (bot.folder / "answer.wav").exists()
+
+
+def test_it_runs_from_any_folder(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, offline_bot.__file__, "--restart-at", "1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (run.returncode, run.stderr) == (0, "")
+    assert Outcome(run.stdout, tmp_path).heard == [QUESTION]
+    assert "realtime_" not in run.stdout.replace("realtime_async", "")
