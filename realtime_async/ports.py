@@ -17,32 +17,25 @@ import attrs
 from realtime_async._core import frames as _frames
 from realtime_async._core.accounting import RealtimeRestartReason
 from realtime_async._core.cursors import CursorLabel, CursorPrecision, StreamCursor
-from realtime_async._core.frames import (
-    AudioEncoding,
-    AudioFormat,
+from realtime_async._core.events import (
     GoAway,
     InputCommitted,
-    InputSignal,
     InputTranscript,
     OutputAudio,
     OutputText,
     OutputTranscript,
-    PrivacyClass,
     ProviderWarning,
     RealtimeEvent,
-    RealtimeInputFrame,
-    RealtimeMediaKind,
-    RealtimeOutputFrame,
     ResponseDone,
     ResponseStarted,
     ResponseUsage,
     Restarted,
-    RetentionClass,
     SpeechStarted,
     SpeechStopped,
     ToolCall,
     ToolCallCancelled,
 )
+from realtime_async._core.frames import InputSignal, RealtimeInputFrame, RealtimeOutputFrame
 from realtime_async._core.identifiers import (
     AgentId,
     ContentRef,
@@ -57,6 +50,13 @@ from realtime_async._core.identifiers import (
     RunId,
     SourceRef,
     safe_id_fragment,
+)
+from realtime_async._core.media import (
+    AudioEncoding,
+    AudioFormat,
+    PrivacyClass,
+    RealtimeMediaKind,
+    RetentionClass,
 )
 from realtime_async._core.records import (
     JournalCursor,

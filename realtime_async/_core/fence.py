@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from realtime_async._core.frames import (
+from realtime_async._core.events import (
     OutputAudio,
     OutputText,
     OutputTranscript,
-    RealtimeOutputFrame,
     ResponseDone,
     ResponseStarted,
 )
+from realtime_async._core.frames import RealtimeOutputFrame
 from realtime_async._core.identifiers import RealtimeResponseId
 
 __all__ = ["OutputFence"]

@@ -1,5 +1,5 @@
 """
-One frame each way, and what an inbound frame means.
+One frame each way.
 
 Frames carry the payload; records never do.
 Frame ids come from a source that the shell installs, as nothing here draws a random number.
@@ -9,111 +9,40 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Self
 
 import attrs
 
-from realtime_async._core.accounting import RestartReport
 from realtime_async._core.cursors import StreamCursor
+from realtime_async._core.events import (
+    MEDIA_KIND,
+    OutputAudio,
+    OutputText,
+    OutputTranscript,
+    ProviderWarning,
+    RealtimeEvent,
+)
 from realtime_async._core.identifiers import ContentRef, RealtimeFrameId, RealtimeResponseId
-from realtime_async.errors import ContractViolation
+from realtime_async._core.media import (
+    DEFAULT_AUDIO,
+    AudioFormat,
+    PrivacyClass,
+    RealtimeMediaKind,
+    RetentionClass,
+    payload_bytes,
+    whole_samples,
+)
 
 __all__ = [
-    "AudioEncoding",
-    "AudioFormat",
-    "GoAway",
-    "InputCommitted",
     "InputSignal",
-    "InputTranscript",
-    "OutputAudio",
-    "OutputText",
-    "OutputTranscript",
-    "PrivacyClass",
-    "ProviderWarning",
-    "RealtimeEvent",
     "RealtimeInputFrame",
-    "RealtimeMediaKind",
     "RealtimeOutputFrame",
-    "ResponseDone",
-    "ResponseStarted",
-    "ResponseUsage",
-    "Restarted",
-    "RetentionClass",
-    "SpeechStarted",
-    "SpeechStopped",
-    "ToolCall",
-    "ToolCallCancelled",
     "install_frame_ids",
 ]
 
 SUMMARY_LENGTH = 200
-
-
-class RealtimeMediaKind(StrEnum):
-    AUDIO = "audio"
-    TEXT = "text"
-    IMAGE = "image"
-    VIDEO = "video"
-    TRANSCRIPT = "transcript"
-    TOOL_CALL = "tool_call"
-    TOOL_RESULT = "tool_result"
-    CONTROL = "control"
-
-
-class PrivacyClass(StrEnum):
-    CONTENT_REFS_ONLY = "content_refs_only"
-    REDACTED_SUMMARY = "redacted_summary"
-    RAW_CONTENT_ALLOWED = "raw_content_allowed"
-
-
-class RetentionClass(StrEnum):
-    RUN_SCOPED = "run_scoped"
-    SESSION_SCOPED = "session_scoped"
-    DURABLE = "durable"
-
-
-class AudioEncoding(StrEnum):
-    PCM16 = "pcm16"
-    """Signed 16 bit, little-endian."""
-    G711_ULAW = "g711_ulaw"
-    G711_ALAW = "g711_alaw"
-
-
-BYTES_PER_SAMPLE: Mapping[AudioEncoding, int] = {
-    AudioEncoding.PCM16: 2,
-    AudioEncoding.G711_ULAW: 1,
-    AudioEncoding.G711_ALAW: 1,
-}
-
-
-@attrs.frozen
-class AudioFormat:
-    encoding: AudioEncoding = attrs.field(default=AudioEncoding.PCM16, converter=AudioEncoding)
-    sample_rate: int = 24_000
-    """Samples per second and channel."""
-    channels: int = 1
-
-    def __attrs_post_init__(self) -> None:
-        if self.sample_rate < 1 or self.channels < 1:
-            raise ContractViolation(
-                f"an audio format of {self.sample_rate!r} Hz and {self.channels!r} channels is impossible: "
-                "give both as positive numbers"
-            )
-
-    @property
-    def bytes_per_sample(self) -> int:
-        """Bytes of one sample of all channels."""
-        return BYTES_PER_SAMPLE[self.encoding] * self.channels
-
-    @property
-    def bytes_per_second(self) -> int:
-        return self.bytes_per_sample * self.sample_rate
-
-
-# pcm16, 24 kHz, mono: what OpenAI Realtime takes unless told otherwise.
-DEFAULT_AUDIO = AudioFormat()
 
 
 class InputSignal(StrEnum):
@@ -122,149 +51,6 @@ class InputSignal(StrEnum):
     REQUEST_RESPONSE = "request_response"
     END_OF_TURN = "end_of_turn"
     CLEAR_INPUT = "clear_input"
-
-
-@attrs.frozen
-class OutputAudio:
-    """A piece of the answer's speech; the samples are the frame's payload."""
-
-    item_id: str | None = None
-
-
-@attrs.frozen
-class OutputText:
-    """A piece of the answer's text; where *final*, the whole of it."""
-
-    text: str = attrs.field(default="", repr=False)
-    final: bool = False
-
-
-@attrs.frozen
-class OutputTranscript:
-    """What the answer's speech says; where *final*, the whole of it."""
-
-    text: str = attrs.field(default="", repr=False)
-    final: bool = False
-
-
-@attrs.frozen
-class InputTranscript:
-    """What the person said, as the provider heard it; where *final*, the whole of it."""
-
-    text: str = attrs.field(default="", repr=False)
-    final: bool = False
-
-
-@attrs.frozen
-class SpeechStarted:
-    """
-    The person began to speak: time to stop talking.
-
-    Sources: OpenAI `input_audio_buffer.speech_started`, Gemini `serverContent.interrupted`.
-    """
-
-    audio_start_ms: int | None = None
-    """Milliseconds of input audio since the session began; None where the provider doesn't say."""
-
-
-@attrs.frozen
-class SpeechStopped:
-    """The person fell silent."""
-
-    audio_end_ms: int | None = None
-    """Milliseconds of input audio since the session began; None where the provider doesn't say."""
-
-
-@attrs.frozen
-class InputCommitted:
-    """The provider took what was said into the conversation."""
-
-    audio_end_ms: int | None = None
-    """Milliseconds of input audio since the session began; None where the provider doesn't say."""
-
-
-@attrs.frozen
-class ResponseStarted:
-    """An answer begins; its id is the frame's `response_id`."""
-
-
-@attrs.frozen
-class ResponseUsage:
-    """What an answer cost, in the provider's tokens, by modality; None where it doesn't say."""
-
-    input_text_tokens: int | None = None
-    input_audio_tokens: int | None = None
-    cached_tokens: int | None = None
-    output_text_tokens: int | None = None
-    output_audio_tokens: int | None = None
-
-
-@attrs.frozen
-class ResponseDone:
-    """An answer ended: completed, cancelled, incomplete or failed."""
-
-    status: str = "completed"
-    usage: ResponseUsage | None = None
-
-
-@attrs.frozen
-class ToolCall:
-    """The model asks for a function to be called; answer with `RealtimeInputFrame.tool_result`."""
-
-    call_id: str = ""
-    name: str = ""
-    arguments: str = attrs.field(default="", repr=False)
-    """JSON text, as the model wrote it."""
-
-
-def _strings(values: Iterable[str]) -> tuple[str, ...]:
-    return tuple(values)
-
-
-@attrs.frozen
-class ToolCallCancelled:
-    """The provider takes tool calls back; their results are not wanted any more."""
-
-    call_ids: tuple[str, ...] = attrs.field(default=(), converter=_strings)
-
-
-@attrs.frozen
-class GoAway:
-    """The provider will close the connection."""
-
-    time_left_s: float | None = None
-
-
-@attrs.frozen
-class ProviderWarning:
-    """Something went wrong at the provider that ends nothing."""
-
-    code: str = "unspecified"
-
-
-@attrs.frozen
-class Restarted:
-    """The session goes on with a new connection."""
-
-    report: RestartReport
-
-
-RealtimeEvent = (
-    OutputAudio
-    | OutputText
-    | OutputTranscript
-    | InputTranscript
-    | SpeechStarted
-    | SpeechStopped
-    | InputCommitted
-    | ResponseStarted
-    | ResponseDone
-    | ToolCall
-    | ToolCallCancelled
-    | GoAway
-    | ProviderWarning
-    | Restarted
-)
 
 
 def _no_source() -> RealtimeFrameId:
@@ -519,36 +305,6 @@ class RealtimeOutputFrame:
         return payload_bytes(self.payload)
 
 
-MEDIA_KIND: Mapping[type[RealtimeEvent], RealtimeMediaKind] = {
-    OutputAudio: RealtimeMediaKind.AUDIO,
-    OutputText: RealtimeMediaKind.TEXT,
-    OutputTranscript: RealtimeMediaKind.TRANSCRIPT,
-    InputTranscript: RealtimeMediaKind.TRANSCRIPT,
-    ToolCall: RealtimeMediaKind.TOOL_CALL,
-}
-
-
 @functools.cache
 def _snake_case(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-
-
-def payload_bytes(payload: bytes | str | None) -> int:
-    """The length of *payload* in bytes; text counts as UTF-8."""
-    if payload is None:
-        return 0
-    return len(payload.encode("utf-8", "surrogatepass")) if isinstance(payload, str) else len(payload)
-
-
-def whole_samples(pcm: bytes, audio_format: AudioFormat) -> None:
-    """
-    Check that *pcm* ends with a whole sample.
-
-    Raises:
-        ContractViolation: It does not.
-    """
-    if len(pcm) % audio_format.bytes_per_sample:
-        raise ContractViolation(
-            f"{len(pcm)} bytes of {audio_format.encoding} with {audio_format.channels} channel(s) are not a whole "
-            f"number of samples of {audio_format.bytes_per_sample} bytes: cut the audio between samples"
-        )

@@ -13,7 +13,6 @@ import attrs
 
 from realtime_async._core.accounting import RealtimeRestartReason
 from realtime_async._core.cursors import CursorLabel, StreamCursor
-from realtime_async._core.frames import PrivacyClass, RealtimeMediaKind, RetentionClass
 from realtime_async._core.identifiers import (
     AgentId,
     ContentRef,
@@ -28,6 +27,7 @@ from realtime_async._core.identifiers import (
     RunId,
     SourceRef,
 )
+from realtime_async._core.media import PrivacyClass, RealtimeMediaKind, RetentionClass
 from realtime_async.errors import AgentError, AgentErrorKind, ProviderFailure, RetryClassification
 
 __all__ = [

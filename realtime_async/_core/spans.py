@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from realtime_async._core.cursors import CursorLabel, StreamCursor
-from realtime_async._core.frames import RealtimeMediaKind
+from realtime_async._core.media import RealtimeMediaKind
 from realtime_async._core.records import RecordExtent
 from realtime_async._core.sidecar import MediaSpan
 

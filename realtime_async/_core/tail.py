@@ -10,12 +10,8 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from realtime_async._core.frames import (
-    AudioFormat,
-    RealtimeInputFrame,
-    RealtimeMediaKind,
-    payload_bytes,
-)
+from realtime_async._core.frames import RealtimeInputFrame
+from realtime_async._core.media import AudioFormat, RealtimeMediaKind, payload_bytes
 
 __all__ = ["ReplayTail", "TailedFrame"]
 

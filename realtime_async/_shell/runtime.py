@@ -15,8 +15,8 @@ import attrs
 import structlog
 
 from realtime_async._core.fence import OutputFence
-from realtime_async._core.frames import DEFAULT_AUDIO
 from realtime_async._core.lifecycle import Happening, Phase, SessionLife
+from realtime_async._core.media import DEFAULT_AUDIO
 from realtime_async._core.records import INTENTS, RecordedError
 from realtime_async._core.sidecar import RealtimeSessionSidecar
 from realtime_async._core.tail import ReplayTail

@@ -11,8 +11,8 @@ from __future__ import annotations
 import anyio
 import anyio.lowlevel
 
-from realtime_async._core.frames import payload_bytes, whole_samples
 from realtime_async._core.lifecycle import Operation, Phase, Verdict, refusal
+from realtime_async._core.media import payload_bytes, whole_samples
 from realtime_async._shell.gate import Gated
 from realtime_async._shell.gating import Gating
 from realtime_async._shell.lane import Appended

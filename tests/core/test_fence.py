@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from realtime_async._core.fence import OutputFence
-from realtime_async._core.frames import (
+from realtime_async._core.events import (
     OutputAudio,
     OutputText,
     OutputTranscript,
     RealtimeEvent,
-    RealtimeOutputFrame,
     ResponseDone,
     ResponseStarted,
     SpeechStarted,
     ToolCall,
 )
+from realtime_async._core.fence import OutputFence
+from realtime_async._core.frames import RealtimeOutputFrame
 from realtime_async._core.identifiers import RealtimeResponseId
 
 

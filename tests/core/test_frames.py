@@ -12,21 +12,15 @@ from hypothesis import strategies as st
 from realtime_async import ports
 from realtime_async._core import frames
 from realtime_async._core.cursors import StreamCursor
-from realtime_async._core.frames import (
-    AudioEncoding,
-    AudioFormat,
+from realtime_async._core.events import (
     GoAway,
     InputCommitted,
-    InputSignal,
     InputTranscript,
     OutputAudio,
     OutputText,
     OutputTranscript,
     ProviderWarning,
     RealtimeEvent,
-    RealtimeInputFrame,
-    RealtimeMediaKind,
-    RealtimeOutputFrame,
     ResponseDone,
     ResponseStarted,
     Restarted,
@@ -35,7 +29,9 @@ from realtime_async._core.frames import (
     ToolCall,
     ToolCallCancelled,
 )
+from realtime_async._core.frames import InputSignal, RealtimeInputFrame, RealtimeOutputFrame
 from realtime_async._core.identifiers import RealtimeFrameId, RealtimeResponseId
+from realtime_async._core.media import AudioEncoding, AudioFormat, RealtimeMediaKind
 from realtime_async.errors import ContractViolation, InvalidIdentifier
 
 SECRET = "the colour of my door is mauve"

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime_async._core.cursors import StreamCursor
-from realtime_async._core.frames import AudioFormat, RealtimeInputFrame, RealtimeMediaKind
+from realtime_async._core.frames import RealtimeInputFrame
+from realtime_async._core.media import AudioFormat, RealtimeMediaKind
 from realtime_async._core.tail import LEAST_FRAMES, ReplayTail
 from realtime_async.ports import AudioEncoding
 

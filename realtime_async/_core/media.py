@@ -1,0 +1,107 @@
+"""Kinds of media, and the formats of audio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import attrs
+
+from realtime_async.errors import ContractViolation
+
+__all__ = [
+    "DEFAULT_AUDIO",
+    "AudioEncoding",
+    "AudioFormat",
+    "PrivacyClass",
+    "RealtimeMediaKind",
+    "RetentionClass",
+    "payload_bytes",
+    "whole_samples",
+]
+
+
+class RealtimeMediaKind(StrEnum):
+    AUDIO = "audio"
+    TEXT = "text"
+    IMAGE = "image"
+    VIDEO = "video"
+    TRANSCRIPT = "transcript"
+    TOOL_CALL = "tool_call"
+    TOOL_RESULT = "tool_result"
+    CONTROL = "control"
+
+
+class PrivacyClass(StrEnum):
+    CONTENT_REFS_ONLY = "content_refs_only"
+    REDACTED_SUMMARY = "redacted_summary"
+    RAW_CONTENT_ALLOWED = "raw_content_allowed"
+
+
+class RetentionClass(StrEnum):
+    RUN_SCOPED = "run_scoped"
+    SESSION_SCOPED = "session_scoped"
+    DURABLE = "durable"
+
+
+class AudioEncoding(StrEnum):
+    PCM16 = "pcm16"
+    """Signed 16 bit, little-endian."""
+    G711_ULAW = "g711_ulaw"
+    G711_ALAW = "g711_alaw"
+
+
+BYTES_PER_SAMPLE: Mapping[AudioEncoding, int] = {
+    AudioEncoding.PCM16: 2,
+    AudioEncoding.G711_ULAW: 1,
+    AudioEncoding.G711_ALAW: 1,
+}
+
+
+@attrs.frozen
+class AudioFormat:
+    encoding: AudioEncoding = attrs.field(default=AudioEncoding.PCM16, converter=AudioEncoding)
+    sample_rate: int = 24_000
+    """Samples per second and channel."""
+    channels: int = 1
+
+    def __attrs_post_init__(self) -> None:
+        if self.sample_rate < 1 or self.channels < 1:
+            raise ContractViolation(
+                f"an audio format of {self.sample_rate!r} Hz and {self.channels!r} channels is impossible: "
+                "give both as positive numbers"
+            )
+
+    @property
+    def bytes_per_sample(self) -> int:
+        """Bytes of one sample of all channels."""
+        return BYTES_PER_SAMPLE[self.encoding] * self.channels
+
+    @property
+    def bytes_per_second(self) -> int:
+        return self.bytes_per_sample * self.sample_rate
+
+
+# pcm16, 24 kHz, mono: what OpenAI Realtime takes unless told otherwise.
+DEFAULT_AUDIO = AudioFormat()
+
+
+def payload_bytes(payload: bytes | str | None) -> int:
+    """The length of *payload* in bytes; text counts as UTF-8."""
+    if payload is None:
+        return 0
+    return len(payload.encode("utf-8", "surrogatepass")) if isinstance(payload, str) else len(payload)
+
+
+def whole_samples(pcm: bytes, audio_format: AudioFormat) -> None:
+    """
+    Check that *pcm* ends with a whole sample.
+
+    Raises:
+        ContractViolation: It does not.
+    """
+    if len(pcm) % audio_format.bytes_per_sample:
+        raise ContractViolation(
+            f"{len(pcm)} bytes of {audio_format.encoding} with {audio_format.channels} channel(s) are not a whole "
+            f"number of samples of {audio_format.bytes_per_sample} bytes: cut the audio between samples"
+        )
