@@ -78,7 +78,8 @@ class ReplayTail:
         kept = self._audio if is_audio else self._others
         kept.append(TailedFrame(number, frame, now, self._position_ms, size))
         self._bytes += size
-        self._trim(now, size)
+        if self._others or self._bytes > self._max_bytes or len(kept) > self._max_frames:
+            self._trim(now, size)
 
     def _trim(self, now: float, newest: int) -> None:
         audio, others = self._audio, self._others

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import anyio
 import attrs
-import structlog
 
 from realtime_async._core.fence import OutputFence
 from realtime_async._core.lifecycle import Happening, Phase, SessionLife
@@ -23,7 +22,7 @@ from realtime_async._core.tail import ReplayTail
 from realtime_async._core.totals import DeliveryTotals
 from realtime_async._shell.deadlines import Deadlines
 from realtime_async._shell.lane import Appended, Lane
-from realtime_async._shell.speaking import speak
+from realtime_async._shell.speaking import speak, voice_of
 from realtime_async.errors import (
     AgentError,
     AgentErrorKind,
@@ -162,7 +161,7 @@ class SessionRuntime:
         self.lost_at: float | None = None
         self.has_connected = False
         self.terminal: Appended | None = None
-        self._log = structlog.get_logger().bind(run_id=str(lane.run_id), session_id=str(session_id))
+        self._log = voice_of(str(lane.run_id), str(session_id))
         lane.join(self)
 
     def now(self) -> float:

@@ -119,7 +119,8 @@ class Sending:
             raise ContractViolation(
                 f"send takes a RealtimeInputFrame, not {type(frame).__name__}: build one with its constructors"
             )
-        size = payload_bytes(frame.payload)
+        payload = frame.payload
+        size = len(payload) if isinstance(payload, bytes) else payload_bytes(payload)
         if size > self._rt.sidecar.max_frame_bytes:
             raise ContractViolation(
                 f"frame {str(frame.frame_id)!r} has {size} bytes, the sidecar's max_frame_bytes are "

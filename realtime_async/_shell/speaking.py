@@ -11,7 +11,7 @@ from typing import Any
 
 from realtime_async.ports import RealtimeSessionRecord, RealtimeSessionRecordKind
 
-__all__ = ["speak"]
+__all__ = ["speak", "voice_of"]
 
 _Kind = RealtimeSessionRecordKind
 
@@ -36,6 +36,15 @@ _LEVEL: Mapping[RealtimeSessionRecordKind, str] = {
     _Kind.CLOSED: "info",
     _Kind.CLOSE_FAILED: "warning",
 }
+
+
+def voice_of(run_id: str, session_id: str) -> Any:
+    """The logger of one session."""
+    # Imports rich where that is installed, which takes longer than all else in this package:
+    # the first session pays for it, and a program that only imports us does not.
+    import structlog  # noqa: PLC0415
+
+    return structlog.get_logger().bind(run_id=run_id, session_id=session_id)
 
 
 def speak(log: Any, record: RealtimeSessionRecord) -> None:
