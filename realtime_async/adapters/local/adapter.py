@@ -74,7 +74,7 @@ class LocalSpeechAdapter(anyio.AsyncContextManagerMixin):
             Where it raises, the answer is over as `failed` and `receive` raises `ProviderFailure` from its error.
         sentences: Examples of what will be said; nothing but their words is ever heard.
         voice: Speaks the answers.
-        sessions: How many are served at a time; each costs 50 MB and 0.2 s, and one more is refused.
+        sessions: How many are served at a time; each costs 20 MB and 0.2 s, and one more is refused.
 
     Raises:
         ImportError: The extra `local` is not installed.

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from functools import cache
+from importlib.util import find_spec
 
 import pytest
 
 from realtime_async.adapters.local import adapter
 from realtime_async.adapters.local.recogniser import Recogniser, recognisers
 from realtime_async.adapters.local.vad import VoiceActivity, voice_activity
+
+# What hears needs the recogniser, which has no wheel for Python 3.14 yet.
+if sys.version_info >= (3, 14) and find_spec("pocketsphinx") is None:
+    collect_ignore = ["test_adapter.py", "test_contract.py", "test_recogniser.py"]
 
 MOST_SESSIONS = 2
 

