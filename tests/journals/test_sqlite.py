@@ -189,12 +189,25 @@ async def test_more_runs_than_are_remembered_go_on(path: Path, monkeypatch: pyte
     runs = [RunId(f"run.{number}") for number in range(5)]
     async with SqliteJournal.open(path) as journal:
         for seq in (1, 2, 3):
-            await append_all(journal, [record(run_id, seq) for run_id in runs])
+            for run_id in runs:
+                assert await journal.append(record(run_id, seq)) == JournalCursor(run_id, seq)
+                assert len(journal._commits._positions) <= 2
 
         assert [await journal.last(run_id) for run_id in runs] == [
             JournalCursor(run_id, 3) for run_id in runs
         ]
-        assert len(journal._commits._positions) <= 5
+
+
+async def test_runs_with_records_on_their_way_are_remembered(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_group_commit, "MAX_RUNS", 2)
+    runs = [RunId(f"run.{number}") for number in range(5)]
+    async with SqliteJournal.open(path) as journal:
+        with held(path):
+            taken = [journal.append(record(run_id, seq)) for seq in (1, 2, 3) for run_id in runs]
+
+        assert [(await one).journal_seq for one in taken] == [1] * 5 + [2] * 5 + [3] * 5
 
 
 async def test_more_shared_texts_than_are_remembered_are_found_again(
