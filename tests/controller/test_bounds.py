@@ -1,0 +1,31 @@
+"""What is remembered has a bound."""
+
+from __future__ import annotations
+
+from realtime_async._core.totals import DOUBTS, DeliveryTotals
+from realtime_async._shell.lane import REMEMBERED_RUNS, lane_of
+from realtime_async.journals import MemoryJournal
+from realtime_async.ports import RealtimeSessionId, RunId
+
+
+def test_of_the_frames_in_doubt_only_the_last_are_remembered_one_by_one() -> None:
+    totals = DeliveryTotals()
+    for number in range(1, DOUBTS + 11):
+        totals.doubt(number)
+
+    _, in_doubt = totals.left_behind(DOUBTS + 10, set())
+
+    assert [(each.first, each.last) for each in in_doubt] == [(11, DOUBTS + 10)]
+    assert totals.in_doubt == DOUBTS + 10
+
+
+def test_of_the_runs_that_nobody_uses_only_the_last_are_remembered() -> None:
+    journal = MemoryJournal()
+    first = RunId("first")
+    lane_of(journal, first).claim(RealtimeSessionId("session-1"))
+
+    for number in range(REMEMBERED_RUNS):
+        lane_of(journal, RunId(f"run-{number}"))
+
+    # A run that is remembered refuses a second owner of its session.
+    lane_of(journal, first).claim(RealtimeSessionId("session-1"))

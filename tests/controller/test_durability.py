@@ -1,0 +1,65 @@
+"""What waits for a record to be durable, and what may have changed by then."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import anyio
+import pytest
+
+from realtime_async import MediaSpan
+from realtime_async.adapters.scripted import NowaitScriptedAdapter, Refuse, Script, ScriptedAdapter
+from realtime_async.errors import JournalFailure, ProviderConnectionLost
+from realtime_async.journals import MemoryJournal
+from realtime_async.ports import RealtimeInputFrame
+from realtime_async.testing.journals import FaultyJournal
+from tests.controller.begun import begin
+from tests.controller.staged import Stage, StagedSession, audio, plain_sidecar, text
+
+pytestmark = pytest.mark.virtual_time
+
+
+@pytest.mark.parametrize(
+    "frame, span", [(text(), None), (audio(), MediaSpan(3, 60.0))], ids=["alone", "span"]
+)
+@pytest.mark.parametrize("kind", [ScriptedAdapter, NowaitScriptedAdapter], ids=["waiting", "nowait"])
+async def test_no_frame_is_handed_over_before_its_intent_is_durable(
+    stage: Stage, kind: type[ScriptedAdapter], frame: RealtimeInputFrame, span: MediaSpan | None
+) -> None:
+    journal = FaultyJournal(MemoryJournal(), fail_at=3, how="stall", stall_s=2.0)
+    staged = await stage.connected(kind(), journal=journal, sidecar=plain_sidecar(span=span))
+    async with anyio.create_task_group() as tasks:
+        await begin(tasks, partial(staged.controller.send, frame))
+
+        await anyio.sleep(1)
+        assert staged.adapter.operations == ["connect"]
+        await anyio.sleep(2)
+
+    assert [each.frame_id for each in staged.provider.sent] == [frame.frame_id]
+
+
+async def test_a_connection_lost_while_an_intent_becomes_durable_is_not_given_the_frame(stage: Stage) -> None:
+    journal = FaultyJournal(MemoryJournal(), fail_at=4, how="stall", stall_s=2.0)
+    staged = await stage.connected(journal=journal)
+    async with anyio.create_task_group() as tasks:
+        receiving = await begin(tasks, staged.controller.receive)
+        sending = await begin(tasks, partial(staged.controller.send, text()))
+
+        staged.provider.drop()
+        await anyio.sleep(3)
+
+    assert isinstance(receiving.error, ProviderConnectionLost)
+    assert sending.error is None
+    assert staged.adapter.operations == ["connect", "receive"]
+    assert staged.controller.delivery.queued == 1
+
+
+async def test_a_refusal_that_the_journal_did_not_take_is_a_failure_of_the_journal() -> None:
+    """The caller would go on as if the journal held how the call ended."""
+    journal = FaultyJournal(MemoryJournal(), fail_at=4, how="before")
+    script = Script(faults={("interrupt", 1): Refuse()})
+    staged = StagedSession(ScriptedAdapter(script), journal=journal)
+    await staged.controller.connect()
+
+    with pytest.raises(JournalFailure):
+        await staged.controller.interrupt()
