@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import itertools
 import shutil
 import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager, nullcontext
 from pathlib import Path
 
 import anyio
@@ -16,6 +17,7 @@ import pytest
 from realtime_async.errors import ContractViolation, JournalCorrupt, JournalFailure
 from realtime_async.journals import SqliteJournal, _group_commit, _sqlite_file
 from realtime_async.ports import JournalCursor, RunId, RunJournal
+from realtime_async.testing.cancellation import Outcome, cancel_at_every_point, ways_to_cancel
 from realtime_async.testing.journal_contract import (
     OTHER_RUN,
     RUN,
@@ -143,14 +145,41 @@ async def test_closing_in_a_cancelled_scope_writes_what_was_begun(path: Path) ->
         assert await journal.last(RUN) == JournalCursor(RUN, 50)
 
 
-async def test_opening_in_a_cancelled_scope_leaves_no_writer(path: Path) -> None:
-    with anyio.CancelScope() as scope:
-        scope.cancel()
+async def test_closing_that_is_cancelled_writes_what_was_begun(path: Path) -> None:
+    numbers = itertools.count()
+
+    @asynccontextmanager
+    async def begun() -> AsyncIterator[tuple[SqliteJournal, str]]:
+        run_id = f"run.{next(numbers)}"
+        async with SqliteJournal.open(path) as journal:
+            for one in records(run_id, 50):
+                journal.append(one)
+            yield journal, run_id
+
+    async def close(fixture: tuple[SqliteJournal, str]) -> None:
+        await fixture[0].aclose()
+
+    async def check(fixture: tuple[SqliteJournal, str], _: Outcome[None]) -> None:
+        for writer in writers():
+            writer.join()
+        async with SqliteJournal.open(path) as journal:
+            assert await journal.last(RunId(fixture[1])) == JournalCursor(RunId(fixture[1]), 50)
+
+    for how in ways_to_cancel():
+        assert await cancel_at_every_point(begun, close, check, how=how) > 0
+
+
+async def test_opening_that_is_cancelled_leaves_no_writer(path: Path) -> None:
+    async def open_and_close(_: None) -> None:
         async with SqliteJournal.open(path):
             pass
 
-    for writer in writers():
-        writer.join()
+    async def check(_: None, __: Outcome[None]) -> None:
+        for writer in writers():
+            writer.join()
+
+    for how in ways_to_cancel():
+        assert await cancel_at_every_point(nullcontext, open_and_close, check, how=how) > 0
 
 
 async def test_a_full_queue_refuses_by_saying_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
