@@ -313,12 +313,16 @@ class SessionRuntime:
         if flight.cut_by is not None:
             return flight.cut_by
         if flight.scope is not None and flight.scope.cancel_called:
+            waited = "in the adapter: look at the provider" if flight.started else _FOR_THE_JOURNAL
             return DeadlineExceeded(
-                f"{flight.name} of session {str(self.life.session_id)!r} ran out of time: "
-                "look at the provider, or give it more in Deadlines",
+                f"{flight.name} of session {str(self.life.session_id)!r} ran out of time {waited}, "
+                "or give it more in Deadlines",
                 retry=retry,
             )
         return AgentError(f"{flight.name} was cancelled", kind=AgentErrorKind.CANCELLED, retry=retry)
+
+
+_FOR_THE_JOURNAL = "before its intent was durable: look at the journal's storage"
 
 
 def recorded(error: AgentError, *, in_doubt: bool = False) -> RecordedError:

@@ -150,10 +150,12 @@ class Sending:
             raise turn.flight.error
         self._rt.totals.refused += not turn.accepted
         self._rt.check()
+        what, then = ("its turn", "restart it, or send less at once")
+        if turn.waits_for_the_journal:
+            what, then = ("the intent of its span", "look at the journal's storage")
         raise DeadlineExceeded(
-            f"frame {str(turn.frame.frame_id)!r} waited {self._rt.now() - turn.since:.3g} s for its turn and was "
-            f"not accepted; session {str(self._rt.life.session_id)!r} is {self._rt.life.phase}: "
-            "restart it, or send less at once"
+            f"frame {str(turn.frame.frame_id)!r} waited {self._rt.now() - turn.since:.3g} s for {what} and was "
+            f"not accepted; session {str(self._rt.life.session_id)!r} is {self._rt.life.phase}: {then}"
         )
 
     def _something_is_due(self) -> bool:

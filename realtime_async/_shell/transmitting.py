@@ -47,6 +47,7 @@ class Turn:
     frame: RealtimeInputFrame
     since: float
     flight: Flight = attrs.field(factory=lambda: Flight("send", _unset))
+    waits_for_the_journal: bool = False
     accepted: bool = False
     """Its first record is begun, or its span's intent serves as that."""
     on_accepted: Callable[[], None] | None = None
@@ -142,7 +143,9 @@ class Transmitting:
     async def _spanned(self, turn: Turn) -> Appended | None:
         rt = self._rt
         if not self.book.is_ready(rt.now()):
+            turn.waits_for_the_journal = True
             await self.book.get_ready()
+            turn.waits_for_the_journal = False
             if rt.life.phase is not Phase.OPEN:
                 return None
         stamped = self._stamp(turn)
