@@ -1,0 +1,86 @@
+"""The sessions of a local adapter."""
+
+from __future__ import annotations
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from realtime_async.adapters.local import LocalSpeechAdapter
+from realtime_async.errors import (
+    ContractViolation,
+    ProviderFailure,
+    SessionStateError,
+)
+from realtime_async.ports import (
+    AudioFormat,
+    RealtimeCloseReason,
+    RealtimeInputFrame,
+    RealtimeMediaKind,
+    RealtimeSessionId,
+    ResponseDone,
+)
+from tests.adapters.local.caller import (
+    OTHER_QUESTION,
+    QUESTION,
+    SESSION,
+    asked,
+    called,
+    connected,
+)
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("ready_made_ears")]
+
+
+async def test_sessions_hear_what_is_said_to_them() -> None:
+    async with LocalSpeechAdapter(sessions=2) as adapter, anyio.create_task_group() as tasks:
+        callers = [await connected(adapter, RealtimeSessionId(name)) for name in ("first", "second")]
+        for caller, question in zip(callers, (QUESTION, OTHER_QUESTION), strict=True):
+            tasks.start_soon(caller.say, asked(question))
+            tasks.start_soon(caller.receive_until, ResponseDone)
+
+    assert [caller.heard() for caller in callers] == [[QUESTION], [OTHER_QUESTION]]
+
+
+async def test_more_sessions_than_it_was_made_for_are_refused_until_one_is_closed() -> None:
+    async with called() as caller:
+        with pytest.raises(ProviderFailure, match="all 1 sessions are taken"):
+            await connected(caller.adapter, RealtimeSessionId("another"))
+        await caller.adapter.close(SESSION, RealtimeCloseReason.NORMAL)
+
+        await connected(caller.adapter, RealtimeSessionId("another"))
+
+
+async def test_a_session_that_is_not_known_is_an_error() -> None:
+    async with called() as caller:
+        with pytest.raises(SessionStateError, match="connect it first"):
+            await caller.adapter.receive(RealtimeSessionId("another"))
+
+
+async def test_an_adapter_that_is_not_open_says_so() -> None:
+    with pytest.raises(ContractViolation, match="async with"):
+        await connected(LocalSpeechAdapter())
+
+
+async def test_what_is_raised_in_its_block_comes_out_as_it_is() -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with called():
+            raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        RealtimeInputFrame.image(b"\1"),
+        RealtimeInputFrame.tool_result("call.1", "{}"),
+        RealtimeInputFrame.media_ref(RealtimeMediaKind.AUDIO, "content.1"),
+        RealtimeInputFrame.audio(bytes(640), audio_format=AudioFormat(sample_rate=8000)),
+    ],
+    ids=["image", "tool result", "reference", "other rate"],
+)
+async def test_what_it_cannot_hear_or_read_is_refused(frame: RealtimeInputFrame) -> None:
+    async with called() as caller:
+        with pytest.raises(ProviderFailure, match="takes audio") as refused:
+            await caller.send(frame)
+
+        assert refused.value.retry == "not_retryable"
