@@ -139,8 +139,6 @@ class GroupCommit:
 
     async def open(self) -> None:
         """Start the writer; cancelled, it stops by itself."""
-        # A daemon thread dies with the interpreter; what it has taken must not.
-        atexit.register(self._finish)
         self._thread.start()
         try:
             await self._opened.wait()
@@ -156,15 +154,19 @@ class GroupCommit:
         Write what has been taken, and end the writer.
 
         Raises:
-            JournalFailure: A run has stopped, and nobody was told.
+            JournalFailure: A run has stopped, and nobody was told; or the writer hasn't ended after 10 s.
         """
         self._begin_closing()
         # Without the shield a cancelled program would go on with a file that is still being written.
-        # It is cut in the end, by then at the price of the last failure's message: the writer goes on.
         with anyio.move_on_after(CLOSING_S, shield=True):
             await self._ended.wait()
             # It has nothing left to do.
             self._thread.join()
+        if not self._ended.is_set():
+            raise JournalFailure(
+                f"{self._name} is still being written after {CLOSING_S} s: look at its disk, "
+                "and read where its runs stand before they go on"
+            )
         untold = [failure for failure in self._stopped.values() if not failure.is_told]
         if untold:
             error = untold[0].told()
@@ -192,7 +194,9 @@ class GroupCommit:
         """The record of that place, if it has been taken and may not be in the store yet."""
         with self._lock:
             for taken in (*self._committing.records, *self._gathering.records):
-                if taken.record.journal_seq == journal_seq and taken.record.run_id == run_id:
+                record = taken.record
+                # One that has failed may still be here when its run is taken up again.
+                if (record.journal_seq, record.run_id) == (journal_seq, run_id) and taken.failure is None:
                     return taken
         return None
 
@@ -252,6 +256,8 @@ class GroupCommit:
         self._thread.join(CLOSING_S)
 
     def _run(self) -> None:
+        # A daemon thread dies with the interpreter; what it has taken must not.
+        atexit.register(self._finish)
         try:
             self._store.open()
         except Exception as error:  # noqa: BLE001 - whoever opens is told; a thread has nobody to raise to
@@ -308,7 +314,7 @@ class GroupCommit:
         for taken in batch:
             run_id, seq = taken.record.run_id, taken.record.journal_seq
             if run_id not in failures:
-                stopped = JournalFailure(f"run {str(run_id)!r} stopped at {seq}: {error.message}")
+                stopped = type(error)(f"run {str(run_id)!r} stopped at {seq}: {error.message}")
                 stopped.__cause__ = error.__cause__
                 failures[run_id] = Failure(stopped)
             if taken.failure is None:

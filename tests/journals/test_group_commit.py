@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from realtime_async.errors import JournalFailure
+from realtime_async.errors import JournalCorrupt, JournalFailure
+from realtime_async.journals import _group_commit
 from realtime_async.journals._compact import pack
 from realtime_async.journals._group_commit import GroupCommit, Taken
 from realtime_async.ports import JournalCursor, JournalRecord
@@ -21,14 +22,17 @@ class GatedStore:
 
     def __init__(self) -> None:
         self.batches: list[list[JournalRecord]] = []
-        self.may_write = threading.Event()
+        self._permits = threading.Semaphore(0)
         self.error: Exception | None = None
+
+    def let_through(self, commits: int = 1000) -> None:
+        self._permits.release(commits)
 
     def open(self) -> None:
         pass
 
     def write(self, batch: Sequence[Taken]) -> None:
-        self.may_write.wait()
+        self._permits.acquire()
         if self.error is not None:
             raise self.error
         self.batches.append([taken.record for taken in batch])
@@ -44,7 +48,7 @@ async def group_commit(store: GatedStore) -> AsyncIterator[GroupCommit]:
     try:
         yield commits
     finally:
-        store.may_write.set()
+        store.let_through()
         await commits.close()
 
 
@@ -64,7 +68,7 @@ async def test_what_gathers_while_a_commit_runs_is_one_commit() -> None:
         take(commits, record(RUN, 1))
         await taken_up(commits)
         gathered = [take(commits, one) for one in records(RUN, 20, after=1)]
-        store.may_write.set()
+        store.let_through()
 
         await gathered[-1]
 
@@ -89,14 +93,14 @@ async def test_a_batch_wakes_the_event_loop_once(monkeypatch: pytest.MonkeyPatch
             for one in records(RUN, 20):
                 tasks.start_soon(wait, take(commits, one))
             await anyio.wait_all_tasks_blocked()
-            store.may_write.set()
+            store.let_through()
 
         assert len(posts) == len(store.batches) <= 2
 
 
 async def test_a_batch_that_nobody_awaits_wakes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     store = GatedStore()
-    store.may_write.set()
+    store.let_through()
     async with group_commit(store) as commits:
         monkeypatch.setattr(commits, "_post", pytest.fail)
         taken = [take(commits, one) for one in records(RUN, 20)]
@@ -107,10 +111,40 @@ async def test_a_batch_that_nobody_awaits_wakes_nobody(monkeypatch: pytest.Monke
         assert await taken[-1] == JournalCursor(RUN, 20)
 
 
+async def test_a_record_that_failed_is_not_on_its_way_though_its_batch_is() -> None:
+    store = GatedStore()
+    async with group_commit(store) as commits:
+        lost = take(commits, record(RUN, 1))
+        await taken_up(commits)
+        behind = [take(commits, record(RUN, 2)), take(commits, record(OTHER_RUN, 1))]
+        store.error = JournalCorrupt("the store is damaged")
+        assert commits.pending(RUN, 2) is behind[0]
+
+        store.let_through(1)
+        with pytest.raises(JournalCorrupt, match=r"run 'run\.contract' stopped at 1: the store is damaged"):
+            await lost
+
+        assert commits.pending(RUN, 2) is None
+        assert commits.pending(OTHER_RUN, 1) is behind[1]
+        store.error = None
+
+
+async def test_closing_says_when_the_writer_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_group_commit, "CLOSING_S", 0)
+    store = GatedStore()
+    async with group_commit(store) as commits:
+        take(commits, record(RUN, 1))
+
+        with pytest.raises(JournalFailure, match="store is still being written after 0 s"):
+            await commits.close()
+
+        monkeypatch.undo()
+
+
 async def test_an_error_that_no_store_should_raise_reaches_who_waits() -> None:
     store = GatedStore()
     store.error = ZeroDivisionError()
-    store.may_write.set()
+    store.let_through()
     async with group_commit(store) as commits:
         with pytest.raises(
             JournalFailure, match=r"run 'run\.contract' stopped at 1: .* met ZeroDivisionError"
