@@ -38,7 +38,7 @@ async def carry_on(staged: StagedSession) -> None:
         if received.frame.frame_id == "afterwards":
             break
     await controller.interrupt()
-    await staged.check()
+    await staged.check_fold()
     await controller.restart()
     await controller.send(text())
     with suppress(AgentError):

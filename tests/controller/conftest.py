@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import structlog
 
 pytest.register_assert_rewrite("tests.controller.staged")
 
@@ -17,3 +19,12 @@ async def stage() -> AsyncIterator[Stage]:
     stage = Stage()
     yield stage
     await stage.strike()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quiet() -> Iterator[None]:
+    """Render no log line: thousands of calls are made here, and nobody reads them."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(**before)

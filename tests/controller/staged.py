@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from realtime_async import RealtimeSessionSidecar
-from realtime_async._core.recovery import RecoveredSession, fold
+from realtime_async._core.recovery import RunFold
 from realtime_async.adapters.scripted import ScriptedAdapter
 from realtime_async.controller import RealtimeSessionController
 from realtime_async.errors import AgentError
@@ -81,6 +81,7 @@ class StagedSession:
         self.accepted: list[str] = []
         """Frame ids in the order in which they were given to `send`; left empty where that is not known."""
         self._json: list[dict[str, Any]] = []
+        self._fold = RunFold()
         self.controller = RealtimeSessionController(
             plain_sidecar() if sidecar is None else sidecar,
             self.adapter,
@@ -103,8 +104,9 @@ class StagedSession:
 
     async def check(self) -> None:
         """Let the oracle look: at the journal, the calls, and what the controller shows."""
+        await self.check_fold()
         controller = self.controller
-        records = await self._look(
+        self._look(
             {
                 self.session_id: {
                     "delivery": _plain(attrs.asdict(controller.delivery)),
@@ -112,28 +114,16 @@ class StagedSession:
                 }
             }
         )
-        self._check_fold(fold(records).get(self.session_id))
 
     async def check_records(self) -> None:
         """The same without what the controller shows: after a journal failure it knows more than the journal."""
-        await self._look(None)
+        await self._read()
+        self._look(None)
 
-    async def _look(self, live: dict[str, Any] | None) -> list[JournalRecord]:
-        records = await self.records()
-        self._json += [_as_json(record) for record in records[len(self._json) :]]
-        violations = check(
-            self._json,
-            self.adapter.log,
-            live=live,
-            accepted=self.accepted,
-            secrets=[SECRET, FRAME.hex()],
-            sessions=[self.session_id],
-        )
-        assert not violations, violations
-        return records
-
-    def _check_fold(self, folded: RecoveredSession | None) -> None:
+    async def check_fold(self) -> None:
         """What the records fold to is what the controller shows, but for spans that are open still."""
+        await self._read()
+        folded = self._fold.sessions.get(self.session_id)
         if folded is None:
             return
         state, delivery = self.controller.state, self.controller.delivery
@@ -147,6 +137,23 @@ class StagedSession:
         assert delivery == attrs.evolve(
             told, refused=delivery.refused, confirmed_through=delivery.confirmed_through
         )
+
+    async def _read(self) -> None:
+        """Take in what was written since."""
+        async for record in self.journal.read(self.run_id, after=len(self._json)):
+            self._fold.add(record)
+            self._json.append(_plain(attrs.asdict(record)))
+
+    def _look(self, live: dict[str, Any] | None) -> None:
+        violations = check(
+            self._json,
+            self.adapter.log,
+            live=live,
+            accepted=self.accepted,
+            secrets=[SECRET, FRAME.hex()],
+            sessions=[self.session_id],
+        )
+        assert not violations, violations
 
 
 class Stage:
@@ -174,10 +181,6 @@ class Stage:
                 await staged.controller.close()
         for staged in self._sessions:
             await staged.check()
-
-
-def _as_json(record: JournalRecord) -> dict[str, Any]:
-    return _plain(attrs.asdict(record))
 
 
 def _plain(value: dict[str, Any]) -> dict[str, Any]:

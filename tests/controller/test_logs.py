@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -34,7 +35,9 @@ def heard() -> Iterator[list[Any]]:
     """The events that are logged, of every level."""
     capture = LogCapture()
     before = structlog.get_config()
-    structlog.configure(processors=[capture])
+    structlog.configure(
+        processors=[capture], wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET)
+    )
     yield capture.entries
     structlog.configure(**before)
 
