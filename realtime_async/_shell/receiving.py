@@ -192,16 +192,19 @@ class Receiving:
         """Count a frame of an interrupted answer, which nobody is to hear."""
         rt = self.rt
         self.book.end()
-        rt.life.receive_cursor = rt.life.next_receive()
         if self._discarded is None:
             self._discarded = OpenSpan(_UNLIMITED, CursorLabel.RECEIVE)
-        self._discarded.add(rt.life.receive_cursor.chunk_sequence, frame.payload, rt.now())
+        # The session's own cursor moves with the record that tells of it.
+        number = rt.life.receive_cursor.chunk_sequence + self._discarded.frames + 1
+        self._discarded.add(number, frame.payload, rt.now())
 
     def tell_discarded(self) -> None:
         """Record what was discarded since this was last told."""
         if self._discarded is not None:
             extent = self._discarded.extent()
             self._discarded = None
+            assert extent.last is not None
+            self.rt.life.receive_cursor = extent.last
             self.rt.append(_Kind.OUTPUT_DISCARDED, **_FIELDS, extent=extent)
 
     def _learn_from(self, frame: RealtimeOutputFrame, now: float) -> None:
