@@ -7,6 +7,7 @@ It is over within its deadline, whatever the adapter does.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -83,9 +84,12 @@ class Closing:
         return terminal.record.payload
 
     async def _shared(self) -> RealtimeSessionRecord:
-        while self.rt.life.phase is Phase.CLOSING:
-            await self.rt.changed.wait()
-        self.rt.check()
+        rt = self.rt
+        while rt.life.phase is Phase.CLOSING:
+            with anyio.CancelScope(deadline=rt.now() + rt.deadlines.close):
+                await self._until_ended()
+            self._end_at_last()
+        rt.check()
         if self._error is not None:
             raise self._error
         return await self._settled()
@@ -97,8 +101,8 @@ class Closing:
             self._claim()
         rt.life.happen(Happening.CLOSE_BEGUN)
         rt.changed.notify()
+        ends_at = rt.now() + rt.deadlines.close
         try:
-            ends_at = rt.now() + rt.deadlines.close
             with anyio.CancelScope(deadline=ends_at):
                 await self._quiet(was, ends_at)
             rt.check()
@@ -115,6 +119,7 @@ class Closing:
             raise
         except BaseException:
             self._abandon(reason)
+            await self._abandoned(ends_at)
             raise
         finally:
             rt.changed.notify()
@@ -230,8 +235,10 @@ class Closing:
         rt.terminal = rt.append(_Kind.CLOSE_FAILED, self._intent, close_reason=reason, error=recorded(error))
         return rt.terminal
 
+    # -- a close that was cancelled
+
     def _abandon(self, reason: RealtimeCloseReason) -> None:
-        """The close was cancelled: what it had still to record is recorded, and nobody is called."""
+        """What it had still to record is recorded, and nobody is called; the end follows the last call in flight."""
         rt = self.rt
         if rt.terminal is not None or rt.lane.failure is not None:
             return
@@ -239,7 +246,32 @@ class Closing:
         if self._intent is None:
             self._cut(rt.flights)
             self._settle_everything(reason)
-        self._end_failed(reason, self._error)
+        rt.when_quiet = partial(self._end_abandoned, reason)
+        if not rt.flights:
+            rt.when_quiet()
+
+    def _end_abandoned(self, reason: RealtimeCloseReason) -> None:
+        rt = self.rt
+        rt.when_quiet = None
+        if rt.lane.failure is None:
+            assert self._error is not None
+            self._end_failed(reason, self._error)
+        rt.changed.notify()
+
+    async def _abandoned(self, ends_at: float) -> None:
+        """Wait for the calls that were cut; one that does not end has no say in how long."""
+        with anyio.CancelScope(shield=True, deadline=ends_at):
+            await self._until_ended()
+        self._end_at_last()
+
+    def _end_at_last(self) -> None:
+        """Wait no longer for a call of the adapter that does not end though it was cancelled."""
+        if self.rt.when_quiet is not None:
+            self.rt.when_quiet()
+
+    async def _until_ended(self) -> None:
+        while self.rt.life.phase is Phase.CLOSING:
+            await self.rt.changed.wait()
 
     def _give_up_all(self, failure: JournalFailure | None) -> None:
         """The journal has failed: nothing can be recorded, so nothing may go on."""

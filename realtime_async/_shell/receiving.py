@@ -138,8 +138,7 @@ class Receiving:
             self._failed(flight, raised)
             return _Nothing.CUT
         finally:
-            rt.flights.discard(flight)
-            rt.changed.notify()
+            rt.landed(flight)
         if flight.scope.cancelled_caught or flight.settled:
             return _Nothing.CUT
         return self._ended() if frame is None else frame

@@ -157,6 +157,8 @@ class SessionRuntime:
         self.fence = OutputFence()
         self.changed = Broadcast()
         self.flights: set[Flight] = set()
+        self.when_quiet: Callable[[], None] | None = None
+        """What the last call in flight still does on its way out."""
         self.takes = adapter.send_nowait if isinstance(adapter, TakesWithoutWaiting) else None
         self.lost_at: float | None = None
         self.has_connected = False
@@ -296,8 +298,14 @@ class SessionRuntime:
             flight.succeed()
             return result
         finally:
-            self.flights.discard(flight)
-            self.changed.notify()
+            self.landed(flight)
+
+    def landed(self, flight: Flight) -> None:
+        """Take note that a call is over, however it ended."""
+        self.flights.discard(flight)
+        if self.when_quiet is not None and not self.flights:
+            self.when_quiet()
+        self.changed.notify()
 
     def failure_of(self, flight: Flight, raised: BaseException | None) -> AgentError:
         """What *raised* means for the call: the error that is recorded."""
