@@ -15,6 +15,7 @@ from realtime_async._core.sidecar import RealtimeSessionSidecar
 from realtime_async._shell.iterating import FrameIterator
 from realtime_async.completion import RealtimeCompletionGate
 from realtime_async.controller import Deadlines, RealtimeReceived, RealtimeSessionController
+from realtime_async.errors import ContractViolation
 from realtime_async.ports import (
     RealtimeCloseReason,
     RealtimeInputFrame,
@@ -58,7 +59,15 @@ class RealtimeSession:
 
         20 ms at a time is usual; each piece becomes one frame.
         An async generator is closed on the way out; anything else is left as it is.
+
+        Raises:
+            ContractViolation: It is no async iterable, or yielded something else.
         """
+        if not isinstance(source, AsyncIterable):
+            raise ContractViolation(
+                f"send_audio_from needs an async iterable, not {type(source).__name__}: "
+                "give it an async generator that yields bytes"
+            )
         async with AsyncExitStack() as stack:
             if isinstance(source, AsyncGenerator):
                 stack.push_async_callback(source.aclose)

@@ -304,6 +304,28 @@ async def test_audio_cut_within_a_sample_is_refused() -> None:
     assert len(call.adapter.sent) == 1
 
 
+@pytest.mark.parametrize("piece", ["ab", 960, bytearray(960), None], ids=lambda it: type(it).__name__)
+async def test_a_piece_that_is_no_audio_is_refused_by_its_type(piece: Any) -> None:
+    call = Call()
+
+    async with call.open() as session:
+        with pytest.raises(ContractViolation, match=f"needs a payload of bytes, not {type(piece).__name__}"):
+            await session.send_audio_from(Source(FRAME, piece))
+
+    assert len(call.adapter.sent) == 1
+
+
+@pytest.mark.parametrize("source", [FRAME, [FRAME], iter([FRAME])], ids=lambda it: type(it).__name__)
+async def test_a_source_that_cannot_be_waited_for_is_refused_by_its_type(source: Any) -> None:
+    call = Call()
+
+    async with call.open() as session:
+        with pytest.raises(ContractViolation, match=f"async iterable, not {type(source).__name__}"):
+            await session.send_audio_from(source)
+
+    assert call.adapter.sent == []
+
+
 async def test_a_source_is_asked_for_no_more_than_was_sent() -> None:
     call, source = Call(faults={("send", 2): Delay(5)}), Source(*[FRAME] * 9)
 

@@ -32,6 +32,7 @@ from realtime_async._core.media import (
     RealtimeMediaKind,
     RetentionClass,
     payload_bytes,
+    payload_of,
     whole_samples,
 )
 
@@ -82,6 +83,13 @@ def _summary(value: str | None) -> str | None:
     return None if value is None else value[:SUMMARY_LENGTH]
 
 
+def _check_payload(frame: RealtimeInputFrame, _: object, payload: bytes | str | None) -> None:
+    # Nearly every frame is the first of these, and the look at its kind costs more than the rest.
+    is_audio = type(payload) is bytes and frame.media_kind is RealtimeMediaKind.AUDIO
+    if not is_audio and payload is not None:
+        payload_of(frame.media_kind, payload)
+
+
 # Losing a piece of these is heard as a click; losing one of the others changes what is said.
 NON_CRITICAL = frozenset({RealtimeMediaKind.AUDIO, RealtimeMediaKind.VIDEO})
 
@@ -98,7 +106,8 @@ class RealtimeInputFrame:
     """Stamped by the controller before the provider's call."""
     privacy: PrivacyClass = PrivacyClass.CONTENT_REFS_ONLY
     retention: RetentionClass = RetentionClass.RUN_SCOPED
-    payload: bytes | str | None = attrs.field(default=None, repr=False)
+    payload: bytes | str | None = attrs.field(default=None, repr=False, validator=_check_payload)
+    """`bytes` for audio, images and video, `str` for all else; None where there is no such thing."""
     critical: bool = attrs.field()
     """False: the frame may be dropped to make room, see `RealtimeOverflowPolicy`."""
     signal: InputSignal | None = None
@@ -124,6 +133,8 @@ class RealtimeInputFrame:
         critical: bool = False,
     ) -> Self:
         """A piece of speech, usually 20 ms: in the adapter's `input_format` unless *audio_format* says otherwise."""
+        if type(pcm) is not bytes:
+            payload_of(RealtimeMediaKind.AUDIO, pcm)
         whole_samples(pcm, DEFAULT_AUDIO if audio_format is None else audio_format)
         return cls(
             media_kind=RealtimeMediaKind.AUDIO,
@@ -135,24 +146,39 @@ class RealtimeInputFrame:
 
     @classmethod
     def text(cls, text: str, *, frame_id: str | None = None) -> Self:
-        return cls(media_kind=RealtimeMediaKind.TEXT, payload=text, frame_id=frame_id)
+        return cls(
+            media_kind=RealtimeMediaKind.TEXT,
+            payload=payload_of(RealtimeMediaKind.TEXT, text),
+            frame_id=frame_id,
+        )
 
     @classmethod
     def image(cls, image: bytes, *, mime_type: str = "image/jpeg", frame_id: str | None = None) -> Self:
-        return cls(media_kind=RealtimeMediaKind.IMAGE, payload=image, mime_type=mime_type, frame_id=frame_id)
+        return cls(
+            media_kind=RealtimeMediaKind.IMAGE,
+            payload=payload_of(RealtimeMediaKind.IMAGE, image),
+            mime_type=mime_type,
+            frame_id=frame_id,
+        )
 
     @classmethod
     def video(cls, picture: bytes, *, mime_type: str = "image/jpeg", frame_id: str | None = None) -> Self:
         """One picture of a video."""
         return cls(
-            media_kind=RealtimeMediaKind.VIDEO, payload=picture, mime_type=mime_type, frame_id=frame_id
+            media_kind=RealtimeMediaKind.VIDEO,
+            payload=payload_of(RealtimeMediaKind.VIDEO, picture),
+            mime_type=mime_type,
+            frame_id=frame_id,
         )
 
     @classmethod
     def tool_result(cls, call_id: str, output: str, *, frame_id: str | None = None) -> Self:
         """What the tool called as *call_id* returned, as text or JSON text."""
         return cls(
-            media_kind=RealtimeMediaKind.TOOL_RESULT, payload=output, call_id=call_id, frame_id=frame_id
+            media_kind=RealtimeMediaKind.TOOL_RESULT,
+            payload=payload_of(RealtimeMediaKind.TOOL_RESULT, output),
+            call_id=call_id,
+            frame_id=frame_id,
         )
 
     @classmethod

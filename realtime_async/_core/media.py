@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import TypeVar
 
 import attrs
 
@@ -17,8 +18,11 @@ __all__ = [
     "RealtimeMediaKind",
     "RetentionClass",
     "payload_bytes",
+    "payload_of",
     "whole_samples",
 ]
+
+_Payload = TypeVar("_Payload", bound=bytes | str)
 
 
 class RealtimeMediaKind(StrEnum):
@@ -82,8 +86,31 @@ class AudioFormat:
         return self.bytes_per_sample * self.sample_rate
 
 
+# What a payload is made of; a kind that is missing bears text.
+_BINARY_KINDS = frozenset({RealtimeMediaKind.AUDIO, RealtimeMediaKind.IMAGE, RealtimeMediaKind.VIDEO})
+_TO_GIVE = {
+    bytes: "give its data as bytes; a buffer that may change while the frame waits must be copied",
+    str: "give it as str; decode bytes first",
+}
+
+
 # pcm16, 24 kHz, mono: what OpenAI Realtime takes unless told otherwise.
 DEFAULT_AUDIO = AudioFormat()
+
+
+def payload_of(kind: RealtimeMediaKind, payload: _Payload) -> _Payload:
+    """
+    *payload*, if it is what a frame of *kind* bears: `bytes` for audio, images and video, else `str`.
+
+    Raises:
+        ContractViolation: It is something else.
+    """
+    needed = bytes if kind in _BINARY_KINDS else str
+    if not isinstance(payload, needed):
+        raise ContractViolation(
+            f"a frame of {kind} needs a payload of {needed.__name__}, not {type(payload).__name__}: {_TO_GIVE[needed]}"
+        )
+    return payload
 
 
 def payload_bytes(payload: bytes | str | None) -> int:
