@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from realtime_async.adapters.local import _extra as _extra
 from realtime_async.adapters.local.adapter import LocalSpeechAdapter
-from realtime_async.adapters.local.brain import COMMANDS, Brain, answer_command
+from realtime_async.adapters.local.brain import COMMANDS, Brain, CallTool, answer_command
 from realtime_async.adapters.local.voice import Voice
 
-__all__ = ["COMMANDS", "Brain", "LocalSpeechAdapter", "Voice", "answer_command"]
+__all__ = ["COMMANDS", "Brain", "CallTool", "LocalSpeechAdapter", "Voice", "answer_command"]

@@ -41,7 +41,14 @@ from realtime_async.ports import (
 
 __all__ = ["LocalSpeechAdapter"]
 
-_TAKEN_KINDS = frozenset({RealtimeMediaKind.AUDIO, RealtimeMediaKind.TEXT, RealtimeMediaKind.CONTROL})
+_TAKEN_KINDS = frozenset(
+    {
+        RealtimeMediaKind.AUDIO,
+        RealtimeMediaKind.TEXT,
+        RealtimeMediaKind.TOOL_RESULT,
+        RealtimeMediaKind.CONTROL,
+    }
+)
 
 # Sessions that were closed, of which a late `receive` still learns so.
 _CLOSED_SESSIONS = 1000
@@ -73,6 +80,8 @@ class LocalSpeechAdapter(anyio.AsyncContextManagerMixin):
         brain: Finds the answer; see `Brain`.
             Where it raises, the answer is over as `failed` and `receive` raises `ProviderFailure` from its error.
         sentences: Examples of what will be said; nothing but their words is ever heard.
+        tools: The names of what the program does on a `ToolCall`.
+            The brain is told at once that there is no other tool.
         voice: Speaks the answers.
         sessions: How many are served at a time; each costs 20 MB and 0.2 s, and one more is refused.
 
@@ -85,12 +94,14 @@ class LocalSpeechAdapter(anyio.AsyncContextManagerMixin):
         brain: Brain = answer_command,
         sentences: Iterable[str] = COMMANDS,
         *,
+        tools: Iterable[str] = (),
         voice: Voice | None = None,
         sessions: int = 1,
     ) -> None:
         self.adapter_ref = "adapter.local"
         self.input_format = AudioFormat(sample_rate=SAMPLE_RATE)
         self._brain = brain
+        self._tools = frozenset(tools)
         self._voice = Voice() if voice is None else voice
         self.output_format = AudioFormat(sample_rate=self._voice.sample_rate)
         self._sessions: dict[str, _Session] = {}
@@ -208,7 +219,7 @@ class LocalSpeechAdapter(anyio.AsyncContextManagerMixin):
     def _open(self, conversation: Conversation) -> Connection:
         if self._tasks is None:
             raise ContractViolation("the local adapter is not running: open it with `async with`")
-        connection = Connection(conversation, self._brain, self._voice)
+        connection = Connection(conversation, self._brain, self._voice, tools=self._tools)
         self._tasks.start_soon(connection.run, name=f"local speech, {connection.connection_id}")
         return connection
 
@@ -231,11 +242,11 @@ class LocalSpeechAdapter(anyio.AsyncContextManagerMixin):
         Refuse what cannot be heard or read.
 
         Raises:
-            ProviderFailure: *frame* is neither audio in the `input_format`, nor text, nor a signal.
+            ProviderFailure: *frame* is neither audio in the `input_format`, nor text, a signal or the result of a tool.
         """
         if frame.media_kind not in _TAKEN_KINDS or frame.content_refs:
             raise ProviderFailure(
-                f"the local adapter takes audio, text and signals, not a frame of {frame.media_kind} "
+                f"the local adapter takes audio, text, signals and tool results, not a frame of {frame.media_kind} "
                 f"with {len(frame.content_refs)} content references",
                 retry=RetryClassification.NOT_RETRYABLE,
             )

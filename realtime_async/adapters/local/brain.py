@@ -2,19 +2,42 @@
 From what was heard to what is said.
 
 A brain is any function from text to an awaitable text, or to an async iterator of pieces of it.
+An async generator may also yield a `CallTool`, and is sent what came of it.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 
+import attrs
+
 from realtime_async.adapters.local.voice import LONGEST_TEXT
 
-__all__ = ["COMMANDS", "Brain", "answer_command", "spoken_sentences"]
+__all__ = ["COMMANDS", "Brain", "CallTool", "Reply", "answer_command", "spoken_sentences"]
 
-Brain = Callable[[str], Awaitable[str] | AsyncIterator[str]]
+
+@attrs.frozen
+class CallTool:
+    """Yielded by a brain that wants the program to do something: `result = yield CallTool("book_table", ...)`."""
+
+    name: str
+    arguments: str = attrs.field(default="{}", repr=False)
+    """JSON text."""
+
+
+Reply = Awaitable[str] | AsyncIterator[str] | AsyncGenerator[str | CallTool, str | None]
+"""
+A generator is sent, for each `CallTool`, the text of its result.
+
+None where the program offers no such tool, or gave no result in time.
+"""
+
+Brain = Callable[[str], Reply]
+
+UseTool = Callable[[CallTool], Awaitable[str | None]]
 
 _TABLE_SIZES = ("two", "three", "four", "five")
 
@@ -34,20 +57,25 @@ COMMANDS = (
 """What `answer_command` understands, as people say it."""
 
 
-async def answer_command(heard: str) -> str:
-    """A small brain that works without a network: it answers `COMMANDS`, and what resembles them."""
+async def answer_command(heard: str) -> AsyncGenerator[str | CallTool, str | None]:
+    """
+    A small brain that works without a network: it answers `COMMANDS`, and what resembles them.
+
+    It books a table with the tool `book_table(people)`, and says what that returns; without one it pretends.
+    """
     words = set(heard.lower().replace(".", "").split()) or {"hello"}
-    if "table" in words:
-        size = next((size for size in _TABLE_SIZES if size in words), None)
-        return (
-            f"A table for {size} is booked. See you tonight!"
-            if size
-            else "A table for how many? I have tables for two to five."
+    if "table" not in words:
+        yield next(
+            (answer for word, answer in _ANSWERS.items() if word in words),
+            "I did not understand that. Ask me what I can do.",
         )
-    for word, answer in _ANSWERS.items():
-        if word in words:
-            return answer
-    return "I did not understand that. Ask me what I can do."
+        return
+    size = next((size for size in _TABLE_SIZES if size in words), None)
+    if size is None:
+        yield "A table for how many? I have tables for two to five."
+        return
+    booked = yield CallTool("book_table", json.dumps({"people": _TABLE_SIZES.index(size) + 2}))
+    yield f"A table for {size} is booked. See you tonight!" if booked is None else booked
 
 
 _ANSWERS = {
@@ -65,11 +93,24 @@ _ANSWERS = {
 _SENTENCE = re.compile(r"\s*(.+?[.!?:;])\s+", re.DOTALL)
 
 
-async def spoken_sentences(reply: Awaitable[str] | AsyncIterator[str]) -> AsyncGenerator[str, None]:
-    """Yield *reply* sentence by sentence, each as soon as it is whole, so that speech can begin before the reply ends."""
+async def _no_tools(request: CallTool) -> str | None:
+    return None
+
+
+async def spoken_sentences(reply: Reply, use_tool: UseTool = _no_tools) -> AsyncGenerator[str, None]:
+    """
+    Yield *reply* sentence by sentence, each as soon as it is whole, so that speech can begin before the reply ends.
+
+    What was said before a tool is called is yielded before it is.
+    """
     text = ""
-    async with aclosing(_pieces(reply)) as pieces:
+    async with aclosing(_pieces(reply, use_tool)) as pieces:
         async for piece in pieces:
+            if piece is None:
+                for part in _speakable(text.strip()):
+                    yield part
+                text = ""
+                continue
             text += piece
             while (found := _SENTENCE.match(text)) is not None:
                 for part in _speakable(found[1]):
@@ -82,16 +123,28 @@ async def spoken_sentences(reply: Awaitable[str] | AsyncIterator[str]) -> AsyncG
         yield part
 
 
-async def _pieces(reply: Awaitable[str] | AsyncIterator[str]) -> AsyncGenerator[str, None]:
+async def _pieces(reply: Reply, use_tool: UseTool) -> AsyncGenerator[str | None, None]:
+    """The pieces of *reply*, and None before each tool that it calls."""
     if isinstance(reply, Awaitable):
         yield await reply
         return
-    try:
+    if not isinstance(reply, AsyncGenerator):
         async for piece in reply:
             yield piece
-    finally:
-        if isinstance(reply, AsyncGenerator):
-            await reply.aclose()
+        return
+    async with aclosing(reply):
+        result = None
+        while True:
+            try:
+                said = await reply.asend(result)
+            except StopAsyncIteration:
+                return
+            result = None
+            if isinstance(said, CallTool):
+                yield None
+                result = await use_tool(said)
+            else:
+                yield said
 
 
 def _speakable(text: str) -> list[str]:

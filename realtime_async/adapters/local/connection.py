@@ -51,7 +51,9 @@ class Connection:
     INBOX_FRAMES = 50
     INBOX_BYTES = 2 * SAMPLE_RATE
 
-    def __init__(self, conversation: Conversation, brain: Brain, voice: Voice) -> None:
+    def __init__(
+        self, conversation: Conversation, brain: Brain, voice: Voice, *, tools: frozenset[str]
+    ) -> None:
         self.connection_id = conversation.new_connection_id()
         self._knows_through = conversation.input_kept_through
         self._conversation = conversation
@@ -59,7 +61,7 @@ class Connection:
         self._bell = conversation.bell
         self._outbox = conversation.outbox
         self._ears = conversation.ears
-        self._speaker = Speaker(conversation, brain, voice)
+        self._speaker = Speaker(conversation, brain, voice, tools)
         self._inbox: deque[_Received] = deque()
         self._inbox_bytes = 0
         self._asked_through = 0
@@ -87,15 +89,21 @@ class Connection:
 
         Raises:
             ProviderConnectionLost: It has ended.
-            ProviderFailure: Too much is written, and no answer asked for.
+            ProviderFailure: Too much is written, and no answer asked for; or it answers a call that never was.
         """
         self.check()
+        if frame.media_kind is RealtimeMediaKind.TOOL_RESULT:
+            # However full the inbox: the answer that waits for it may be what the listener waits for.
+            number = self._number(frame)
+            self._conversation.tools.give(number, frame.call_id, str(frame.payload))
+            self._timeline.place(number, 0)
+            return True
         size = frame.payload_bytes()
         if self._inbox and (
             len(self._inbox) >= self.INBOX_FRAMES or self._inbox_bytes + size > self.INBOX_BYTES
         ):
             return False
-        number = self._timeline.next_number if frame.cursor is None else frame.cursor.chunk_sequence
+        number = self._number(frame)
         is_text = frame.media_kind is RealtimeMediaKind.TEXT
         if is_text:
             self._conversation.write(number, str(frame.payload))
@@ -107,6 +115,9 @@ class Connection:
         self._inbox_bytes += size
         self._bell.ring()
         return True
+
+    def _number(self, frame: RealtimeInputFrame) -> int:
+        return self._timeline.next_number if frame.cursor is None else frame.cursor.chunk_sequence
 
     def interrupt(self, response_id: RealtimeResponseId | None) -> None:
         """
@@ -188,11 +199,18 @@ class Connection:
                     assert_never(event)
 
     def _ask(self, request: _Received) -> None:
-        """Have what was written since the last request answered."""
+        """
+        Have what was written since the last request answered.
+
+        One that says nothing, and follows the result of a tool, asks for the answer that goes on with it anyway.
+        """
         number, instructions = request.number, request.frame.payload
         written = self._conversation.written_between(self._asked_through, number)
         self._asked_through = number
         texts = [*written.values(), *([instructions] if isinstance(instructions, str) else [])]
+        if self._conversation.tools.continues(number) and not texts:
+            self._conversation.pass_over(number)
+            return
         self._speaker.ask(Turn("\n".join(texts), after=number - 1, through=number, frames=(*written, number)))
 
 

@@ -16,6 +16,7 @@ from realtime_async.adapters.local.bell import Bell
 from realtime_async.adapters.local.ears import Ears
 from realtime_async.adapters.local.outbox import Outbox
 from realtime_async.adapters.local.timeline import InputTimeline
+from realtime_async.adapters.local.tools import ToolCalls
 from realtime_async.errors import ProviderFailure, RetryClassification
 from realtime_async.ports import RealtimeConnectionId, RealtimeResponseId
 
@@ -50,6 +51,7 @@ class Conversation:
         """Rings at every change of what the session holds: one for all, as who is woken looks again."""
         self.outbox = Outbox(self.bell)
         self.timeline = InputTimeline()
+        self.tools = ToolCalls(self.bell, token)
         self._token = token
         self._connections = 0
         self._responses = 0
@@ -101,6 +103,10 @@ class Conversation:
     def is_answered(self, number: int) -> bool:
         """Whether frame *number*, which is no audio, was answered: it is replayed only for the audio before it."""
         return number in self._answered
+
+    def pass_over(self, number: int) -> None:
+        """Frame *number* asked for nothing: replayed, it asks for nothing either."""
+        self._answered.append(number)
 
     def keep_through(self, needed_after: Iterable[int]) -> None:
         """The connection ended; *needed_after* says for each thing unanswered which frame lies before it."""

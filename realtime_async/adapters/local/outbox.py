@@ -13,6 +13,7 @@ from realtime_async.ports import (
     RealtimeResponseId,
     ResponseDone,
     ResponseStarted,
+    ToolCall,
 )
 
 __all__ = ["Outbox"]
@@ -86,6 +87,11 @@ class Outbox:
             and isinstance(item.event, ResponseStarted)
             for item in self._items
         )
+
+    def unseen_calls(self) -> list[str]:
+        """The ids of the tool calls that lie here."""
+        events = (item.event for item in self._items if isinstance(item, RealtimeOutputFrame))
+        return [event.call_id for event in events if isinstance(event, ToolCall)]
 
     def _keep(self, is_kept: Callable[[_Item], bool]) -> None:
         self._items = deque(filter(is_kept, self._items))

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import aclosing
+from functools import partial
 
 import anyio
 import anyio.to_thread
 import attrs
 
-from realtime_async.adapters.local.brain import Brain, spoken_sentences
+from realtime_async.adapters.local.brain import Brain, CallTool, spoken_sentences
 from realtime_async.adapters.local.conversation import Conversation, Turn
+from realtime_async.adapters.local.tools import OpenCall
 from realtime_async.adapters.local.voice import Voice
 from realtime_async.errors import ProviderFailure, RetryClassification
 from realtime_async.ports import (
@@ -26,6 +28,7 @@ from realtime_async.ports import (
     RealtimeResponseId,
     ResponseDone,
     ResponseStarted,
+    ToolCallCancelled,
 )
 
 __all__ = ["Speaker"]
@@ -37,6 +40,7 @@ class _Answer:
     turn: Turn
     scope: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
     is_over: bool = False
+    calls: list[OpenCall] = attrs.field(factory=list)
 
 
 class Speaker:
@@ -48,11 +52,15 @@ class Speaker:
     """
 
     TURNS = 8
+    # A person on the line has given up by then.
+    LONGEST_TOOL_S = 60.0
 
-    def __init__(self, conversation: Conversation, brain: Brain, voice: Voice) -> None:
+    def __init__(self, conversation: Conversation, brain: Brain, voice: Voice, tools: frozenset[str]) -> None:
         self._conversation = conversation
         self._bell = conversation.bell
         self._outbox = conversation.outbox
+        self._tools = tools
+        self._calls = conversation.tools
         self._brain = brain
         self._voice = voice
         self._turns: deque[Turn] = deque()
@@ -77,6 +85,7 @@ class Speaker:
         answer = self._answer
         if answer is None or response_id not in {None, answer.response_id}:
             return
+        self._forget_unseen_calls(answer)
         self._outbox.silence(answer.response_id)
         self._finish(answer, "cancelled")
         answer.scope.cancel()
@@ -88,6 +97,9 @@ class Speaker:
         was_seen = (
             answer is not None and not answer.is_over and not self._outbox.has_begun(answer.response_id)
         )
+        if answer is not None and not answer.is_over:
+            self._forget_unseen_calls(answer)
+            self._calls.cut_off(answer.calls)
         # What is unanswered will be heard again, with all that comes of it: none of it is to be seen twice.
         self._outbox.drop_unfinished()
         if answer is None:
@@ -95,6 +107,11 @@ class Speaker:
         answer.is_over = True
         if was_seen:
             self._outbox.say(ResponseDone("incomplete"), answer.response_id)
+
+    def _forget_unseen_calls(self, answer: _Answer) -> None:
+        unseen = self._outbox.unseen_calls()
+        self._calls.forget(call for call in answer.calls if call.call_id in unseen)
+        answer.calls = [call for call in answer.calls if call.call_id not in unseen]
 
     async def run(self) -> None:
         """Answer until cancelled."""
@@ -137,7 +154,8 @@ class Speaker:
     async def _speak(self, answer: _Answer) -> None:
         said = ""
         rest = b""
-        async with aclosing(spoken_sentences(self._brain(answer.turn.text))) as sentences:
+        use_tool = partial(self._use_tool, answer)
+        async with aclosing(spoken_sentences(self._brain(answer.turn.text), use_tool)) as sentences:
             async for sentence in sentences:
                 piece = f" {sentence}" if said else sentence
                 said += piece
@@ -150,6 +168,22 @@ class Speaker:
             await self._put_audio(answer, rest.ljust(self._voice.frame_bytes, b"\0"))
         whole = OutputTranscript(said, final=True)
         await self._put(answer, RealtimeOutputFrame.of(whole, response_id=answer.response_id))
+
+    async def _use_tool(self, answer: _Answer, request: CallTool) -> str | None:
+        """Have the program do what the brain wants, and return what came of it."""
+        if request.name not in self._tools:
+            return None
+        call = self._calls.adopt(request)
+        if call is None:
+            # Not before there is room: from here to where it is said, nothing awaits.
+            await self._room_to_speak(answer)
+            call = self._calls.begin(request)
+            self._outbox.say(call.event, answer.response_id)
+        answer.calls.append(call)
+        with anyio.move_on_after(self.LONGEST_TOOL_S):
+            while call.output is None:
+                await self._bell.rung()
+        return call.output
 
     async def _put_audio(self, answer: _Answer, pcm: bytes) -> bytes:
         """Put *pcm* frame by frame, and return what is too short for one."""
@@ -165,16 +199,21 @@ class Speaker:
         return pcm[whole:]
 
     async def _put(self, answer: _Answer, frame: RealtimeOutputFrame) -> None:
+        await self._room_to_speak(answer)
+        self._outbox.put(frame)
+
+    async def _room_to_speak(self, answer: _Answer) -> None:
         while not self._outbox.has_room_for_speech:
             await self._bell.rung()
         if answer.is_over:
             # Its cancellation is under way.
             await anyio.sleep_forever()
-        self._outbox.put(frame)
 
     def _finish(self, answer: _Answer, status: str) -> None:
         if answer.is_over:
             return
         answer.is_over = True
         self._conversation.settle(answer.turn)
+        if unwanted := self._calls.settle(answer.calls):
+            self._outbox.say(ToolCallCancelled(unwanted), answer.response_id)
         self._outbox.say(ResponseDone(status), answer.response_id)

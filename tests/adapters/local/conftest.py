@@ -23,6 +23,7 @@ if sys.version_info >= (3, 14) and find_spec("pocketsphinx") is None:
         "test_interrupts.py",
         "test_recogniser.py",
         "test_sessions.py",
+        "test_tools.py",
     ]
 
 MOST_SESSIONS = 2

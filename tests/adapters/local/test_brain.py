@@ -19,9 +19,13 @@ async def sentences_of(text: str) -> list[str]:
     return [sentence async for sentence in spoken_sentences(reply(text))]
 
 
+async def answered(heard: str) -> str:
+    return " ".join([sentence async for sentence in spoken_sentences(answer_command(heard))])
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_every_command_has_an_answer(command: str) -> None:
-    assert "did not understand" not in await answer_command(command)
+    assert "did not understand" not in await answered(command)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +42,7 @@ async def test_every_command_has_an_answer(command: str) -> None:
     ],
 )
 async def test_answers_fit_the_question(heard: str, word: str) -> None:
-    assert word in await answer_command(heard)
+    assert word in await answered(heard)
 
 
 async def test_a_reply_is_spoken_sentence_by_sentence() -> None:
