@@ -1,0 +1,30 @@
+"""Waiting for a change that somebody else makes, at no cost to them where nobody waits."""
+
+from __future__ import annotations
+
+import anyio
+
+__all__ = ["Bell"]
+
+
+class Bell:
+    """
+    Wakes whoever waits.
+
+    It carries nothing: who was woken looks again, so no cancellation can drop anything with it.
+    """
+
+    def __init__(self) -> None:
+        self._next: anyio.Event | None = None
+
+    def ring(self) -> None:
+        waited_for = self._next
+        if waited_for is not None:
+            self._next = None
+            waited_for.set()
+
+    async def rung(self) -> None:
+        """Wait for the next `ring`."""
+        if self._next is None:
+            self._next = anyio.Event()
+        await self._next.wait()
