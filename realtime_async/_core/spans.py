@@ -52,9 +52,10 @@ class OpenSpan:
         self.frames += 1
         self.last = number
         if payload:
-            data = payload.encode("utf-8", "surrogatepass") if isinstance(payload, str) else payload
-            self.bytes += len(data)
-            self._digest.update(data)
+            if isinstance(payload, str):
+                payload = payload.encode("utf-8", "surrogatepass")
+            self.bytes += len(payload)
+            self._digest.update(payload)
 
     def is_over(self, now: float) -> bool:
         """Whether the next frame belongs to the next span."""

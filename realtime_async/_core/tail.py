@@ -46,6 +46,7 @@ class ReplayTail:
 
     def __init__(self, seconds: float, audio_format: AudioFormat) -> None:
         self._seconds = seconds
+        self._kept_ms = seconds * 1000
         self._rate = audio_format.bytes_per_second
         self._max_frames = max(LEAST_FRAMES, int(seconds * FRAMES_PER_SECOND))
         self._max_bytes = int(seconds * self._rate)
@@ -67,24 +68,33 @@ class ReplayTail:
 
     def add(self, number: int, frame: RealtimeInputFrame, now: float) -> None:
         """Keep *frame*, which was sent as *number*, or may have been."""
-        size = payload_bytes(frame.payload)
+        payload = frame.payload
+        size = len(payload) if isinstance(payload, bytes) else payload_bytes(payload)
         is_audio = frame.media_kind is RealtimeMediaKind.AUDIO
+        position = self._position_ms
         if is_audio:
             rate = self._rate if frame.audio_format is None else frame.audio_format.bytes_per_second
-            self._position_ms += size * 1000 / rate
-            self._positions.append((number, self._position_ms, now))
+            self._position_ms = position = position + size * 1000 / rate
+            self._positions.append((number, position, now))
         if not self._seconds:
             return
-        kept = self._audio if is_audio else self._others
-        kept.append(TailedFrame(number, frame, now, self._position_ms, size))
+        audio = self._audio
+        (audio if is_audio else self._others).append(TailedFrame(number, frame, now, position, size))
         self._bytes += size
-        if self._others or self._bytes > self._max_bytes or len(kept) > self._max_frames:
+        if self._others:
+            self._trim(now, size)
+            return
+        # What a call does 50 times a second: one frame comes, and one goes.
+        oldest_ms = position - self._kept_ms
+        while audio and audio[0].ends_at_ms <= oldest_ms:
+            self._bytes -= audio.popleft().bytes
+        if self._bytes > self._max_bytes or len(audio) > self._max_frames:
             self._trim(now, size)
 
     def _trim(self, now: float, newest: int) -> None:
         audio, others = self._audio, self._others
         if audio:
-            oldest_ms = self._position_ms - self._seconds * 1000
+            oldest_ms = self._position_ms - self._kept_ms
             while audio and audio[0].ends_at_ms <= oldest_ms:
                 self._bytes -= audio.popleft().bytes
         while others and now - others[0].sent_at > self._seconds:

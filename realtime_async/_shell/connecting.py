@@ -24,6 +24,7 @@ async def connect(rt: SessionRuntime) -> RealtimeSessionRecord:
     rt.check()
     rt.life.demand(Operation.CONNECT)
     rt.lane.claim(rt.life.session_id)
+    rt.keep_clock()
     rt.life.happen(Happening.CONNECT_BEGUN)
     try:
         connected = await _attempt(rt)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import anyio
 import attrs
+from anyio.lowlevel import current_token
 
 from realtime_async._core.fence import OutputFence
 from realtime_async._core.lifecycle import Happening, Phase, SessionLife
@@ -164,10 +165,13 @@ class SessionRuntime:
         self.has_connected = False
         self.terminal: Appended | None = None
         self._log = voice_of(str(lane.run_id), str(session_id))
+        self.now: Callable[[], float] = anyio.current_time
+        """Seconds, on the clock of the event loop."""
         lane.join(self)
 
-    def now(self) -> float:
-        return anyio.current_time()
+    def keep_clock(self) -> None:
+        """Ask the running event loop itself for the time from now on, where it has a clock to ask."""
+        self.now = getattr(current_token().native_token, "time", anyio.current_time)
 
     def append(
         self, kind: RealtimeSessionRecordKind, intent: Appended | None = None, **fields: Any

@@ -55,6 +55,7 @@ class Sending:
         self._line = anyio.Lock(fast_acquire=True)
         self._format = rt.input_format
         self._sample = self._format.bytes_per_sample
+        self._max_bytes = rt.sidecar.max_frame_bytes
         self._under_way = 0
         self._calls = 0
 
@@ -66,9 +67,11 @@ class Sending:
 
     async def send(self, frame: RealtimeInputFrame) -> RealtimeSessionRecord:
         rt = self._rt
-        rt.check()
+        if rt.lane.failure is not None:
+            rt.check()
         self._check(frame)
-        rt.life.demand(Operation.SEND)
+        if rt.life.phase is not Phase.OPEN:
+            rt.life.demand(Operation.SEND)
         self._calls += 1
         if self._calls >= CALLS_PER_YIELD:
             await self._yield()
@@ -108,11 +111,9 @@ class Sending:
 
     def _is_first(self) -> bool:
         """Whether no frame is before this one."""
-        return not (
-            self._under_way
-            or self.wire.is_taken
-            or (self._rt.life.phase is Phase.OPEN and self._something_is_due())
-        )
+        if self._under_way or self.wire.is_taken:
+            return False
+        return self._rt.life.phase is not Phase.OPEN or not self._something_is_due()
 
     def _check(self, frame: RealtimeInputFrame) -> None:
         if not isinstance(frame, RealtimeInputFrame):
@@ -121,16 +122,16 @@ class Sending:
             )
         payload = frame.payload
         size = len(payload) if isinstance(payload, bytes) else payload_bytes(payload)
-        if size > self._rt.sidecar.max_frame_bytes:
+        if size > self._max_bytes:
             raise ContractViolation(
                 f"frame {str(frame.frame_id)!r} has {size} bytes, the sidecar's max_frame_bytes are "
-                f"{self._rt.sidecar.max_frame_bytes}: send it in parts, or allow more"
+                f"{self._max_bytes}: send it in parts, or allow more"
             )
-        if frame.media_kind is RealtimeMediaKind.AUDIO and isinstance(frame.payload, bytes):
+        if frame.media_kind is RealtimeMediaKind.AUDIO and isinstance(payload, bytes):
             if frame.audio_format is not None:
-                whole_samples(frame.payload, frame.audio_format)
+                whole_samples(payload, frame.audio_format)
             elif size % self._sample:
-                whole_samples(frame.payload, self._format)
+                whole_samples(payload, self._format)
 
     async def _yield(self) -> None:
         self._calls = 0

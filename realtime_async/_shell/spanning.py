@@ -60,11 +60,13 @@ class SpanBook:
         """Whether a frame may go under the open span at once; ends a span that is over."""
         if self._span is not None and self._span.is_over(now):
             self.end()
+        if self._durable:
+            return True
         if self.intent is None:
             if self._reserve is None:
                 return False
             self.intent, self._reserve = self._reserve, None
-        self._durable = self._durable or self.intent.is_durable
+        self._durable = self.intent.is_durable
         return self._durable
 
     async def get_ready(self) -> None:
@@ -95,14 +97,15 @@ class SpanBook:
         Returns:
             The intent that it went under.
         """
-        assert self._span is not None
-        assert self._limit is not None
-        intent = self._open()
-        self._span.add(number, payload, now)
-        if self._span.frames == 1 and self._reserve is None:
-            ahead = StreamCursor.chunk(number + self._limit.frames - 1, self._label)
+        span, limit = self._span, self._limit
+        assert span is not None
+        assert limit is not None
+        intent = self.intent or self._open()
+        span.add(number, payload, now)
+        if span.frames == 1 and self._reserve is None:
+            ahead = StreamCursor.chunk(number + limit.frames - 1, self._label)
             self._reserve = self._begin(ahead)
-        if self._span.frames >= self._limit.frames:
+        if span.frames >= limit.frames:
             self.end()
         return intent
 
