@@ -15,7 +15,7 @@ from realtime_async.errors import ContractViolation
 from tests.adapters.local.speech import noisy, silence, spoken, word_errors
 
 QUIET_ROOM = 0.03
-NOISY_ROOM = 0.08
+NOISY_ROOM = 0.06
 """The share of words that may be wrong; each is above twice what was measured, as no two syntheses are alike."""
 
 
@@ -64,11 +64,16 @@ def in_silence(pcm: bytes) -> bytes:
     return silence(0.5) + pcm + silence(1)
 
 
-@pytest.mark.parametrize("voice", ["en-us", "en-us+f2", "en-us+m3"])
-def test_words_are_heard_right_in_noise(voice: str, recogniser: Recogniser) -> None:
-    sounds = {command: noisy(in_silence(spoken(command, voice)), 20) for command in COMMANDS}
+def test_words_are_heard_right_in_noise(recogniser: Recogniser) -> None:
+    voices = ["en-us", "en-us+f2", "en-us+m3"]
+    shares = [
+        share_of_wrong_words(
+            {command: noisy(in_silence(spoken(command, voice)), 20) for command in COMMANDS}, recogniser
+        )
+        for voice in voices
+    ]
 
-    assert share_of_wrong_words(sounds, recogniser) <= NOISY_ROOM
+    assert sum(shares) / len(voices) <= NOISY_ROOM
 
 
 def test_words_are_heard_right_in_a_room_without_a_sound(recogniser: Recogniser) -> None:
