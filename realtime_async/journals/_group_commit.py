@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
 import anyio
-from anyio.lowlevel import current_token
 
+from realtime_async._posting import poster
 from realtime_async.errors import JournalFailure
 from realtime_async.journals._compact import Packed
 from realtime_async.journals._verdicts import closed
@@ -120,7 +120,7 @@ class GroupCommit:
     def __init__(self, store: Store, name: str) -> None:
         self._store = store
         self._name = name
-        self._post = _poster()
+        self._post = poster()
         # Held for moments only: by an append, and by the writer between two commits.
         self._lock = threading.Lock()
         self._gathering = Batch()
@@ -329,22 +329,3 @@ class GroupCommit:
                 taken.failure = failures.get(taken.record.run_id)
         while len(self._stopped) > MAX_RUNS:
             del self._stopped[next(iter(self._stopped))]
-
-
-def _poster() -> Callable[[Callable[[], object]], None]:
-    """
-    What calls a function in the current event loop, from another thread and without waiting for it.
-
-    anyio's own way waits until the function has run, which would cost each commit a turn of the loop.
-    """
-    native: Any = current_token().native_token
-    soon = native.call_soon_threadsafe if hasattr(native, "call_soon_threadsafe") else native.run_sync_soon
-
-    def post(function: Callable[[], object]) -> None:
-        try:
-            soon(function)
-        except RuntimeError:
-            # The loop has ended, and all who waited with it.
-            return
-
-    return post

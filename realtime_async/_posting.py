@@ -1,0 +1,30 @@
+"""From a thread to an event loop, without waiting for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from anyio.lowlevel import current_token
+
+__all__ = ["poster"]
+
+
+def poster() -> Callable[[Callable[[], object]], None]:
+    """
+    Return what calls a function in the current event loop, from another thread and without waiting for it.
+
+    anyio's own way waits until the function has run: a commit, or the callback of a sound device, would cost a
+    turn of the loop each.
+    """
+    native: Any = current_token().native_token
+    soon = native.call_soon_threadsafe if hasattr(native, "call_soon_threadsafe") else native.run_sync_soon
+
+    def post(function: Callable[[], object]) -> None:
+        try:
+            soon(function)
+        except RuntimeError:
+            # The loop has ended, and all who waited with it.
+            return
+
+    return post

@@ -1,0 +1,78 @@
+"""A module in place of sounddevice, whose devices are driven by the test, from a thread as PortAudio does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+__all__ = ["FakeSoundDevice", "FakeStream"]
+
+Callback = Callable[[Any, int, object, object], None]
+
+
+@attrs.define(eq=False)
+class FakeStream:
+    samplerate: int
+    blocksize: int
+    channels: int
+    dtype: str
+    device: int | str | None
+    callback: Callback
+    is_started: bool = False
+    is_closed: bool = False
+
+    @property
+    def frame_bytes(self) -> int:
+        return self.blocksize * self.channels * 2
+
+    def start(self) -> None:
+        self.is_started = True
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def hear(self, pcm: bytes) -> None:
+        """Give the program one frame of the microphone."""
+        _in_a_thread(lambda: self.callback(memoryview(pcm), len(pcm) // 2, None, None))
+
+    def sound(self) -> bytes:
+        """Play one frame, and return what the program has put into it."""
+        buffer = bytearray(self.frame_bytes)
+        _in_a_thread(lambda: self.callback(memoryview(buffer), self.blocksize, None, None))
+        return bytes(buffer)
+
+
+def _in_a_thread(step: Callable[[], None]) -> None:
+    thread = threading.Thread(target=step)
+    thread.start()
+    thread.join()
+
+
+class PortAudioError(Exception):
+    pass
+
+
+@attrs.define(eq=False)
+class FakeSoundDevice:
+    """What is asked of the module `sounddevice`."""
+
+    has_device: bool = True
+    makes: Callable[..., FakeStream] = FakeStream
+    inputs: list[FakeStream] = attrs.field(factory=list)
+    outputs: list[FakeStream] = attrs.field(factory=list)
+    PortAudioError: type[Exception] = PortAudioError
+
+    def RawInputStream(self, **options: Any) -> FakeStream:  # noqa: N802 - as sounddevice names it
+        return self._make(self.inputs, options)
+
+    def RawOutputStream(self, **options: Any) -> FakeStream:  # noqa: N802 - as sounddevice names it
+        return self._make(self.outputs, options)
+
+    def _make(self, streams: list[FakeStream], options: dict[str, Any]) -> FakeStream:
+        if not self.has_device:
+            raise PortAudioError("Error querying device -1")
+        streams.append(self.makes(**options))
+        return streams[-1]

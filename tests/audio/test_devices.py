@@ -1,0 +1,248 @@
+"""Microphone and speaker, with a module in place of sounddevice."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from realtime_async import (
+    AudioEncoding,
+    AudioFormat,
+    ContractViolation,
+    MediaSpan,
+    RealtimeOutputFrame,
+    RealtimeSessionSidecar,
+    open_session,
+)
+from realtime_async.adapters.scripted import ScriptedAdapter
+from realtime_async.audio import Microphone, Speaker
+from realtime_async.journals import MemoryJournal
+from tests.audio.fake_sounddevice import FakeSoundDevice, FakeStream
+
+FORMAT = AudioFormat(sample_rate=16_000)
+FRAME = 640
+
+
+def sound(number: int) -> bytes:
+    return bytes([number % 256]) * FRAME
+
+
+def answer(number: int, response_id: str = "answer.1") -> RealtimeOutputFrame:
+    return RealtimeOutputFrame.audio(sound(number), response_id=response_id)
+
+
+@pytest.fixture
+def devices(monkeypatch: pytest.MonkeyPatch) -> FakeSoundDevice:
+    module = FakeSoundDevice()
+    monkeypatch.setitem(sys.modules, "sounddevice", module)
+    return module
+
+
+async def opened(streams: list[FakeStream]) -> FakeStream:
+    """The stream that another task opens, in a thread."""
+    with anyio.fail_after(10):
+        while not streams or not streams[-1].is_started:
+            await anyio.lowlevel.checkpoint()
+    return streams[-1]
+
+
+async def test_a_microphone_yields_what_the_device_hears(devices: FakeSoundDevice) -> None:
+    heard: list[bytes] = []
+
+    async def listen() -> None:
+        async with aclosing(Microphone(FORMAT, device="hw:1").__aiter__()) as frames:
+            async for frame in frames:
+                heard.append(frame)
+                if len(heard) == 3:
+                    return
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(listen)
+        stream = await opened(devices.inputs)
+        for number in range(3):
+            stream.hear(sound(number))
+
+    assert heard == [sound(0), sound(1), sound(2)]
+    assert (stream.samplerate, stream.blocksize, stream.channels) == (16_000, 320, 1)
+    assert (stream.dtype, stream.device) == ("int16", "hw:1")
+    assert stream.is_closed
+
+
+async def test_what_nobody_takes_makes_room_and_is_counted(devices: FakeSoundDevice) -> None:
+    microphone = Microphone(FORMAT)
+    async with aclosing(microphone.__aiter__()) as frames, anyio.create_task_group() as tasks:
+        tasks.start_soon(first_of, frames)
+        stream = await opened(devices.inputs)
+        stream.hear(sound(255))
+        await anyio.wait_all_tasks_blocked()
+
+        for number in range(260):
+            stream.hear(sound(number))
+        first = await anext(frames)
+
+    assert first == sound(10)
+    assert microphone.lost_frames == 10
+
+
+async def test_a_session_that_is_left_closes_the_device(devices: FakeSoundDevice) -> None:
+    adapter = ScriptedAdapter()
+    sidecar = RealtimeSessionSidecar.voice_defaults("front-desk", span=MediaSpan(5, 1.0))
+    async with (
+        MemoryJournal() as journal,
+        open_session(sidecar, adapter, journal, run_id="call-42") as session,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(session.send_audio_from, Microphone(FORMAT))
+        stream = await opened(devices.inputs)
+        stream.hear(sound(7))
+        while not session.delivery.sent:
+            await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+
+    assert [frame.payload for frame in adapter.sent] == [sound(7)]
+    assert stream.is_closed
+
+
+async def test_a_speaker_plays_what_it_is_given_in_order_and_silence_otherwise(
+    devices: FakeSoundDevice,
+) -> None:
+    async with Speaker(FORMAT) as speaker:
+        for number in (1, 2):
+            await speaker.play(answer(number))
+        stream = await opened(devices.outputs)
+
+        assert [stream.sound() for _ in range(3)] == [sound(1), sound(2), bytes(FRAME)]
+        assert not speaker.is_playing
+        assert speaker.heard_bytes == 2 * FRAME
+
+    assert stream.is_closed
+
+
+async def test_a_speaker_says_how_much_of_the_answer_was_heard(devices: FakeSoundDevice) -> None:
+    async with Speaker(FORMAT) as speaker:
+        stream = await opened(devices.outputs)
+        for name in ("answer.1", "answer.2"):
+            for number in range(10):
+                await speaker.play(answer(number, name))
+        for _ in range(13):
+            stream.sound()
+
+        assert speaker.stop() == 60
+        assert not speaker.is_playing
+        assert stream.sound() == bytes(FRAME)
+
+
+async def test_who_waits_for_the_end_of_an_answer_is_woken_by_it(devices: FakeSoundDevice) -> None:
+    async with Speaker(FORMAT) as speaker, anyio.create_task_group() as tasks:
+        stream = await opened(devices.outputs)
+        await speaker.play(answer(1))
+        tasks.start_soon(speaker.finished)
+        tasks.start_soon(speaker.finished)
+        await anyio.wait_all_tasks_blocked()
+
+        stream.sound()
+
+    assert not speaker.is_playing
+
+
+async def test_a_full_speaker_makes_the_next_frame_wait(devices: FakeSoundDevice) -> None:
+    async with Speaker(FORMAT) as speaker, anyio.create_task_group() as tasks:
+        stream = await opened(devices.outputs)
+        for number in range(60 * 50):
+            await speaker.play(answer(number))
+        tasks.start_soon(speaker.play, answer(9))
+        await anyio.wait_all_tasks_blocked()
+
+        stream.sound()
+
+    assert speaker.is_playing
+
+
+@pytest.mark.parametrize("name", ["microphone", "speaker"])
+async def test_a_machine_without_the_device_is_told_so(name: str, devices: FakeSoundDevice) -> None:
+    devices.has_device = False
+
+    with pytest.raises(OSError, match=f"the {name} .default device. cannot be opened at 16000 Hz"):
+        await use(name)
+
+
+@pytest.mark.parametrize("name", ["microphone", "speaker"])
+async def test_a_missing_extra_is_told_with_what_to_install(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+
+    with pytest.raises(ImportError, match=r"realtime-async\[audio\]"):
+        await use(name)
+
+
+async def test_a_missing_library_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_portaudio(name: str) -> object:
+        raise OSError("PortAudio library not found")
+
+    monkeypatch.setattr("realtime_async.audio.devices.import_module", without_portaudio)
+
+    with pytest.raises(ImportError, match="apt install libportaudio2"):
+        await use("speaker")
+
+
+async def first_of(frames: AsyncGenerator[bytes, None]) -> bytes:
+    return await anext(frames)
+
+
+async def use(name: str) -> None:
+    if name == "speaker":
+        async with Speaker(FORMAT):
+            return
+    async with aclosing(Microphone(FORMAT).__aiter__()) as frames:
+        await anext(frames)
+
+
+async def test_devices_are_used_in_pcm16_only() -> None:
+    with pytest.raises(ContractViolation, match="pcm16"):
+        Microphone(AudioFormat(AudioEncoding.G711_ULAW, 8000))
+
+
+async def test_only_audio_is_played(devices: FakeSoundDevice) -> None:
+    async with Speaker(FORMAT) as speaker:
+        with pytest.raises(ContractViolation, match="frames of OutputAudio"):
+            await speaker.play(RealtimeOutputFrame.transcript("answer.1", "content.1", "a summary"))
+
+
+async def test_a_slow_device_does_not_hold_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drivers take their time to open and to close a device."""
+
+    class SlowStream(FakeStream):
+        def start(self) -> None:
+            time.sleep(0.2)
+            super().start()
+
+        def close(self) -> None:
+            time.sleep(0.2)
+            super().close()
+
+    devices = FakeSoundDevice(makes=SlowStream)
+    monkeypatch.setitem(sys.modules, "sounddevice", devices)
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await anyio.sleep(0.001)
+            turns += 1
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(count_turns)
+        async with Speaker(FORMAT):
+            while_opening = turns
+        tasks.cancel_scope.cancel()
+
+    assert while_opening > 10
+    assert turns - while_opening > 10
+    assert devices.outputs[0].is_closed
