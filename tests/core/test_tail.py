@@ -164,6 +164,13 @@ def test_a_commit_without_a_position_right_at_the_start_settles_nothing() -> Non
     assert len(tail) == 5
 
 
+def test_without_being_asked_it_lets_go_of_what_is_too_old() -> None:
+    tail = filled(tail_of(0.1), 100)
+
+    assert len(tail) == 5
+    assert tail.bytes == 5 * len(PIECE)
+
+
 @given(st.lists(st.tuples(st.integers(0, 3000), st.booleans()), max_size=60), st.floats(0.02, 1.0))
 def test_the_tail_never_holds_more_than_its_seconds_and_one_frame(
     pieces: list[tuple[int, bool]], seconds: float

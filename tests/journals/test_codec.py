@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import orjson
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from realtime_async.journals._codec import decode, encode
 from realtime_async.journals._compact import pack, unpack
 from realtime_async.ports import (
     CursorLabel,
+    EffectId,
     JournalRecord,
     RealtimeSessionRecordKind,
     RecordExtent,
@@ -53,6 +55,16 @@ def test_every_record_survives_each_of_its_forms(
 
     assert from_json == from_parts == from_merged_parts == one
     assert labels(from_json) == labels(from_parts) == labels(from_merged_parts) == labels(one)
+
+
+@pytest.mark.parametrize("name", ["effect_intent_ref", "effect_result_ref"])
+def test_a_reference_to_another_record_is_kept(name: str) -> None:
+    one = record(RUN, 7)
+    one = attrs.evolve(
+        one, payload=attrs.evolve(one.payload, **{name: EffectId("realtime.record.6.0123abcd")})
+    )
+
+    assert packed_again(one) == one
 
 
 def test_what_has_its_default_is_left_out_but_for_the_version() -> None:
