@@ -1,13 +1,32 @@
-"""The scripted provider, as the adapter contract sees it."""
+"""The scripted provider, as the adapter contract and the tests of the scripted adapter see it."""
 
 from __future__ import annotations
 
 import attrs
 
-from realtime_async.adapters.scripted import FrameTaken, ScriptedAdapter
-from realtime_async.ports import OutputText, RealtimeInputFrame, RealtimeOutputFrame, RealtimeSessionId
+from realtime_async.adapters.scripted import (
+    CallEnded,
+    FrameTaken,
+    Operation,
+    ScriptedAdapter,
+)
+from realtime_async.ports import (
+    OutputText,
+    RealtimeCloseReason,
+    RealtimeConnectionId,
+    RealtimeConnectRequest,
+    RealtimeInputFrame,
+    RealtimeOutputFrame,
+    RealtimeResponseId,
+    RealtimeSessionId,
+    TakesWithoutWaiting,
+)
 
-__all__ = ["ScriptedSide"]
+__all__ = ["NORMAL", "OTHER_SESSION", "SESSION", "ScriptedSide", "asked", "call", "connect", "said", "send"]
+
+SESSION = RealtimeSessionId("session.1")
+OTHER_SESSION = RealtimeSessionId("session.2")
+NORMAL = RealtimeCloseReason.NORMAL
 
 
 @attrs.frozen
@@ -57,3 +76,40 @@ class ScriptedSide:
 
 def said(word: object, response_id: str | None = None) -> RealtimeOutputFrame:
     return RealtimeOutputFrame.of(OutputText(str(word)), response_id=response_id, payload=str(word))
+
+
+async def connect(adapter: ScriptedAdapter, session_id: RealtimeSessionId = SESSION) -> RealtimeConnectionId:
+    request = RealtimeConnectRequest(
+        session_id=session_id, provider_route_ref="provider.test", realtime_capability_ref="realtime.voice"
+    )
+    return (await adapter.connect(request)).connection_id
+
+
+def asked(text: str) -> RealtimeInputFrame:
+    return RealtimeInputFrame.text(text)
+
+
+async def send(adapter: ScriptedAdapter, frame: RealtimeInputFrame) -> None:
+    if not isinstance(adapter, TakesWithoutWaiting) or not adapter.send_nowait(SESSION, frame):
+        await adapter.send(SESSION, frame)
+
+
+async def call(adapter: ScriptedAdapter, operation: str) -> None:
+    connection_id = next(
+        entry.connection_id
+        for entry in reversed(adapter.log)
+        if isinstance(entry, CallEnded) and entry.connection_id
+    )
+    match Operation(operation):
+        case Operation.CONNECT:
+            await connect(adapter)
+        case Operation.SEND:
+            await adapter.send(SESSION, asked("hello"))
+        case Operation.RECEIVE:
+            await adapter.receive(SESSION)
+        case Operation.INTERRUPT:
+            await adapter.interrupt(SESSION, RealtimeResponseId("response.1"), played_ms=20)
+        case Operation.RESTART:
+            await adapter.restart(SESSION, connection_id)
+        case Operation.CLOSE:
+            await adapter.close(SESSION, NORMAL)

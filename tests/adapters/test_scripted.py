@@ -1,4 +1,4 @@
-"""The scripted adapter: what it plays, what it remembers, and how it goes wrong."""
+"""The scripted adapter: what it plays, and what it remembers."""
 
 from __future__ import annotations
 
@@ -12,68 +12,38 @@ import pytest
 
 from realtime_async.adapters.scripted import (
     AfterSent,
-    Afterwards,
     CallEnded,
     CallOutcome,
     CallStarted,
     Delay,
-    Drop,
     EndOfStream,
-    Fault,
-    FrameFate,
     FrameTaken,
-    Hang,
-    HangShielded,
-    NoRoom,
     NowaitScriptedAdapter,
     OnInterrupt,
     Operation,
     Played,
-    Refuse,
     Script,
     ScriptedAdapter,
 )
 from realtime_async.errors import (
-    ContractViolation,
-    ProviderConnectionLost,
-    ProviderFailure,
-    RetryClassification,
     SessionStateError,
 )
 from realtime_async.ports import (
-    OutputText,
-    RealtimeCloseReason,
-    RealtimeConnectionId,
-    RealtimeConnectRequest,
-    RealtimeInputFrame,
     RealtimeOutputFrame,
     RealtimeResponseId,
-    RealtimeSessionId,
     ResponseDone,
     StreamCursor,
-    TakesWithoutWaiting,
 )
 from realtime_async.testing.adapter_contract import AdapterContract
-from tests.adapters.scripted_side import ScriptedSide
-
-SESSION = RealtimeSessionId("session.1")
-OTHER_SESSION = RealtimeSessionId("session.2")
-NORMAL = RealtimeCloseReason.NORMAL
-
-
-async def connect(adapter: ScriptedAdapter, session_id: RealtimeSessionId = SESSION) -> RealtimeConnectionId:
-    request = RealtimeConnectRequest(
-        session_id=session_id, provider_route_ref="provider.test", realtime_capability_ref="realtime.voice"
-    )
-    return (await adapter.connect(request)).connection_id
-
-
-def said(text: str, response_id: str | None = None) -> RealtimeOutputFrame:
-    return RealtimeOutputFrame.of(OutputText(text), response_id=response_id, payload=text)
-
-
-def asked(text: str) -> RealtimeInputFrame:
-    return RealtimeInputFrame.text(text)
+from tests.adapters.scripted_side import (
+    NORMAL,
+    OTHER_SESSION,
+    SESSION,
+    ScriptedSide,
+    asked,
+    connect,
+    said,
+)
 
 
 async def test_without_a_script_it_takes_everything_and_waits_until_it_is_closed() -> None:
@@ -149,62 +119,6 @@ async def test_payloads_are_in_no_repr_of_the_log() -> None:
     assert "secret" not in repr(adapter.log)
 
 
-@pytest.mark.parametrize(
-    "fate, delivered, arrived",
-    [
-        (FrameFate.ARRIVED, None, True),
-        (FrameFate.VANISHED, None, False),
-        (FrameFate.NOT_SENT, False, False),
-    ],
-)
-@pytest.mark.parametrize("adapter_type", [ScriptedAdapter, NowaitScriptedAdapter])
-async def test_a_drop_in_a_send_decides_what_the_provider_has_and_what_the_caller_is_told(
-    adapter_type: type[ScriptedAdapter], fate: FrameFate, delivered: bool | None, arrived: bool
-) -> None:
-    adapter = adapter_type(Script(faults={("send", 2): Drop(fate)}))
-    await connect(adapter)
-    await send(adapter, asked("one"))
-
-    with pytest.raises(ProviderConnectionLost) as caught:
-        await send(adapter, asked("two"))
-
-    assert caught.value.delivered is delivered
-    assert [frame.payload for frame in adapter.sent] == (["one", "two"] if arrived else ["one"])
-    assert not adapter.is_connected()
-
-
-async def send(adapter: ScriptedAdapter, frame: RealtimeInputFrame) -> None:
-    if not isinstance(adapter, TakesWithoutWaiting) or not adapter.send_nowait(SESSION, frame):
-        await adapter.send(SESSION, frame)
-
-
-async def test_after_a_drop_every_call_but_close_says_that_the_connection_is_lost() -> None:
-    adapter = ScriptedAdapter()
-    await connect(adapter)
-    adapter.drop()
-
-    with pytest.raises(ProviderConnectionLost) as caught:
-        await adapter.send(SESSION, asked("hello"))
-    with pytest.raises(ProviderConnectionLost):
-        await adapter.receive(SESSION)
-    with pytest.raises(ProviderConnectionLost):
-        await adapter.interrupt(SESSION, None)
-    await adapter.close(SESSION, NORMAL)
-
-    assert caught.value.delivered is False
-
-
-async def test_a_drop_wakes_a_waiting_receive() -> None:
-    adapter = ScriptedAdapter()
-    await connect(adapter)
-
-    with pytest.RaisesGroup(ProviderConnectionLost):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(adapter.receive, SESSION)
-            await adapter.until_called("receive")
-            adapter.drop()
-
-
 async def test_what_a_connection_had_delivered_comes_before_its_loss_and_before_the_next_connection() -> None:
     adapter = ScriptedAdapter()
     connection_id = await connect(adapter)
@@ -218,32 +132,6 @@ async def test_what_a_connection_had_delivered_comes_before_its_loss_and_before_
     third = await adapter.receive(SESSION)
 
     assert [frame.payload for frame in (first, second, third) if frame] == ["a", "b", "c"]
-
-
-async def test_a_drop_among_the_frames_is_raised_by_the_receive_that_comes_to_it() -> None:
-    adapter = ScriptedAdapter(Script(frames=[said("a"), Drop(), said("b")]))
-    connection_id = await connect(adapter)
-
-    first = await adapter.receive(SESSION)
-    with pytest.raises(ProviderConnectionLost):
-        await adapter.receive(SESSION)
-    await adapter.restart(SESSION, connection_id)
-    second = await adapter.receive(SESSION)
-
-    assert [frame.payload for frame in (first, second) if frame] == ["a", "b"]
-
-
-async def test_a_drop_at_a_receive_leaves_the_frames_to_the_next_connection() -> None:
-    adapter = ScriptedAdapter(Script(frames=[said("a")], faults={("receive", 1): Drop()}))
-    connection_id = await connect(adapter)
-
-    with pytest.raises(ProviderConnectionLost):
-        await adapter.receive(SESSION)
-    await adapter.restart(SESSION, connection_id)
-    frame = await adapter.receive(SESSION)
-
-    assert frame is not None
-    assert frame.payload == "a"
 
 
 async def test_a_receive_that_waits_goes_on_with_the_new_connection() -> None:
@@ -261,139 +149,6 @@ async def test_a_receive_that_waits_goes_on_with_the_new_connection() -> None:
         adapter.feed(said("on the new one"))
 
     assert [frame.payload for frame in received if frame] == ["on the new one"]
-
-
-@pytest.mark.parametrize("operation", ["connect", "send", "receive", "interrupt", "restart", "close"])
-@pytest.mark.parametrize(
-    "fault, error",
-    [(Refuse("overloaded"), ProviderFailure), (Drop(), ProviderConnectionLost)],
-)
-async def test_every_operation_can_fail_at_its_second_call_and_works_at_its_third(
-    operation: str, fault: Fault, error: type[ProviderFailure]
-) -> None:
-    adapter = ScriptedAdapter(
-        Script(frames=[said("a"), said("b")], faults={(operation, 2): fault}),
-    )
-    await connect(adapter)
-    if operation != "connect":
-        await call(adapter, operation)
-
-    with pytest.raises(error):
-        await call(adapter, operation)
-
-    await connect(adapter)
-    await call(adapter, operation)
-
-
-async def call(adapter: ScriptedAdapter, operation: str) -> None:
-    connection_id = next(
-        entry.connection_id
-        for entry in reversed(adapter.log)
-        if isinstance(entry, CallEnded) and entry.connection_id
-    )
-    match Operation(operation):
-        case Operation.CONNECT:
-            await connect(adapter)
-        case Operation.SEND:
-            await adapter.send(SESSION, asked("hello"))
-        case Operation.RECEIVE:
-            await adapter.receive(SESSION)
-        case Operation.INTERRUPT:
-            await adapter.interrupt(SESSION, RealtimeResponseId("response.1"), played_ms=20)
-        case Operation.RESTART:
-            await adapter.restart(SESSION, connection_id)
-        case Operation.CLOSE:
-            await adapter.close(SESSION, NORMAL)
-
-
-async def test_a_refusal_says_its_code_and_whether_to_try_again() -> None:
-    adapter = ScriptedAdapter(
-        Script(faults={("send", 1): Refuse("invalid_request", RetryClassification.NOT_RETRYABLE)})
-    )
-    await connect(adapter)
-
-    with pytest.raises(ProviderFailure) as caught:
-        await adapter.send(SESSION, asked("hello"))
-
-    assert caught.value.code == "invalid_request"
-    assert caught.value.retry is RetryClassification.NOT_RETRYABLE
-    assert adapter.is_connected()
-
-
-async def test_a_call_that_hangs_ends_when_it_is_cancelled() -> None:
-    adapter = ScriptedAdapter(Script(faults={("send", 1): Hang()}))
-    await connect(adapter)
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(adapter.send, SESSION, asked("hello"))
-        await adapter.until_called("send")
-        tasks.cancel_scope.cancel()
-
-    last = adapter.log[-1]
-    assert isinstance(last, CallEnded)
-    assert last.outcome is CallOutcome.CANCELLED
-    assert adapter.sent == []
-
-
-async def test_a_call_that_hangs_afterwards_has_had_its_effect() -> None:
-    adapter = ScriptedAdapter(Script(faults={("send", 1): Afterwards(Hang())}))
-    await connect(adapter)
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(adapter.send, SESSION, asked("hello"))
-        await adapter.until_sent(1)
-        tasks.cancel_scope.cancel()
-
-    assert len(adapter.sent) == 1
-
-
-async def test_a_call_that_hangs_shielded_ends_only_when_it_is_released() -> None:
-    adapter = ScriptedAdapter(Script(faults={("send", 1): HangShielded()}))
-    await connect(adapter)
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(adapter.send, SESSION, asked("hello"))
-        await adapter.until_called("send")
-        tasks.cancel_scope.cancel()
-        with anyio.CancelScope(shield=True):
-            await anyio.lowlevel.checkpoint()
-        assert isinstance(adapter.log[-1], CallStarted)
-        adapter.release()
-
-    assert isinstance(adapter.log[-1], CallEnded)
-
-
-async def test_several_faults_befall_a_call_in_order() -> None:
-    adapter = ScriptedAdapter(Script(faults={("send", 1): [Delay(0), Refuse(), Drop()]}))
-    await connect(adapter)
-
-    with pytest.raises(ProviderFailure) as caught:
-        await adapter.send(SESSION, asked("hello"))
-
-    assert type(caught.value) is ProviderFailure
-    assert adapter.is_connected()
-
-
-async def test_injected_faults_befall_the_next_calls_of_that_operation() -> None:
-    adapter = ScriptedAdapter()
-    await connect(adapter)
-    adapter.inject("send", Refuse("overloaded"))
-    adapter.inject("send", Refuse("timeout"))
-
-    codes = []
-    for _ in range(2):
-        with pytest.raises(ProviderFailure) as caught:
-            await adapter.send(SESSION, asked("hello"))
-        codes.append(caught.value.code)
-    await adapter.send(SESSION, asked("hello"))
-
-    assert codes == ["overloaded", "timeout"]
-    assert len(adapter.sent) == 1
-
-
-def test_a_receive_cannot_fail_after_it_took_a_frame() -> None:
-    with pytest.raises(ContractViolation):
-        Script(faults={("receive", 1): Afterwards(Hang())})
 
 
 async def test_the_end_of_the_stream_is_none_until_a_restart() -> None:
@@ -424,35 +179,6 @@ async def test_each_connection_has_an_id_of_its_own_and_says_what_it_kept() -> N
     assert second.input_kept_through == StreamCursor.chunk(0)
     assert third.input_kept_through == fourth.input_kept_through == StreamCursor.chunk(2)
     assert [frame.payload for frame in adapter.sent_on[second.connection_id]] == ["two"]
-
-
-async def test_a_connect_cancelled_behind_its_effect_drops_what_it_opened() -> None:
-    adapter = ScriptedAdapter(Script(faults={("connect", 1): Afterwards(Hang())}))
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(connect, adapter)
-        await adapter.until_called("connect")
-        await anyio.lowlevel.checkpoint()
-        assert adapter.is_connected()
-        tasks.cancel_scope.cancel()
-
-    assert not adapter.is_connected()
-    with pytest.raises(SessionStateError):
-        await adapter.send(SESSION, asked("hello"))
-
-
-async def test_a_send_that_took_longer_than_its_connection_never_meets_the_next_one() -> None:
-    adapter = ScriptedAdapter(Script(faults={("send", 1): HangShielded()}))
-    connection_id = await connect(adapter)
-
-    with pytest.RaisesGroup(ProviderConnectionLost):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(adapter.send, SESSION, asked("late"))
-            await adapter.until_called("send")
-            await adapter.restart(SESSION, connection_id)
-            adapter.release()
-
-    assert adapter.sent == []
 
 
 async def test_a_restart_of_another_connection_than_the_current_one_is_refused() -> None:
@@ -534,32 +260,6 @@ async def test_an_interrupt_of_an_answer_that_is_over_stops_nothing() -> None:
     assert frame.payload == "next"
 
 
-async def test_an_adapter_offers_send_nowait_only_where_it_is_one_that_does() -> None:
-    assert not isinstance(ScriptedAdapter(), TakesWithoutWaiting)
-    assert isinstance(NowaitScriptedAdapter(), TakesWithoutWaiting)
-
-
-@pytest.mark.parametrize("fault", [Hang(), Delay(0), NoRoom(), Afterwards(Delay(0))])
-async def test_send_nowait_says_no_where_the_send_would_wait(fault: Fault) -> None:
-    adapter = NowaitScriptedAdapter(Script(faults={("send", 2): fault}))
-    await connect(adapter)
-
-    taken = [adapter.send_nowait(SESSION, asked("one")), adapter.send_nowait(SESSION, asked("two"))]
-
-    assert taken == [True, False]
-    assert [frame.payload for frame in adapter.sent] == ["one"]
-
-
-async def test_send_nowait_fails_after_taking_where_the_script_says_so() -> None:
-    adapter = NowaitScriptedAdapter(Script(faults={("send", 1): Afterwards(Refuse())}))
-    await connect(adapter)
-
-    with pytest.raises(ProviderFailure):
-        adapter.send_nowait(SESSION, asked("one"))
-
-    assert len(adapter.sent) == 1
-
-
 async def test_sessions_are_played_their_own_scripts_side_by_side() -> None:
     adapter = ScriptedAdapter(Script(frames=[said("a")]), scripts={OTHER_SESSION: Script(frames=[said("z")])})
     await connect(adapter)
@@ -614,29 +314,6 @@ async def test_a_delay_that_is_fed_counts_from_the_receive_that_meets_it() -> No
     await adapter.receive(SESSION)
 
     assert anyio.current_time() - began == pytest.approx(2)
-
-
-async def test_a_refusal_among_the_frames_is_raised_and_the_connection_lives_on() -> None:
-    adapter = ScriptedAdapter(Script([Refuse("overloaded"), said("a")]))
-    await connect(adapter)
-
-    with pytest.raises(ProviderFailure) as caught:
-        await adapter.receive(SESSION)
-    frame = await adapter.receive(SESSION)
-
-    assert caught.value.code == "overloaded"
-    assert frame is not None
-
-
-@pytest.mark.virtual_time
-async def test_a_call_can_take_longer() -> None:
-    adapter = ScriptedAdapter(Script(faults={("send", 1): Delay(4)}))
-    await connect(adapter)
-    began = anyio.current_time()
-
-    await adapter.send(SESSION, asked("hello"))
-
-    assert anyio.current_time() - began == pytest.approx(4)
 
 
 @pytest.mark.virtual_time
