@@ -60,9 +60,8 @@ def test_every_record_survives_each_of_its_forms(
 @pytest.mark.parametrize("name", ["effect_intent_ref", "effect_result_ref"])
 def test_a_reference_to_another_record_is_kept(name: str) -> None:
     one = record(RUN, 7)
-    one = attrs.evolve(
-        one, payload=attrs.evolve(one.payload, **{name: EffectId("realtime.record.6.0123abcd")})
-    )
+    reference: dict[str, Any] = {name: EffectId("realtime.record.6.0123abcd")}
+    one = attrs.evolve(one, payload=attrs.evolve(one.payload, **reference))
 
     assert packed_again(one) == one
 
