@@ -1,9 +1,14 @@
-"""Providers on 127.0.0.1 that misbehave when told; they need the extra of their provider, or `test`."""
+"""
+Providers on 127.0.0.1 that keep their protocol's rules, and misbehave when told.
+
+They need the extra of their provider, or `test`.
+"""
 
 from __future__ import annotations
 
 from realtime_async.testing.loopback._faults import DropHow
 from realtime_async.testing.loopback._peer import Peer, PeerGone
 from realtime_async.testing.loopback._server import LoopbackServer
+from realtime_async.testing.loopback.openai import LoopbackOpenAI
 
-__all__ = ["DropHow", "LoopbackServer", "Peer", "PeerGone"]
+__all__ = ["DropHow", "LoopbackOpenAI", "LoopbackServer", "Peer", "PeerGone"]
