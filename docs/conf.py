@@ -7,13 +7,15 @@ from pathlib import Path
 
 from realtime_async import __version__
 
-sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent), str(HERE / "_ext")]
 
 project = "realtime_async"
 copyright = "the realtime_async developers"
 release = __version__
 
 extensions = [
+    "error_list",
     "house_docstrings",
     "myst_parser",
     "phase_table",
@@ -26,6 +28,19 @@ html_title = f"realtime_async {release}"
 
 # A name in single backticks, in a docstring, is a piece of Python.
 default_role = "py:obj"
+
+nitpicky = True
+nitpick_ignore = [("py:obj", "Task.cancel")]
+nitpick_ignore_regex = [
+    # Other packages: no network is asked for their inventories.
+    ("py:.*", r"(_pytest|asyncio|collections|contextlib|contextvars|enum|hypothesis|os)\..*"),
+    # Type variables.
+    ("py:class", r"(.*\.)?(Args|F|Id|T)"),
+    # What a journal returns is an awaitable or an iterator; which one is its own affair.
+    ("py:class", r"realtime_async\.journals\._.*"),
+    # Sphinx looks for the first half of "tuple of any length".
+    ("py:class", r"tuple\[.*"),
+]
 
 myst_heading_anchors = 3
 

@@ -158,7 +158,7 @@ class RealtimeSessionController:
         Frames reach the provider in the order in which they are accepted.
 
         Returns:
-            The frame's last record: its result, its span's intent, or that it was gated.
+            The last record of the frame, which is its result, its span's intent, or that it was gated.
 
         Raises:
             ContractViolation: The frame is too large, or cut within a sample.

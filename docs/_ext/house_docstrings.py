@@ -5,15 +5,21 @@ The names that `realtime_async` offers say that they live there, so autodoc woul
 under their fields in the wrong file.
 Napoleon knows `Args:` and `Raises:`, but takes the text under a field for "type: description".
 What stands indented between paragraphs is code or a drawing.
+A name in backticks is looked for in the whole package; one in lower case may be a value, or somebody else's, and is
+left alone where it isn't found.
 """
 
 from __future__ import annotations
 
 from pkgutil import walk_packages
 
+from docutils import nodes
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.ext.napoleon.docstring import GoogleDocstring
 from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.nodes import make_refnode
 from sphinx.util.typing import ExtensionMetadata
 
 import realtime_async
@@ -22,12 +28,19 @@ __all__ = ["setup"]
 
 
 def share_field_texts(app: Sphinx) -> None:
-    """Let the package know the texts under the fields of all its private classes."""
-    package = ModuleAnalyzer.for_module("realtime_async")
-    package.analyze()
-    for found in walk_packages(realtime_async.__path__, "realtime_async."):
-        if "._" in found.name:
-            package.attr_docs.update(ModuleAnalyzer.for_module(found.name).find_attr_docs())
+    """Let each package know the texts under what its own modules define."""
+    modules = [found.name for found in walk_packages(realtime_async.__path__, "realtime_async.")]
+    for package in ("realtime_async", *modules):
+        texts = analyzed(package).attr_docs
+        for inner in modules:
+            if inner.startswith(f"{package}."):
+                texts |= analyzed(inner).find_attr_docs()
+
+
+def analyzed(module: str) -> ModuleAnalyzer:
+    analyzer = ModuleAnalyzer.for_module(module)
+    analyzer.analyze()
+    return analyzer
 
 
 def read_docstring(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
@@ -39,8 +52,25 @@ def read_docstring(app: Sphinx, what: str, name: str, obj: object, options: obje
         lines[:] = GoogleDocstring(lines, name=name, obj=obj).lines()
 
 
+def find_name(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, shown: nodes.TextElement
+) -> nodes.Node | None:
+    """Link the name to the one object that is called so; None: Sphinx may complain of it."""
+    name: str = node["reftarget"].partition("(")[0]
+    if node.get("reftype") != "obj":
+        return None
+    domain = env.domains.python_domain
+    called_so = {full for full in domain.objects if f".{full}".endswith(f".{name}")}
+    at_home = {full for full in called_so if full.rpartition(".")[2] == name} & {f"realtime_async.{name}"}
+    for full in at_home or (called_so if len(called_so) == 1 else ()):
+        found = domain.objects[full]
+        return make_refnode(app.builder, node["refdoc"], found.docname, found.node_id, shown, full)
+    return None if name[:1].isupper() and not called_so else shown
+
+
 def setup(app: Sphinx) -> ExtensionMetadata:
     app.setup_extension("sphinx.ext.autodoc")
     app.connect("builder-inited", share_field_texts)
     app.connect("autodoc-process-docstring", read_docstring)
+    app.connect("missing-reference", find_name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -48,11 +48,11 @@ class Identifier(str):
             return value
         if not isinstance(value, str):
             raise InvalidIdentifier(
-                f"{cls.__name__} needs a str, not {type(value).__name__}: pass 1-256 characters of A-Za-z0-9._:-"
+                f"{cls.__name__} needs a str, not {type(value).__name__}: pass 1-256 characters out of A-Z a-z 0-9 . _ : -"
             )
         if _VALID.fullmatch(value) is None:
             raise InvalidIdentifier(
-                f"{cls.__name__} {_shown(value)} is not 1-256 characters of A-Za-z0-9._:-: "
+                f"{cls.__name__} {_shown(value)} is not 1-256 characters out of A-Z a-z 0-9 . _ : - and no others; "
                 "pass it through safe_id_fragment() first"
             )
         return super().__new__(cls, value)

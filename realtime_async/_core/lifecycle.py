@@ -40,6 +40,7 @@ __all__ = [
     "RealtimeSessionState",
     "SessionLife",
     "Verdict",
+    "next_step",
     "pending_connection_id",
     "policies_if_valid",
     "refusal",
@@ -130,6 +131,7 @@ ALLOWED: Mapping[Phase, Mapping[Operation, Verdict]] = {
 
 TERMINAL_PHASES = frozenset({Phase.CLOSED, Phase.FAILED, Phase.DETACHED})
 
+_ANOTHER_SESSION = "open another session for what is still to be said"
 _NEXT_STEP: Mapping[Phase, str] = {
     Phase.NEW: "await connect() first",
     Phase.CONNECTING: "wait until connect() has returned",
@@ -137,17 +139,22 @@ _NEXT_STEP: Mapping[Phase, str] = {
     Phase.LOST: "await restart() first",
     Phase.RESTARTING: "await complete_restart() first",
     Phase.RESTART_FAILED: "await restart() or complete_restart() first",
-    Phase.CLOSING: "open a session of its own for what is to be said still",
-    Phase.CLOSED: "open a session of its own for what is to be said still",
-    Phase.FAILED: "open a session of its own for what is to be said still",
-    Phase.DETACHED: "open a session of its own for what is to be said still",
+    Phase.CLOSING: _ANOTHER_SESSION,
+    Phase.CLOSED: _ANOTHER_SESSION,
+    Phase.FAILED: _ANOTHER_SESSION,
+    Phase.DETACHED: _ANOTHER_SESSION,
 }
+
+
+def next_step(phase: Phase) -> str:
+    """What a caller can do whom *phase* keeps from going on."""
+    return _NEXT_STEP[phase]
 
 
 def refusal(operation: Operation, phase: Phase, session_id: str) -> SessionStateError:
     """The error of an operation that *phase* does not allow."""
     return SessionStateError(
-        f"{operation} is not possible while session {str(session_id)!r} is {phase}: {_NEXT_STEP[phase]}"
+        f"{operation} is not possible while session {str(session_id)!r} is {phase}: {next_step(phase)}"
     )
 
 

@@ -110,8 +110,8 @@ class Gating:
 
     def _overflow(self) -> BackpressureOverflow:
         return BackpressureOverflow(
-            f"the gate of session {str(self._rt.life.session_id)!r} is full with {len(self)} frames: "
-            "wait for the restart, or give the sidecar a larger queue_capacity"
+            f"the gate of session {str(self._rt.life.session_id)!r} is full with {len(self)} frame(s), and the "
+            "overflow_policy is fail_send: send it again after the restart, or give the sidecar a larger queue_capacity"
         )
 
     def _evict(self) -> bool:

@@ -137,7 +137,7 @@ class Lane:
         if scope.cancelled_caught:
             stalled = JournalStalled(
                 f"record {appended.record.journal_seq} of run {str(self.run_id)!r} was not durable within "
-                f"{seconds} s: look at the journal's storage; what it holds tells where the run stands"
+                f"{seconds:g} s: look at the journal's storage; what it holds tells where the run stands"
             )
             self._fail(stalled)
             raise stalled

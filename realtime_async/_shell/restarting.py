@@ -106,8 +106,15 @@ class Restarting:
         for flight in list(self.rt.flights):
             if flight.name == "receive" or reason in _CUTTING:
                 # A receive is not lost: it goes on, under its intent, with the new connection.
-                started = flight.started
-                flight.cut(_lost(delivered=None if started else False))
+                flight.cut(self._lost(flight))
+
+    def _lost(self, flight: Flight) -> ProviderConnectionLost:
+        fate = "it may have arrived; the journal tells" if flight.started else "it was not sent"
+        return ProviderConnectionLost(
+            f"{flight.name} of session {str(self.rt.life.session_id)!r} was cut, because its connection is being "
+            f"replaced: {fate}",
+            delivered=None if flight.started else False,
+        )
 
     async def _quiet(self) -> None:
         """Wait until no call is in flight, so that none meets two connections."""
@@ -272,13 +279,6 @@ class Restarting:
             in_doubt=in_doubt,
             unconfirmed=unconfirmed,
         )
-
-
-def _lost(*, delivered: bool | None) -> ProviderConnectionLost:
-    return ProviderConnectionLost(
-        "the call was cut, because its connection is being replaced: what was sent may have arrived",
-        delivered=delivered,
-    )
 
 
 def _failure_of(records: list[Appended]) -> RecordedError | None:

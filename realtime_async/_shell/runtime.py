@@ -325,15 +325,17 @@ class SessionRuntime:
         if flight.cut_by is not None:
             return flight.cut_by
         if flight.scope is not None and flight.scope.cancel_called:
-            waited = "in the adapter: look at the provider" if flight.started else _FOR_THE_JOURNAL
+            deadline = "send" if flight.name == "replay" else flight.name
             return DeadlineExceeded(
-                f"{flight.name} of session {str(self.life.session_id)!r} ran out of time {waited}, "
-                "or give it more in Deadlines",
+                f"{flight.name} of session {str(self.life.session_id)!r} ran out of its "
+                f"{getattr(self.deadlines, deadline):g} s {_IN_THE_ADAPTER if flight.started else _FOR_THE_JOURNAL}, "
+                f"or allow more in Deadlines.{deadline}",
                 retry=retry,
             )
         return AgentError(f"{flight.name} was cancelled", kind=AgentErrorKind.CANCELLED, retry=retry)
 
 
+_IN_THE_ADAPTER = "in the adapter, and may have happened: look at the provider"
 _FOR_THE_JOURNAL = "before its intent was durable: look at the journal's storage"
 
 

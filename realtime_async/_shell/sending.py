@@ -11,7 +11,7 @@ from __future__ import annotations
 import anyio
 import anyio.lowlevel
 
-from realtime_async._core.lifecycle import Operation, Phase, Verdict, refusal
+from realtime_async._core.lifecycle import Operation, Phase, Verdict, next_step, refusal
 from realtime_async._core.media import payload_bytes, whole_samples
 from realtime_async._shell.gate import Gated
 from realtime_async._shell.gating import Gating
@@ -151,7 +151,12 @@ class Sending:
             raise turn.flight.error
         self._rt.totals.refused += not turn.accepted
         self._rt.check()
-        what, then = ("its turn", "restart it, or send less at once")
+        what, then = ("its turn", "send less at once, or allow more in Deadlines.send")
+        if self._rt.life.verdict(Operation.SEND) is Verdict.GATE:
+            what, then = (
+                "room in the gate",
+                f"{next_step(self._rt.life.phase)}, or allow more in Deadlines.gate",
+            )
         if turn.waits_for_the_journal:
             what, then = ("the intent of its span", "look at the journal's storage")
         raise DeadlineExceeded(

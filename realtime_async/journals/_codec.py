@@ -83,7 +83,8 @@ def restore(public: Public, named: str) -> JournalRecord:
 def corrupt(named: str, error: Exception) -> JournalCorrupt:
     # Not the text of the error: it could quote what was said.
     return JournalCorrupt(
-        f"{named} cannot be read ({type(error).__name__}): its journal was tampered with or damaged"
+        f"{named} cannot be read ({type(error).__name__}): its journal was tampered with or damaged; "
+        "restore it, or leave this run alone"
     )
 
 

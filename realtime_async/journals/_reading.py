@@ -40,7 +40,7 @@ class Reading:
         if record.journal_seq != self._position + 1:
             raise JournalCorrupt(
                 f"run {str(self._run_id)!r} has no record {self._position + 1}, but a record {record.journal_seq}: "
-                "its journal was tampered with or damaged"
+                "its journal was tampered with or damaged; restore it, or leave this run alone"
             )
         self._position = record.journal_seq
         return record

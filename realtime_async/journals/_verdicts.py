@@ -29,7 +29,8 @@ class Durable:
 def conflict(record: JournalRecord) -> JournalConflict:
     return JournalConflict(
         f"run {str(record.run_id)!r} has another record at {record.journal_seq}: "
-        "somebody else owns the run; read where it stands before taking it over"
+        "somebody else owns the run, or it has run before; give every run a run_id of its own, "
+        "or read where this one stands before taking it over"
     )
 
 
@@ -40,4 +41,4 @@ def gap(record: JournalRecord, expected: int) -> JournalFailure:
 
 
 def closed(what: str) -> JournalFailure:
-    return JournalFailure(f"{what} is closed: open it again to go on")
+    return JournalFailure(f"{what} is closed: close it after its sessions, and open it again to go on")

@@ -36,6 +36,7 @@ None where the program offers no such tool, or gave no result in time.
 """
 
 Brain = Callable[[str], Reply]
+"""Takes what was heard and gives the answer: whole, when awaited, or piece by piece, each spoken as it comes."""
 
 UseTool = Callable[[CallTool], Awaitable[str | None]]
 

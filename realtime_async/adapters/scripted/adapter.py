@@ -338,7 +338,7 @@ class ScriptedAdapter:
         else:
             call.session.lose_after_delivery()
         raise ProviderConnectionLost(
-            f"the script drops the connection in the {call.name}",
+            f"the script drops the connection in the {call.name}: restart it",
             delivered=False if fault.fate is FrameFate.NOT_SENT else None,
         )
 
