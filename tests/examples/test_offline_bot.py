@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
 import wave
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import anyio
 import attrs
 import pytest
 
 from examples import make_question, offline_bot
-from realtime_async import JournalRecord, RealtimeSession, RealtimeSessionSidecar, open_session
 from realtime_async.adapters.local import Brain, answer_command
-from realtime_async.journals import SqliteJournal
-from realtime_async.ports import RealtimeProviderAdapter, RunId, RunJournal
 from tests.adapters.local.speech import noise, noisy, silence, spoken
-from tests.controller.recording import RecordedJournal, recorded_adapter
+from tests.examples.watching import BACKENDS, found, journal_of, watched_calls
 from tests.oracle.evidence import INTENTS, intents_of, steps_of
 from tests.oracle.invariants import check
 
-BACKENDS = ("asyncio", "trio")
 QUESTION = "please book a table for two"
 ANSWER = ["A table for two is booked.", "See you tonight!"]
 GOODBYE = ["Goodbye!", "It was nice talking to you."]
-
-
-def found(pattern: str, text: str) -> str:
-    match = re.search(pattern, text, re.MULTILINE)
-    assert match is not None, text
-    return match[1]
 
 
 @attrs.frozen
@@ -66,17 +53,7 @@ class Outcome:
         return found(r"run (\S+),", self.summary("journal"))
 
     def journal(self) -> list[dict[str, Any]]:
-        return anyio.run(read_journal, self.folder / "calls.db", self.run_id)
-
-
-async def read_journal(path: Path, run_id: str) -> list[dict[str, Any]]:
-    async with SqliteJournal.open(path) as journal:
-        return [as_json(record) async for record in journal.read(RunId(run_id))]
-
-
-def as_json(record: JournalRecord) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps(attrs.asdict(record), default=str))
-    return plain
+        return journal_of(self.folder / "calls.db", self.run_id)
 
 
 @attrs.frozen
@@ -135,19 +112,7 @@ def test_it_hears_the_whole_sentence_though_the_connection_is_replaced_in_it(
 def test_it_leaves_a_journal_that_is_whole(
     arguments: Sequence[str], bot: Bot, backend: Sequence[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[dict[str, Any]] = []
-
-    @asynccontextmanager
-    async def watched(
-        sidecar: RealtimeSessionSidecar, adapter: RealtimeProviderAdapter, journal: RunJournal, *, run_id: str
-    ) -> AsyncIterator[RealtimeSession]:
-        recorded_journal = RecordedJournal(journal)
-        recorded = recorded_adapter(adapter, recorded_journal, run_id)
-        async with open_session(sidecar, recorded, recorded_journal, run_id=run_id) as session:
-            yield session
-        calls.extend(recorded.log)
-
-    monkeypatch.setattr(offline_bot, "open_session", watched)
+    calls = watched_calls(monkeypatch, offline_bot)
 
     journal = bot.runs(*backend, *arguments).journal()
 

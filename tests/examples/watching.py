@@ -1,0 +1,92 @@
+"""What an example left behind, and what its adapter was asked for, as the oracle wants them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import anyio
+import attrs
+import pytest
+
+from realtime_async import JournalRecord, RealtimeSession, RealtimeSessionSidecar, open_session
+from realtime_async.journals import SqliteJournal
+from realtime_async.ports import RealtimeProviderAdapter, RunId, RunJournal
+from tests.controller.recording import RecordedJournal, recorded_adapter
+
+__all__ = ["BACKENDS", "found", "journal_of", "terminated_when", "watched_calls"]
+
+BACKENDS = ("asyncio", "trio")
+
+
+def found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text, re.MULTILINE)
+    assert match is not None, text
+    return match[1]
+
+
+def journal_of(path: Path, run_id: str) -> list[dict[str, Any]]:
+    return anyio.run(_read, path, run_id)
+
+
+async def _read(path: Path, run_id: str) -> list[dict[str, Any]]:
+    async with SqliteJournal.open(path) as journal:
+        return [_as_json(record) async for record in journal.read(RunId(run_id))]
+
+
+def _as_json(record: JournalRecord) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(attrs.asdict(record), default=str))
+    return plain
+
+
+def watched_calls(monkeypatch: pytest.MonkeyPatch, example: ModuleType) -> list[dict[str, Any]]:
+    """Let the sessions that *example* opens be watched; the list fills with the adapter's calls."""
+    calls: list[dict[str, Any]] = []
+
+    @asynccontextmanager
+    async def watched(
+        sidecar: RealtimeSessionSidecar,
+        adapter: RealtimeProviderAdapter,
+        journal: RunJournal,
+        *,
+        run_id: str,
+        **options: Any,
+    ) -> AsyncIterator[RealtimeSession]:
+        recorded_journal = RecordedJournal(journal)
+        recorded = recorded_adapter(adapter, recorded_journal, run_id)
+        async with open_session(sidecar, recorded, recorded_journal, run_id=run_id, **options) as session:
+            yield session
+        calls.extend(recorded.log)
+
+    monkeypatch.setattr(example, "open_session", watched)
+    return calls
+
+
+def terminated_when(
+    line: str, example: ModuleType, folder: Path, arguments: Sequence[str] = ()
+) -> tuple[int, str]:
+    """Run *example*, send SIGTERM when it prints *line*, and return its exit code and all that it printed."""
+    assert example.__file__ is not None
+    printed = ""
+    with subprocess.Popen(
+        [sys.executable, example.__file__, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for told in process.stdout:
+            printed += told
+            if line in told:
+                process.send_signal(signal.SIGTERM)
+    return process.returncode, printed
