@@ -1,4 +1,8 @@
-"""A module in place of sounddevice, whose devices are driven by the test, from a thread as PortAudio does."""
+"""
+A module in place of sounddevice.
+
+Its devices are driven by the test, or run by themselves; in either case from a thread, as PortAudio does it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["FakeSoundDevice", "FakeStream"]
+__all__ = ["FakeSoundDevice", "FakeStream", "running"]
 
 Callback = Callable[[Any, int, object, object], None]
 
@@ -43,6 +47,35 @@ class FakeStream:
         buffer = bytearray(self.frame_bytes)
         _in_a_thread(lambda: self.callback(memoryview(buffer), self.blocksize, None, None))
         return bytes(buffer)
+
+
+def running(sound: bytes, speed: float, played: bytearray) -> Callable[..., FakeStream]:
+    """Make streams that run: microphones hear *sound* and then silence; what speakers play is added to *played*."""
+
+    class RunningStream(FakeStream):
+        def start(self) -> None:
+            super().start()
+            self.ended = threading.Event()
+            self.thread = threading.Thread(target=self.run)
+            self.thread.start()
+
+        def run(self) -> None:
+            pending = sound
+            while not self.ended.wait(0.02 / speed):
+                # Silence where there is no more to hear, and room for what is to be played.
+                buffer = bytearray(pending[: self.frame_bytes].ljust(self.frame_bytes, b"\0"))
+                pending = pending[self.frame_bytes :]
+                before = bytes(buffer)
+                self.callback(memoryview(buffer), self.blocksize, None, None)
+                if buffer != before:
+                    played.extend(buffer)
+
+        def close(self) -> None:
+            self.ended.set()
+            self.thread.join()
+            super().close()
+
+    return RunningStream
 
 
 def _in_a_thread(step: Callable[[], None]) -> None:

@@ -1,0 +1,126 @@
+"""
+The smallest voice bot, on Trio: it greets, hears, books a table with a tool, and is quiet when spoken over.
+
+    python examples/trio_bot.py
+    python examples/trio_bot.py --microphone
+
+Without --microphone it hears a question from a file, ten times as fast as life, and speaks to nobody.
+Say "please book a table for two" to it, with any number up to five; it hangs up when that is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import uuid
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import chain, repeat
+from pathlib import Path
+
+import structlog
+import trio
+
+from realtime_async import (
+    AgentError,
+    InputTranscript,
+    OutputAudio,
+    OutputTranscript,
+    RealtimeInputFrame,
+    RealtimeSession,
+    RealtimeSessionSidecar,
+    ResponseDone,
+    Restarted,
+    SpeechStarted,
+    ToolCall,
+    open_session,
+)
+from realtime_async.adapters.local import LocalSpeechAdapter
+from realtime_async.adapters.local.wav import WavInput
+from realtime_async.audio import Microphone, SilentSpeaker, Speaker, paced
+from realtime_async.journals import SqliteJournal
+
+QUESTION = Path(__file__).with_name("question.wav")
+FASTER_THAN_LIFE = 10
+
+
+async def main(options: argparse.Namespace) -> None:
+    sidecar = RealtimeSessionSidecar.voice_defaults("front-desk")
+    booked = trio.Event()
+    async with (
+        LocalSpeechAdapter(tools=["book_table"]) as adapter,
+        SqliteJournal.open(options.journal) as journal,
+        open_session(sidecar, adapter, journal, run_id=f"trio-bot.{uuid.uuid4().hex[:12]}") as session,
+        sound(options, adapter) as (microphone, speaker),
+        trio.open_nursery() as tasks,
+    ):
+        tasks.start_soon(session.send_audio_from, microphone)
+        await session.send(RealtimeInputFrame.request_response("Greet the caller."))
+        async for frame in session.frames():
+            match frame.event:
+                case OutputAudio():
+                    await speaker.play(frame)
+                case InputTranscript(text):
+                    print(f"heard: {text}")
+                case OutputTranscript(text, final=True):
+                    print(f"said:  {text}")
+                case SpeechStarted() if speaker.is_playing:
+                    await session.interrupt(played_ms=speaker.stop())
+                case ToolCall() as call:
+                    tasks.start_soon(book_table, session, call, booked)
+                case Restarted(report):
+                    print(report)
+                case ResponseDone() if booked.is_set():
+                    break
+        await speaker.finished()
+        tasks.cancel_scope.cancel()
+    print(session.delivery)
+
+
+async def book_table(session: RealtimeSession, call: ToolCall, booked: trio.Event) -> None:
+    people = json.loads(call.arguments)["people"]
+    await session.send(RealtimeInputFrame.tool_result(call.call_id, f"A table for {people} is booked."))
+    booked.set()
+
+
+@asynccontextmanager
+async def sound(
+    options: argparse.Namespace, adapter: LocalSpeechAdapter
+) -> AsyncIterator[tuple[AsyncIterable[bytes], Speaker | SilentSpeaker]]:
+    """Open a microphone and a speaker, or a file in place of the one and nothing in place of the other."""
+    if options.microphone:
+        async with Speaker(adapter.output_format) as speaker:
+            yield Microphone(adapter.input_format), speaker
+        return
+    second_of_silence = [bytes(640)] * 50
+    with WavInput(QUESTION) as question:
+        # The greeting is heard out, and after the question nobody speaks any more.
+        frames = chain(second_of_silence * 3, question, repeat(bytes(640)))
+        yield (
+            paced(frames, speed=FASTER_THAN_LIFE),
+            SilentSpeaker(adapter.output_format, speed=FASTER_THAN_LIFE),
+        )
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Have a table booked by a small voice bot on Trio.")
+    parser.add_argument("--microphone", action="store_true", help="speak to it; needs the extra audio")
+    parser.add_argument("--journal", type=Path, default=Path("calls.db"), metavar="FILE.db")
+    options = parser.parse_args(arguments)
+    try:
+        trio.run(main, options)
+    except* (AgentError, ImportError, OSError) as errors:
+        sys.exit(f"trio_bot: {first_of(errors)}")
+
+
+def first_of(error: BaseException) -> BaseException:
+    """What a nursery wraps."""
+    return first_of(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+
+
+if __name__ == "__main__":
+    # The session logs what happens to it; what the caller wants to see is printed above.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    run()
