@@ -14,7 +14,7 @@ import anyio
 import attrs
 from anyio.abc import ByteStream
 from websockets.client import ClientProtocol
-from websockets.exceptions import PayloadTooBig
+from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.frames import CloseCode, Frame
 from websockets.protocol import State
 
@@ -168,10 +168,20 @@ class WebSocket:
         Cancelled, it goes on closing by itself.
 
         Args:
+            code: 1000, or one from 3000 to 4999.
             reason: At most 123 bytes of UTF-8.
+
+        Raises:
+            ValueError: No close frame can say this; the connection is as it was.
         """
         if not self._is_closing and self._ended is None:
-            self._protocol.send_close(code, reason)
+            try:
+                self._protocol.send_close(code, reason)
+            except ProtocolError as error:
+                raise ValueError(
+                    f"no close frame has code {code} and a reason of {len(reason.encode())} bytes: "
+                    "give 1000 or 3000 to 4999, and at most 123 bytes"
+                ) from error
             self._is_closing = True
             self._queue_replies()
             self._end_within_deadline()
@@ -368,10 +378,13 @@ class WebSocket:
                 self._protocol.send_ping(b"")
                 self._queue_replies()
                 asked_at = now
-            next_ask = (
-                heard_at + limits.ping_every_s if asked_at == math.inf else asked_at + limits.dead_after_s
+            # An answer makes the next question due before a missing one would be noticed.
+            due = (
+                writing_since + limits.write_s,
+                asked_at + limits.dead_after_s,
+                (heard_at if asked_at == math.inf else asked_at) + limits.ping_every_s,
             )
-            await anyio.sleep_until(min(writing_since + limits.write_s, next_ask))
+            await anyio.sleep_until(min(when for when in due if when > now))
 
     def _give_up(self, end: End) -> None:
         self._end(end)

@@ -58,7 +58,7 @@ class Upgrade:
             await stream.send(b"".join(protocol.data_to_send()))
             while protocol.state is State.CONNECTING and protocol.handshake_exc is None:
                 data = await stream.receive()
-                answer = (answer + data)[:12]
+                answer = (answer + data)[: len(b"HTTP/1.1 000")]
                 protocol.receive_data(data)
         except (anyio.BrokenResourceError, anyio.EndOfStream) as error:
             self._raise_for(answer)
@@ -74,7 +74,7 @@ class Upgrade:
 
     def _raise_for(self, answer: bytes) -> None:
         version, _, status = answer.partition(b" ")
-        if version.startswith(b"HTTP/1.") and status.isdigit() and int(status) != 101:
+        if version == b"HTTP/1.1" and status.isdigit() and len(status) == 3 and status != b"101":
             raise HandshakeRefused(
                 f"{self.address.host} refused the handshake: HTTP {int(status)}", status=int(status)
             )

@@ -64,7 +64,7 @@ async def open_websocket(
 def _address(uri: str) -> WebSocketURI:
     try:
         return parse_uri(uri)
-    except InvalidURI:
+    except (InvalidURI, ValueError):
         # Its text has the query, which may hold a key.
         raise ValueError("the URI of a WebSocket is ws://host/path or wss://host/path") from None
 

@@ -1,0 +1,237 @@
+"""Messages arrive as they were sent, in order, and the queues they lie in have bounds."""
+
+from __future__ import annotations
+
+import select
+import threading
+from contextlib import suppress
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+import pytest
+
+from realtime_async.adapters._websocket import WebSocketLimits
+from realtime_async.testing.loopback import LoopbackServer
+from tests.adapters.websocket.conftest import Tls
+from tests.adapters.websocket.raw import RawPeer, RawServer, opened
+
+MESSAGES = {
+    "text": "Grüße, 世界",
+    "binary": b"\x00\xff",
+    "empty text": "",
+    "empty binary": b"",
+    "more than a chunk": "x" * 200_000,
+    "more than a mebibyte": b"y" * 3_000_000,
+}
+
+
+@pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
+async def test_a_message_keeps_its_kind_and_its_content(echo: LoopbackServer, message: str | bytes) -> None:
+    async with opened(echo.url) as websocket:
+        await websocket.send(message)
+
+        assert await websocket.receive() == message
+
+
+async def test_messages_keep_their_order_over_tls(tls: Tls) -> None:
+    with LoopbackServer(tls=tls.server) as echo:
+        async with opened(echo.url, ssl_context=tls.client) as websocket:
+            sent = [f"{number}:" + "x" * (number * 37) for number in range(300)]
+
+            for message in sent:
+                await websocket.send(message)
+
+            assert [await websocket.receive() for _ in sent] == sent
+
+
+async def test_what_is_queued_together_is_written_together() -> None:
+    reads = []
+
+    def count_reads(peer: RawPeer) -> None:
+        while len(peer.messages) < 50:
+            peer.read()
+            reads.append(len(peer.messages))
+
+    with RawServer(count_reads) as server:
+        async with opened(server.url) as websocket:
+            for number in range(50):
+                assert websocket.send_nowait(f"{number}")
+
+            await anyio.to_thread.run_sync(server.ended.wait)
+
+    assert len(reads) == 1
+
+
+def send_in_pieces(peer: RawPeer) -> None:
+    protocol = peer.protocol
+    protocol.send_text("zwei ü".encode()[:6], fin=False)
+    # A control frame may come in between.
+    protocol.send_ping(b"ping")
+    protocol.send_continuation(b"", fin=False)
+    protocol.send_continuation("zwei ü".encode()[6:], fin=True)
+    protocol.send_binary(b"a", fin=False)
+    protocol.send_continuation(b"b", fin=True)
+    # Each byte on its own: a frame may be split anywhere.
+    for byte in b"".join(protocol.data_to_send()):
+        peer.socket.sendall(bytes([byte]))
+    peer.read_to_the_end()
+
+
+async def test_a_message_in_pieces_is_put_together() -> None:
+    with RawServer(send_in_pieces) as server:
+        async with opened(server.url) as websocket:
+            assert await websocket.receive() == "zwei ü"
+            assert await websocket.receive() == b"ab"
+            await websocket.aclose()
+
+    assert server.peers[0].pongs == [b"ping"]
+
+
+def say_hello_with_the_handshake(peer: RawPeer) -> None:
+    while peer.request is None:
+        peer.protocol.receive_data(peer.socket.recv(65536))
+        for event in peer.protocol.events_received():
+            peer.request = event  # type: ignore[assignment]  # the first is one
+            peer.protocol.send_response(peer.protocol.accept(event))  # type: ignore[arg-type]
+    peer.say("hello")
+    peer.read_to_the_end()
+
+
+async def test_what_came_with_the_handshake_is_not_lost() -> None:
+    with RawServer(say_hello_with_the_handshake, upgrades=False) as server:
+        async with opened(server.url) as websocket:
+            assert await websocket.receive() == "hello"
+
+
+async def test_receive_nowait_takes_what_is_there(echo: LoopbackServer) -> None:
+    async with opened(echo.url) as websocket:
+        assert websocket.receive_nowait() is None
+        websocket.send_nowait("1")
+        websocket.send_nowait("2")
+
+        assert await websocket.receive() == "1"
+        while (second := websocket.receive_nowait()) is None:
+            await anyio.lowlevel.checkpoint()
+        assert second == "2"
+
+
+@pytest.mark.parametrize("limits", [WebSocketLimits(queued_messages=3), WebSocketLimits(queued_bytes=3100)])
+async def test_a_full_queue_says_no_and_send_waits_for_room(
+    echo: LoopbackServer, limits: WebSocketLimits
+) -> None:
+    async with opened(echo.url, limits=limits) as websocket:
+        messages = [str(number) * 1000 for number in range(5)]
+
+        taken = [websocket.send_nowait(message) for message in messages]
+        for message in messages[3:]:
+            await websocket.send(message)
+
+        assert taken == [True, True, True, False, False]
+        assert [await websocket.receive() for _ in messages] == messages
+
+
+async def test_a_message_larger_than_the_queue_goes_alone(echo: LoopbackServer) -> None:
+    async with opened(echo.url, limits=WebSocketLimits(queued_bytes=1000)) as websocket:
+        await websocket.send("x" * 5000)
+
+        assert len(await websocket.receive()) == 5000
+
+
+async def test_those_who_wait_for_room_go_in_order_and_nobody_overtakes_them() -> None:
+    may_read = threading.Event()
+
+    def read_late(peer: RawPeer) -> None:
+        may_read.wait()
+        peer.read_to_the_end()
+
+    with RawServer(read_late) as server:
+        async with opened(server.url, limits=WebSocketLimits(queued_messages=2)) as websocket:
+            # More than the buffers of a socket hold.
+            websocket.send_nowait(b"x" * 30_000_000)
+            async with anyio.create_task_group() as tasks:
+                for number in ("1", "2", "3", "4"):
+                    tasks.start_soon(websocket.send, number)
+                    await anyio.wait_all_tasks_blocked()
+                refused = not websocket.send_nowait("overtaking")
+                may_read.set()
+            await websocket.aclose()
+
+    assert refused
+    assert server.peers[0].messages[1:] == [b"1", b"2", b"3", b"4"]
+
+
+async def test_what_nobody_takes_is_not_read_and_not_lost() -> None:
+    count = 20_000
+    is_stuck = threading.Event()
+    written = []
+
+    def say_much(peer: RawPeer) -> None:
+        for number in range(count):
+            peer.protocol.send_text(str(number).zfill(1000).encode())
+        data = memoryview(b"".join(peer.protocol.data_to_send()))
+        peer.socket.setblocking(False)
+        while data:
+            if not select.select([], [peer.socket], [], 0.2)[1]:
+                written.append(count * 1004 - len(data))
+                is_stuck.set()
+                select.select([], [peer.socket], [])
+            data = data[peer.socket.send(data) :]
+        peer.read_to_the_end()
+
+    with RawServer(say_much) as server:
+        async with opened(server.url, limits=WebSocketLimits(received_messages=10)) as websocket:
+            await anyio.to_thread.run_sync(is_stuck.wait)
+
+            received = [await websocket.receive() for _ in range(count)]
+
+    # What the buffers of two sockets hold, and far from all of it.
+    assert written[0] < 15_000_000
+    assert [int(each) for each in received] == list(range(count))
+
+
+async def test_bytes_that_nobody_takes_count_too() -> None:
+    with LoopbackServer() as echo:
+        limits = WebSocketLimits(received_bytes=1000, received_messages=10_000)
+        async with opened(echo.url, limits=limits) as websocket:
+            sent = [str(number).zfill(900) for number in range(100)]
+            for message in sent:
+                await websocket.send(message)
+
+            assert [await websocket.receive() for _ in sent] == sent
+
+
+async def test_pongs_that_nobody_reads_are_bounded() -> None:
+    is_stuck = threading.Event()
+
+    def ask_and_never_read(peer: RawPeer) -> None:
+        peer.protocol.send_ping(b"x" * 125)
+        data = peer.protocol.data_to_send()[0] * 100
+        peer.socket.setblocking(False)
+        while select.select([], [peer.socket], [], 0.2)[1]:
+            with suppress(BlockingIOError):
+                peer.socket.send(data)
+        is_stuck.set()
+
+    with RawServer(ask_and_never_read, receive_buffer=4096) as server:
+        async with opened(server.url) as websocket:
+            # It ends only where the client stops to read what it can't answer.
+            await anyio.to_thread.run_sync(is_stuck.wait)
+
+            websocket.abort()
+
+
+async def test_headers_and_the_subprotocol_go_with_the_handshake() -> None:
+    def read(peer: RawPeer) -> None:
+        peer.read_to_the_end()
+
+    with RawServer(read) as server:
+        async with opened(server.url, headers={"Authorization": "Bearer k", "X-Two": "2"}) as websocket:
+            assert websocket.subprotocol is None
+
+    request = server.peers[0].request
+    assert request is not None
+    assert request.headers["Authorization"] == "Bearer k"
+    assert request.headers["X-Two"] == "2"
+    # It hardly shrinks base64, and takes time.
+    assert "Sec-WebSocket-Extensions" not in request.headers
