@@ -9,6 +9,7 @@ from __future__ import annotations
 from realtime_async.testing.loopback._faults import DropHow
 from realtime_async.testing.loopback._peer import Peer, PeerGone
 from realtime_async.testing.loopback._server import LoopbackServer
+from realtime_async.testing.loopback.gemini import LoopbackGemini
 from realtime_async.testing.loopback.openai import LoopbackOpenAI
 
-__all__ = ["DropHow", "LoopbackOpenAI", "LoopbackServer", "Peer", "PeerGone"]
+__all__ = ["DropHow", "LoopbackGemini", "LoopbackOpenAI", "LoopbackServer", "Peer", "PeerGone"]

@@ -1,0 +1,206 @@
+"""What a session of Gemini Live is to be."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from enum import StrEnum
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from realtime_async.errors import ContractViolation
+
+__all__ = [
+    "ActivityHandling",
+    "ApiKey",
+    "ContextCompression",
+    "FunctionDeclaration",
+    "GeminiLiveConfig",
+    "Modality",
+    "PlainText",
+    "Sensitivity",
+    "SpeechDetection",
+    "TextInput",
+    "ToolBehavior",
+    "Transcript",
+    "TurnTaking",
+]
+
+ApiKey = str | Callable[[], Awaitable[str]]
+"""The key, or what fetches it; it is asked for each connection."""
+
+
+class Modality(StrEnum):
+    """In what the model answers; models with native audio refuse TEXT."""
+
+    AUDIO = "AUDIO"
+    TEXT = "TEXT"
+
+
+class TurnTaking(StrEnum):
+    """Who notices that the person speaks."""
+
+    AUTOMATIC = "automatic"
+    """The provider: it listens for speech, and speech interrupts the answer."""
+    MANUAL = "manual"
+    """The program: an activity begins with the first audio, or an interrupt, and ends with `end_of_turn`."""
+
+
+class TextInput(StrEnum):
+    """How text reaches the model; a conversation keeps to one."""
+
+    REALTIME = "realtime"
+    """As `realtimeInput.text`, which asks for an answer by itself; what Gemini 3.1 and later take."""
+    CONTENT = "content"
+    """As `clientContent`, which is ordered and answered on request; for Gemini 2.5, later models close with 1007."""
+
+
+class ActivityHandling(StrEnum):
+    """Whether the person may cut the answer off by speaking."""
+
+    INTERRUPTS = "START_OF_ACTIVITY_INTERRUPTS"
+    DOES_NOT_INTERRUPT = "NO_INTERRUPTION"
+
+
+class Sensitivity(StrEnum):
+    HIGH = "HIGH"
+    LOW = "LOW"
+
+
+class Transcript(StrEnum):
+    """Whose speech is written down."""
+
+    INPUT = "inputAudioTranscription"
+    OUTPUT = "outputAudioTranscription"
+
+
+class ToolBehavior(StrEnum):
+    """Whether the model waits for a function's result."""
+
+    BLOCKING = "BLOCKING"
+    NON_BLOCKING = "NON_BLOCKING"
+
+
+class PlainText(StrEnum):
+    """Where a connection may go without TLS, and the key with it."""
+
+    LOOPBACK_ONLY = "loopback_only"
+    ANYWHERE = "anywhere"
+
+
+@attrs.frozen(kw_only=True)
+class SpeechDetection:
+    """How the provider tells speech from silence; None leaves it to the provider."""
+
+    start: Sensitivity | None = None
+    end: Sensitivity | None = None
+    prefix_padding_ms: int | None = None
+    """Of speech before it counts as begun."""
+    silence_ms: int | None = None
+    """Of silence before speech counts as over."""
+
+
+@attrs.frozen(kw_only=True)
+class ContextCompression:
+    """
+    Have the provider drop the oldest of a conversation that grows too long.
+
+    Without it a session ends after some 15 minutes of audio, or 2 of audio and video.
+    """
+
+    trigger_tokens: int | None = None
+    """None: the provider's own threshold."""
+    target_tokens: int | None = None
+    """To which it is cut; None: the provider's own."""
+
+
+@attrs.frozen(kw_only=True)
+class FunctionDeclaration:
+    """A function that the model may ask for."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] | None = None
+    """JSON Schema of an object; None: it takes none."""
+    behavior: ToolBehavior = ToolBehavior.BLOCKING
+
+
+def _functions(values: Iterable[FunctionDeclaration]) -> tuple[FunctionDeclaration, ...]:
+    return tuple(values)
+
+
+def _transcripts(values: Iterable[Transcript]) -> frozenset[Transcript]:
+    return frozenset(map(Transcript, values))
+
+
+@attrs.frozen(kw_only=True)
+class GeminiLiveConfig:
+    """
+    Which model, with which key, and how it is to behave; the Developer API, not Vertex.
+
+    Raises:
+        ContractViolation: The model or the address cannot be used.
+    """
+
+    model: str = attrs.field()
+    """With or without the `models/` that the wire has before it."""
+    api_key: ApiKey = attrs.field(repr=False)
+    """It travels in the header `x-goog-api-key`; an ephemeral token, `auth_tokens/...`, in `Authorization`."""
+    base_url: str = "wss://generativelanguage.googleapis.com"
+    api_version: str = "v1beta"
+    """Ephemeral tokens may need "v1alpha"."""
+    plain_text: PlainText = PlainText.LOOPBACK_ONLY
+    """Whether *base_url* may begin with `ws:` though it leaves this machine."""
+    instructions: str | None = attrs.field(default=None, repr=False)
+    functions: tuple[FunctionDeclaration, ...] = attrs.field(default=(), converter=_functions, repr=False)
+    modality: Modality = attrs.field(default=Modality.AUDIO, converter=Modality)
+    voice: str | None = None
+    """Such as "Puck"; None: the provider's own choice."""
+    language: str | None = None
+    """BCP 47, such as "de-DE"; None: the model goes by what it hears."""
+    temperature: float | None = None
+    max_output_tokens: int | None = None
+    turn_taking: TurnTaking = attrs.field(default=TurnTaking.AUTOMATIC, converter=TurnTaking)
+    speech_detection: SpeechDetection | None = None
+    """Only where turn taking is automatic."""
+    activity_handling: ActivityHandling = attrs.field(
+        default=ActivityHandling.INTERRUPTS, converter=ActivityHandling
+    )
+    text_input: TextInput = attrs.field(default=TextInput.REALTIME, converter=TextInput)
+    transcripts: frozenset[Transcript] = attrs.field(default=tuple(Transcript), converter=_transcripts)
+    compression: ContextCompression | None = None
+    setup_s: float = 15.0
+    """How long the provider may take to answer the setup."""
+
+    @model.validator
+    def _names_a_model(self, _: object, value: str) -> None:
+        if not value.removeprefix("models/"):
+            raise ContractViolation(f"model {value!r} names none: give one such as 'gemini-3.8-live'")
+
+    def __attrs_post_init__(self) -> None:
+        address = urlsplit(self.base_url)
+        if address.scheme not in {"wss", "ws"} or not address.hostname or address.query or address.username:
+            raise ContractViolation(
+                "base_url must be ws:// or wss:// with a host, and no user or query, which would end up in logs: "
+                "give the key as api_key"
+            )
+        if (
+            address.scheme == "ws"
+            and self.plain_text is PlainText.LOOPBACK_ONLY
+            and not _is_loopback(address.hostname)
+        ):
+            raise ContractViolation(
+                f"base_url {self.base_url!r} would send the key and all that is said in the clear: "
+                "use wss://, or ask for plain_text=PlainText.ANYWHERE"
+            )
+        if self.speech_detection is not None and self.turn_taking is TurnTaking.MANUAL:
+            raise ContractViolation("speech_detection is for TurnTaking.AUTOMATIC: leave one of them out")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

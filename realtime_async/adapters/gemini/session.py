@@ -1,0 +1,222 @@
+"""
+One session: the connection it has, and what outlives that.
+
+Messages are read as they are received, in the task that receives: what waits, waits in the WebSocket, whose
+bounds are the bounds of everything here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+
+import anyio
+import attrs
+
+from realtime_async.adapters._websocket import WebSocket, WebSocketClosed
+from realtime_async.adapters.gemini.calls import ToolCalls
+from realtime_async.adapters.gemini.coverage import Coverage, InputKind, Kept
+from realtime_async.adapters.gemini.failures import connection_lost
+from realtime_async.adapters.gemini.inputs import Inputs, Plan
+from realtime_async.adapters.gemini.turns import Turns
+from realtime_async.adapters.gemini.wire import ServerMessage, read_message
+from realtime_async.errors import ProviderFailure
+from realtime_async.ports import (
+    RealtimeConnectionId,
+    RealtimeInputFrame,
+    RealtimeOutputFrame,
+    RealtimeResponseId,
+)
+
+__all__ = ["Connection", "Session"]
+
+
+@attrs.frozen(eq=False)
+class Connection:
+    """One WebSocket, after its setup."""
+
+    connection_id: RealtimeConnectionId
+    websocket: WebSocket
+    inputs: Inputs
+
+
+class Session:
+    """
+    A conversation, over all its connections.
+
+    Args:
+        prefix: Of the ids of its answers and connections.
+        ignored: Counts what messages held that nothing is made of.
+    """
+
+    def __init__(self, prefix: str, ignored: Counter[str]) -> None:
+        self.calls = ToolCalls()
+        self.handle: str | None = None
+        """The newest with which the conversation can be resumed; what it brings back is in `kept`."""
+        self._coverage = Coverage()
+        self._turns = Turns(f"response.{prefix}", self.calls, self._coverage)
+        self._prefix = prefix
+        self._connections = 0
+        self._connection: Connection | None = None
+        self._inbox: deque[RealtimeOutputFrame | ProviderFailure] = deque()
+        self._ignored = ignored
+        self._is_closed = False
+
+    # Connections
+
+    @property
+    def kept(self) -> Kept:
+        return self._coverage.kept
+
+    def begin(self, websocket: WebSocket, inputs: Inputs, kept: Kept) -> Connection:
+        """Go on with a new connection, to which the conversation up to *kept* is known."""
+        self._connections += 1
+        self._coverage.resumed(kept)
+        connection_id = RealtimeConnectionId(f"connection.{self._prefix}.{self._connections}")
+        self._connection = Connection(connection_id, websocket, inputs)
+        return self._connection
+
+    def begin_anew(self) -> None:
+        """The conversation can't be resumed, and with it goes all it knew."""
+        self.handle = None
+        self._coverage.resumed(Kept())
+
+    async def leave(self) -> None:
+        """Let the connection go, and keep all that it had delivered."""
+        if self._connection is None:
+            return
+        websocket = self._connection.websocket
+        try:
+            await websocket.aclose()
+        finally:
+            self._take_rest_of(websocket)
+            self._inbox.extend(self._turns.connection_ended())
+
+    async def close(self) -> None:
+        self._is_closed = True
+        self._inbox.clear()
+        if self._connection is not None:
+            await self._connection.websocket.aclose()
+
+    def abort(self) -> None:
+        """Close it at once, without goodbye."""
+        self._is_closed = True
+        self._inbox.clear()
+        if self._connection is not None:
+            self._connection.websocket.abort()
+
+    def _take_rest_of(self, websocket: WebSocket) -> None:
+        try:
+            while (data := websocket.receive_nowait()) is not None:
+                self._take(data)
+        except WebSocketClosed:
+            pass
+
+    # Input
+
+    async def send(self, frame: RealtimeInputFrame) -> None:
+        connection = self._open_connection()
+        plan = connection.inputs.plan(frame)
+        if self._is_known(frame, plan):
+            return
+        for step in plan.steps:
+            try:
+                await connection.websocket.send(step.message)
+            except WebSocketClosed as closed:
+                raise connection_lost(closed, delivered=False if closed.before_written else None) from None
+            connection.inputs.took(step)
+        self._sent(connection, frame, plan)
+
+    def send_nowait(self, frame: RealtimeInputFrame) -> bool:
+        connection = self._open_connection()
+        plan = connection.inputs.plan(frame)
+        if self._is_known(frame, plan):
+            return True
+        for step in plan.steps:
+            if not connection.websocket.send_nowait(step.message):
+                return False
+            connection.inputs.took(step)
+        self._sent(connection, frame, plan)
+        return True
+
+    def _is_known(self, frame: RealtimeInputFrame, plan: Plan) -> bool:
+        """Whether this is replayed, and the resumed conversation holds it: asked again, it would be answered again."""
+        return frame.cursor is not None and self._coverage.knows(frame.cursor.chunk_sequence, plan.kind)
+
+    def _sent(self, connection: Connection, frame: RealtimeInputFrame, plan: Plan) -> None:
+        connection.inputs.sent(frame, plan.kind)
+        number = self._coverage.next_number if frame.cursor is None else frame.cursor.chunk_sequence
+        self._coverage.sent(number, plan.kind, anyio.current_time())
+        if plan.kind in {InputKind.ASKS, InputKind.ENDS_TURN, InputKind.RESULT}:
+            self._turns.asked()
+
+    # Output
+
+    async def receive(self) -> RealtimeOutputFrame | None:
+        while True:
+            if self._is_over():
+                return None
+            if self._inbox:
+                item = self._inbox.popleft()
+                if isinstance(item, ProviderFailure):
+                    raise item
+                return item
+            connection = self._current()
+            try:
+                data = await connection.websocket.receive()
+            except WebSocketClosed as closed:
+                if self._is_over() or self._inbox or connection is not self._connection:
+                    continue
+                raise connection_lost(closed) from None
+            self._take(data)
+
+    def _is_over(self) -> bool:
+        return self._is_closed
+
+    def take(self, message: ServerMessage) -> None:
+        """Have what *message* says received."""
+        self._ignored.update(message.ignored)
+        self._inbox.extend(self._turns.read(message, anyio.current_time()))
+        if message.resumption is not None and message.resumption.handle is not None:
+            self.handle = message.resumption.handle
+
+    def _take(self, data: bytes | str) -> None:
+        try:
+            message = read_message(data)
+        except ProviderFailure as failure:
+            self._inbox.append(failure)
+            return
+        self.take(message)
+
+    async def interrupt(self, response_id: RealtimeResponseId | None) -> None:
+        connection = self._open_connection()
+        if response_id not in {None, self._turns.current} or not self._turns.stop():
+            return
+        step = connection.inputs.interruption()
+        if step is None:
+            return
+        self._turns.told_to_stop()
+        try:
+            await connection.websocket.send(step.message)
+        except WebSocketClosed as closed:
+            raise connection_lost(closed) from None
+        connection.inputs.took(step)
+
+    def _current(self) -> Connection:
+        assert self._connection is not None, "a session is handed out with its first connection"
+        return self._connection
+
+    def _open_connection(self) -> Connection:
+        """
+        The connection, as long as it stands.
+
+        Raises:
+            ProviderConnectionLost: It is gone.
+        """
+        connection = self._current()
+        if connection.websocket.is_closed:
+            try:
+                # Queues nothing: it only says why it would not.
+                connection.websocket.send_nowait("")
+            except WebSocketClosed as closed:
+                raise connection_lost(closed, delivered=False) from None
+        return connection

@@ -1,0 +1,175 @@
+"""The first message, the address and the headers; and configurations that cannot be."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from realtime_async.adapters.gemini import (
+    ActivityHandling,
+    ContextCompression,
+    FunctionDeclaration,
+    GeminiLiveConfig,
+    Modality,
+    PlainText,
+    Sensitivity,
+    SpeechDetection,
+    ToolBehavior,
+    Transcript,
+    TurnTaking,
+)
+from realtime_async.adapters.gemini.setup import address, credentials, setup_message
+from realtime_async.errors import ContractViolation
+from tests.adapters.gemini.official import check_client
+
+KEY = "mauve-door-91"
+
+
+def config(**fields: Any) -> GeminiLiveConfig:
+    return GeminiLiveConfig(**{"model": "gemini-3.8-live", "api_key": KEY, **fields})
+
+
+def setup(handle: str | None = None, **fields: Any) -> dict[str, Any]:
+    value: dict[str, Any] = check_client(setup_message(config(**fields), handle))["setup"]
+    return value
+
+
+def test_the_least_setup_asks_for_audio_transcripts_and_resumption() -> None:
+    assert setup() == {
+        "model": "models/gemini-3.8-live",
+        "generationConfig": {"responseModalities": ["AUDIO"]},
+        "realtimeInputConfig": {"activityHandling": "START_OF_ACTIVITY_INTERRUPTS"},
+        "sessionResumption": {},
+        "inputAudioTranscription": {},
+        "outputAudioTranscription": {},
+    }
+
+
+def test_everything_that_can_be_configured_is_in_the_setup() -> None:
+    weather = FunctionDeclaration(
+        name="weather",
+        description="Of a city.",
+        parameters={"type": "object", "properties": {"some_city": {"type": "string"}}},
+        behavior=ToolBehavior.NON_BLOCKING,
+    )
+
+    message = setup(
+        "handle-1",
+        model="models/gemini-3.8-live",
+        instructions="Be brief.",
+        functions=[weather, FunctionDeclaration(name="time")],
+        modality=Modality.AUDIO,
+        voice="Puck",
+        language="de-DE",
+        temperature=0.5,
+        max_output_tokens=100,
+        activity_handling=ActivityHandling.DOES_NOT_INTERRUPT,
+        speech_detection=SpeechDetection(
+            start=Sensitivity.LOW, end=Sensitivity.HIGH, prefix_padding_ms=20, silence_ms=500
+        ),
+        transcripts=[Transcript.OUTPUT],
+        compression=ContextCompression(trigger_tokens=25_600, target_tokens=12_800),
+    )
+
+    assert message == {
+        "model": "models/gemini-3.8-live",
+        "generationConfig": {
+            "responseModalities": ["AUDIO"],
+            "speechConfig": {
+                "voiceConfig": {"prebuiltVoiceConfig": {"voiceName": "Puck"}},
+                "languageCode": "de-DE",
+            },
+            "temperature": 0.5,
+            "maxOutputTokens": 100,
+        },
+        "realtimeInputConfig": {
+            "automaticActivityDetection": {
+                "startOfSpeechSensitivity": "START_SENSITIVITY_LOW",
+                "endOfSpeechSensitivity": "END_SENSITIVITY_HIGH",
+                "prefixPaddingMs": 20,
+                "silenceDurationMs": 500,
+            },
+            "activityHandling": "NO_INTERRUPTION",
+        },
+        "sessionResumption": {"handle": "handle-1"},
+        "systemInstruction": {"parts": [{"text": "Be brief."}]},
+        "tools": [
+            {
+                "functionDeclarations": [
+                    {
+                        "name": "weather",
+                        "description": "Of a city.",
+                        "parametersJsonSchema": weather.parameters,
+                        "behavior": "NON_BLOCKING",
+                    },
+                    {"name": "time", "description": ""},
+                ]
+            }
+        ],
+        "contextWindowCompression": {"triggerTokens": "25600", "slidingWindow": {"targetTokens": "12800"}},
+        "outputAudioTranscription": {},
+    }
+
+
+def test_manual_turn_taking_switches_the_detection_off() -> None:
+    assert setup(turn_taking=TurnTaking.MANUAL)["realtimeInputConfig"] == {
+        "automaticActivityDetection": {"disabled": True},
+        "activityHandling": "START_OF_ACTIVITY_INTERRUPTS",
+    }
+
+
+def test_the_key_travels_in_a_header_and_a_token_in_another() -> None:
+    token = "auth_tokens/abc"
+
+    assert credentials(KEY) == {"x-goog-api-key": KEY}
+    assert credentials(token) == {"Authorization": f"Token {token}"}
+    assert address(config(), KEY) == (
+        "wss://generativelanguage.googleapis.com/ws/"
+        "google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
+    )
+    assert address(config(base_url="ws://[::1]:1/", api_version="v1alpha"), token) == (
+        "ws://[::1]:1/ws/google.ai.generativelanguage.v1alpha.GenerativeService.BidiGenerateContentConstrained"
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model": ""},
+        {"model": "models/"},
+        {"base_url": "https://example.com"},
+        {"base_url": "wss://"},
+        {"base_url": f"wss://example.com/?key={KEY}"},
+        {"base_url": f"wss://{KEY}@example.com"},
+        {"base_url": "ws://example.com"},
+        {"base_url": "ws://10.0.0.1:80"},
+        {"turn_taking": TurnTaking.MANUAL, "speech_detection": SpeechDetection()},
+    ],
+)
+def test_a_configuration_that_cannot_be_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ContractViolation) as refused:
+        config(**fields)
+
+    assert KEY not in refused.value.message
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8080", "[::1]:80", "127.9.9.9"])
+def test_plain_text_is_for_loopback(host: str) -> None:
+    assert config(base_url=f"ws://{host}").base_url == f"ws://{host}"
+
+
+def test_plain_text_goes_elsewhere_where_asked_for() -> None:
+    assert config(base_url="ws://example.com", plain_text=PlainText.ANYWHERE).base_url == "ws://example.com"
+
+
+def test_no_repr_shows_the_key_the_instructions_or_the_functions() -> None:
+    secret = FunctionDeclaration(name=KEY)
+
+    assert KEY not in repr(config(instructions=KEY, functions=[secret]))
+
+
+def test_the_setup_is_one_line_of_json() -> None:
+    assert json.loads(setup_message(config(instructions="a\nb"), None))["setup"]["systemInstruction"]
+    assert "\n" not in setup_message(config(instructions="a\nb"), None)
