@@ -65,6 +65,8 @@ class OpenAIConnection:
         """Every message, as it came."""
         self.sent: list[Json] = []
         """Every event, in the order in which it was due."""
+        self.heard_at: list[float] = []
+        """When each of `heard` arrived, on the clock of `time.monotonic`."""
         self._rules = rules
 
     @property
@@ -133,6 +135,7 @@ class LoopbackOpenAI(LoopbackServer):
         self._traps: list[_Trap] = []
         self._events_sent = 0
         self._kinds_sent: Counter[tuple[str, Moment]] = Counter()
+        self._listening_for: list[tuple[int, Callable[[], object]]] = []
         self._talks: set[_Talk] = set()
 
     @property
@@ -170,6 +173,10 @@ class LoopbackOpenAI(LoopbackServer):
         trap = _Trap(event, moment, nth, fault)
         self._call(lambda: self._traps.append(trap))
 
+    def when_heard(self, number: int, fault: Callable[[], object]) -> None:
+        """Have *fault* called when a frame of this number, or a later one, has arrived; once."""
+        self._call(lambda: self._listening_for.append((number, fault)))
+
     async def handle(self, peer: Peer) -> None:
         model = parse_qs(urlsplit(peer.path).query).get("model", ["gpt-realtime"])[0]
         talk = _Talk(self, peer, model)
@@ -198,6 +205,14 @@ class LoopbackOpenAI(LoopbackServer):
         # A connection that was dropped knows of it two turns of the event loop later.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
+
+    def note_heard(self, numbers: Sequence[int]) -> None:
+        """Tell whoever waits for one of these."""
+        self._count(lambda: None)
+        due = [each for each in self._listening_for if each[0] <= max(numbers)]
+        self._listening_for = [each for each in self._listening_for if each not in due]
+        for _, fault in due:
+            fault()
 
     def _is_due(self, trap: _Trap, kind: str) -> bool:
         if isinstance(trap.event, int):
@@ -242,8 +257,17 @@ class _Talk:
             message = await self._peer.receive()
             self.connection.received.append(message)
             async with self._turn:
-                await self._say(self._rules.receive(message, self._loop.time()))
+                outputs = self._rules.receive(message, self._loop.time())
+                self._note_heard()
+                await self._say(outputs)
             self._is_due_changed.set()
+
+    def _note_heard(self) -> None:
+        known = len(self.connection.heard_at)
+        fresh = self.connection.heard[known:]
+        if fresh:
+            self.connection.heard_at += [time.monotonic()] * len(fresh)
+            self._server.note_heard(fresh)
 
     async def watch_the_clock(self) -> None:
         while not self._rules.is_closed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -47,6 +49,20 @@ def test_a_connection_ends_with_the_nth_event() -> None:
         told_until_the_end(client)
 
     assert len(client.events) == 4
+
+
+def test_a_connection_ends_with_a_frame_that_was_heard() -> None:
+    with LoopbackOpenAI(OpenAIScript(turns=None)) as server, raw_client(server) as client:
+        server.when_heard(3, lambda: server.drop(DropHow.END_OF_FILE))
+        client.configure()
+        began = time.monotonic()
+        client.speak(1, 2, 3)
+        told_until_the_end(client)
+        ended = time.monotonic()
+
+    (told,) = server.log
+    assert told.heard == [1, 2, 3]
+    assert began <= told.heard_at[0] <= told.heard_at[-1] <= ended
 
 
 def test_a_fault_comes_once() -> None:
