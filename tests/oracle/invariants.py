@@ -59,7 +59,8 @@ def check(
         intents = intents_of(own)
         found += _results(own)
         discarded = sum(step.extent.frames for step in own if step.kind == "output_discarded" and step.extent)
-        found += _calls(intents, own_calls, discarded)
+        has_ended = any(step.kind in TERMINAL for step in own)
+        found += _calls(intents, own_calls, discarded, has_ended=has_ended)
         found += _truth(intents, own_calls)
         found += _gating(own, own_calls)
         found += _connections(own, own_calls)
@@ -149,7 +150,9 @@ def _covers(intent: Intent, call: Call) -> bool:
     return intent.step.frame_id == call.frame_id
 
 
-def _calls(intents: Sequence[Intent], calls: Sequence[Call], discarded: int) -> Iterator[Violation]:
+def _calls(
+    intents: Sequence[Intent], calls: Sequence[Call], discarded: int, *, has_ended: bool
+) -> Iterator[Violation]:
     """No effect without an intent that is durable and open; and one effect per intent."""
     effects: dict[str, list[Call]] = defaultdict(list)
     for call in calls:
@@ -163,8 +166,9 @@ def _calls(intents: Sequence[Intent], calls: Sequence[Call], discarded: int) -> 
         # A receive goes on after a cancellation and after a restart, and a span bears many frames.
         if intent.step.kind != "output_receive_requested" and intent.step.extent is None and len(made) > 1:
             yield Violation(1, f"{intent.step} covers {len(made)} calls")
-        # What was kept back from the listener is told with the next frame that was not.
-        if intent.step.kind == "output_receive_requested" and intent.step.extent is None and intent.result:
+        # What was kept back from the listener is told with the next frame that was not, or at the close.
+        is_told = has_ended or (intent.result is not None and intent.result.kind == "output_received")
+        if intent.step.kind == "output_receive_requested" and intent.step.extent is None and is_told:
             taken = sum(call.outcome == "returned" for call in made)
             if taken > 1 + discarded:
                 yield Violation(1, f"{intent.step} covers {taken} frames")
