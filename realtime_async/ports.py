@@ -58,6 +58,7 @@ from realtime_async._core.media import (
     RealtimeMediaKind,
     RetentionClass,
 )
+from realtime_async._core.playback import HeardItem, PlaybackLedger, heard_items, heard_text
 from realtime_async._core.records import (
     JournalCursor,
     JournalRecord,
@@ -84,6 +85,7 @@ __all__ = [
     "EffectId",
     "EntityRef",
     "GoAway",
+    "HeardItem",
     "InputCommitted",
     "InputSignal",
     "InputTranscript",
@@ -92,6 +94,7 @@ __all__ = [
     "OutputAudio",
     "OutputText",
     "OutputTranscript",
+    "PlaybackLedger",
     "PolicyRef",
     "PrivacyClass",
     "ProviderWarning",
@@ -131,6 +134,8 @@ __all__ = [
     "TakesWithoutWaiting",
     "ToolCall",
     "ToolCallCancelled",
+    "heard_items",
+    "heard_text",
     "safe_id_fragment",
 ]
 

@@ -135,6 +135,10 @@ class WebSocket:
                 raise self._closed(before_written=outgoing.taken_through <= starts_at)
             await self._progress.rung()
 
+    async def progress(self) -> None:
+        """Wait until more of what is queued was written, or it has ended: then `send_nowait` may know more."""
+        await self._progress.rung()
+
     async def receive(self) -> str | bytes:
         """
         Return the next message; cancelled, it is there for the next call.

@@ -1,0 +1,245 @@
+"""
+One answer at a time.
+
+A request that is made while an answer is being given waits for its end, as the provider would refuse it.
+What was asked for and isn't finished is owed, and a new connection is asked for it once more.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import attrs
+
+from realtime_async.errors import ProviderFailure, RetryClassification
+from realtime_async.ports import RealtimeResponseId, safe_id_fragment
+
+__all__ = ["Answer", "Answers", "PendingCall", "Request"]
+
+
+@attrs.define
+class Request:
+    """An answer that was asked for."""
+
+    event_id: str
+    number: int | None
+    """The input frame that asked; None: the provider was to answer by itself."""
+    instructions: str | None = attrs.field(default=None, repr=False)
+    refusals: int = 0
+
+
+@attrs.define
+class PendingCall:
+    """A tool call while the model writes it."""
+
+    call_id: str
+    name: str
+    arguments: str = attrs.field(default="", repr=False)
+    is_whole: bool = False
+
+    # A longer one is cut, and so is no JSON any more.
+    CHARACTERS = 2**20
+
+    def write(self, text: str) -> None:
+        self.arguments = (self.arguments + text)[: self.CHARACTERS]
+
+
+@attrs.define(eq=False)
+class Answer:
+    """One that the provider has begun."""
+
+    wire_id: str
+    """As the provider calls it."""
+    response_id: RealtimeResponseId
+    connection: int
+    """The connection that gave it, by its number."""
+    request: Request | None
+    """None: the provider answers by itself."""
+    questions: tuple[str, ...] = ()
+    """The keys of what was said, and unanswered, when it began."""
+    is_stopped: bool = False
+    """It was cut off by somebody, and is not owed any more."""
+    is_silenced: bool = False
+    """Nobody is to hear it any more."""
+    is_cut: bool = False
+    """The provider was told how much of it was heard."""
+    item_ids: list[str] = attrs.field(factory=list)
+    """Of its speech and text, in order."""
+    audio_bytes: dict[str, int] = attrs.field(factory=dict)
+    """What was received of each item."""
+    calls: dict[str, PendingCall] = attrs.field(factory=dict)
+    """Tool calls, by item, until the program is told of them."""
+    called: set[str] = attrs.field(factory=set)
+    """The tool calls that the program was told of."""
+
+    # More items than this in one answer are no conversation.
+    ITEMS = 64
+
+
+class Answers:
+    """What is asked for, being given, and was given last."""
+
+    WAITING = 32
+    # A request that is refused more often, though no answer is being given, is given up.
+    REFUSALS = 3
+    # Whose late audio and whose end still mean something.
+    RECENT = 8
+
+    def __init__(self) -> None:
+        self.active: Answer | None = None
+        self.last: Answer | None = None
+        """The last one that was begun, finished or not."""
+        self._asked: deque[Request] = deque()
+        self._waiting: deque[Request] = deque()
+        self.is_due = False
+        """Whether the provider was to answer by itself, and hasn't begun."""
+        self.connection = 1
+        """The number of the present connection."""
+        self._recent: deque[Answer] = deque(maxlen=self.RECENT)
+        self._known: deque[int] = deque(maxlen=self.WAITING)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request would be refused now."""
+        return self.active is not None or bool(self._asked)
+
+    # Requests
+
+    def check_room(self) -> None:
+        """
+        Raises:
+            ProviderFailure: Too many requests wait.
+        """
+        if len(self._waiting) >= self.WAITING:
+            raise ProviderFailure(
+                f"{self.WAITING} requests wait for the end of an answer: wait for ResponseDone before the next one",
+                code="too_many_requests",
+                retry=RetryClassification.NOT_RETRYABLE,
+            )
+
+    def ask(self, request: Request) -> None:
+        """*request* was sent, where the provider is free, and waits otherwise."""
+        if request.number is not None:
+            self._known.append(request.number)
+        (self._waiting if self.is_busy else self._asked).append(request)
+
+    def has_frame(self, number: int) -> bool:
+        """Whether frame *number* asked for an answer already."""
+        return number in self._known
+
+    def next_due(self) -> Request | None:
+        """Take the next request that may be sent now."""
+        if self.is_busy or not self._waiting:
+            return None
+        request = self._waiting.popleft()
+        self._asked.append(request)
+        return request
+
+    def refused(self, event_id: str | None) -> bool:
+        """
+        The request *event_id* came too early; None: the oldest one did.
+
+        Returns:
+            Whether it waits for its turn; otherwise it is given up, or there is none.
+        """
+        request = self._take_asked(event_id)
+        if request is None:
+            return False
+        if self.active is None:
+            request.refusals += 1
+        if request.refusals >= self.REFUSALS:
+            return False
+        self._waiting.appendleft(request)
+        return True
+
+    def failed(self, event_id: str | None) -> bool:
+        """The provider will not do the request *event_id*; False: there is none."""
+        return event_id is not None and self._take_asked(event_id) is not None
+
+    def _take_asked(self, event_id: str | None) -> Request | None:
+        for request in self._asked:
+            if event_id in {None, request.event_id}:
+                self._asked.remove(request)
+                return request
+        active = self.active
+        if active is not None and active.request is not None and active.request.event_id == event_id:
+            # What was taken for its answer is one that the provider began by itself.
+            request, active.request = active.request, None
+            return request
+        return None
+
+    # Answers
+
+    def began(self, wire_id: str, questions: tuple[str, ...]) -> Answer:
+        """The provider begins an answer: the one that was asked for first, where one was."""
+        request = self._asked.popleft() if self._asked else None
+        # An answer answers all that was said before it.
+        self.is_due = False
+        answer = Answer(wire_id, self._id_of(wire_id), self.connection, request, questions)
+        self.active = self.last = answer
+        self._recent.append(answer)
+        return answer
+
+    def _id_of(self, wire_id: str) -> RealtimeResponseId:
+        """A server that counts anew on every connection must not make two answers one."""
+        response_id = safe_id_fragment(wire_id)
+        if any(answer.response_id == response_id for answer in self._recent):
+            response_id = f"{response_id}.c{self.connection}"
+        return RealtimeResponseId(response_id)
+
+    def find(self, wire_id: str) -> Answer | None:
+        """The answer that this connection calls *wire_id*; None: it is new, or long over."""
+        active = self.active
+        if active is not None and active.wire_id == wire_id:
+            return active
+        return next((a for a in self._recent if a.wire_id == wire_id and self.is_here(a)), None)
+
+    def is_here(self, answer: Answer) -> bool:
+        """Whether the present connection gave *answer*."""
+        return answer.connection == self.connection
+
+    def named(self, response_id: str | None) -> Answer | None:
+        """The answer *response_id*; None: the one that was begun last."""
+        if response_id is None:
+            return self.last
+        return next((answer for answer in self._recent if answer.response_id == response_id), None)
+
+    def ended(self, answer: Answer) -> None:
+        if self.active is answer:
+            self.active = None
+
+    def interrupted(self) -> None:
+        """The person speaks: the provider stops its answer, and answers what is said next."""
+        self.is_due = False
+        if self.active is not None:
+            self.active.is_stopped = True
+
+    # A new connection
+
+    def disconnected(self) -> Answer | None:
+        """
+        The connection is gone, and the answer with it.
+
+        Returns:
+            The answer that was cut off; None: none was being given.
+        """
+        cut, self.active = self.active, None
+        owed: list[Request] = []
+        if cut is not None and not cut.is_stopped and not cut.called:
+            owed.append(cut.request or Request("", None))
+        owed += self._asked
+        if self.is_due and not owed:
+            owed.append(Request("", None))
+        self._asked.clear()
+        self.is_due = False
+        self.connection += 1
+        self._waiting.extendleft(reversed(owed))
+        return cut
+
+    def leave_to_replay(self, numbers: set[int | None]) -> None:
+        """The requests of the frames *numbers* come again, after what they ask about; None: those without one do."""
+        self._waiting = deque(request for request in self._waiting if request.number not in numbers)
+        self._known = deque((n for n in self._known if n not in numbers), maxlen=self.WAITING)
+
+    def waiting_numbers(self) -> set[int | None]:
+        return {request.number for request in self._waiting}

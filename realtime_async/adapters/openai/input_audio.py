@@ -1,0 +1,182 @@
+"""
+What was said to the provider, and what of it the provider has taken into the conversation.
+
+A connection that dies forgets what it had not taken; what it had, this side has kept, and puts back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import attrs
+
+from realtime_async.adapters.openai.timeline import InputTimeline
+
+__all__ = ["Committed", "InputAudio"]
+
+
+@attrs.frozen
+class Committed:
+    """A piece of speech that is part of the conversation."""
+
+    audio: tuple[bytes, ...] | None = attrs.field(repr=False)
+    """None: it is too long to be kept whole."""
+    after: int
+    """The last frame before it."""
+    audio_end_ms: int
+    """Where it ends in the session's input audio."""
+
+
+@attrs.frozen
+class _Piece:
+    number: int
+    connection_at: int
+    """In bytes."""
+    audio: bytes = attrs.field(repr=False)
+
+    @property
+    def connection_end(self) -> int:
+        return self.connection_at + len(self.audio)
+
+
+@attrs.define
+class _Commit:
+    """One that we asked for, and that isn't confirmed."""
+
+    event_id: str
+    number: int
+    connection_ms: int
+
+
+class InputAudio:
+    """
+    The input since the last commit, and its positions.
+
+    Of that, at most `BYTES` are kept; where the provider finds the turns, what lies some seconds before the
+    present is kept only while somebody speaks.
+    """
+
+    BYTES = 2 * 2**20
+    SILENCE_S = 5
+
+    def __init__(self, bytes_per_second: int) -> None:
+        self._bytes_per_ms = bytes_per_second // 1000
+        self.timeline = InputTimeline(self._bytes_per_ms)
+        self.settled_through = 0
+        """Up to this frame, all audio is in the conversation, or was cleared."""
+        self._last_audio = 0
+        self._pieces: deque[_Piece] = deque()
+        self._bytes = 0
+        self._kept_from = 0
+        """Where the kept pieces begin, in bytes of this connection."""
+        self._settled_at = 0
+        """Where the last commit or clear ended, in bytes of this connection."""
+        self._speech: tuple[int, int | None] | None = None
+        """From and to where somebody spoke, in ms of this connection."""
+        self._commits: deque[_Commit] = deque()
+        self.finds_turns = False
+        """Whether the provider finds the turns."""
+
+    @property
+    def kept_through(self) -> int:
+        """The frame up to which a new connection needs no audio again."""
+        return self.settled_through if self._last_audio > self.settled_through else self.timeline.last_number
+
+    def sent(self, number: int, audio: bytes) -> None:
+        at = self.timeline.connection_bytes
+        self.timeline.sent(number, len(audio))
+        self._last_audio = max(self._last_audio, number)
+        self._pieces.append(_Piece(number, at, audio))
+        self._bytes += len(audio)
+        limit = self.BYTES
+        if self.finds_turns and self._speech is None and not self._commits:
+            limit = self.SILENCE_S * 1000 * self._bytes_per_ms
+        while self._bytes > limit:
+            self._forget_first()
+
+    def _forget_first(self) -> None:
+        piece = self._pieces.popleft()
+        self._bytes -= len(piece.audio)
+        self._kept_from = piece.connection_end
+
+    def speech_started(self, connection_ms: int | None) -> int | None:
+        """Return the position in the session."""
+        if connection_ms is None:
+            return None
+        self._speech = (connection_ms, None)
+        return self.timeline.session_ms(connection_ms)
+
+    def speech_stopped(self, connection_ms: int | None) -> int | None:
+        """Return the position in the session."""
+        if connection_ms is None:
+            return None
+        begun = self._kept_from // self._bytes_per_ms if self._speech is None else self._speech[0]
+        self._speech = (begun, connection_ms)
+        return self.timeline.session_ms(connection_ms)
+
+    @property
+    def awaits_commit(self) -> bool:
+        """Whether a commit that we asked for isn't confirmed."""
+        return bool(self._commits)
+
+    def commit_sent(self, number: int, event_id: str) -> None:
+        self._commits.append(_Commit(event_id, number, self.timeline.connection_ms))
+
+    def commit_refused(self, event_id: str | None) -> bool:
+        """Forget the commit that *event_id* asked for; False: none did."""
+        refused = [commit for commit in self._commits if commit.event_id == event_id]
+        for commit in refused:
+            self._commits.remove(commit)
+        return bool(refused)
+
+    def awaits_commit_before(self, number: int) -> bool:
+        """Whether a commit that was asked for before frame *number* isn't confirmed."""
+        return any(commit.number < number for commit in self._commits)
+
+    def cleared(self, number: int) -> None:
+        """All audio before frame *number* is forgotten, on purpose."""
+        self.settled_through = max(self.settled_through, number)
+        self._speech = None
+        self._settle(self.timeline.connection_bytes)
+
+    def committed(self) -> Committed:
+        """The provider has taken the turn that ended last, or that we have ended."""
+        begins_ms, ends_ms, asked_by = self._range()
+        begins, ends = begins_ms * self._bytes_per_ms, ends_ms * self._bytes_per_ms
+        through = max(self.settled_through, self.timeline.last_ended_by(ends_ms))
+        inside = [
+            piece for piece in self._pieces if piece.connection_end > begins and piece.number <= through
+        ]
+        is_whole = bool(inside) and begins >= self._kept_from
+        after = inside[0].number - 1 if is_whole else self.settled_through
+        self.settled_through = max(through, asked_by)
+        self._settle(ends)
+        self._speech = None
+        audio = tuple(piece.audio for piece in inside) if is_whole else None
+        return Committed(audio, after, self.timeline.session_ms(ends_ms))
+
+    def _range(self) -> tuple[int, int, int]:
+        """From and to where the committed turn goes, in ms of this connection, and the frame that asked for it."""
+        if self._speech is not None and self._speech[1] is not None and not self._commits:
+            return self._speech[0], self._speech[1], 0
+        if self._commits:
+            asked = self._commits.popleft()
+            return self._settled_at // self._bytes_per_ms, asked.connection_ms, asked.number
+        # The provider doesn't say, so it is what was said of late.
+        return self._kept_from // self._bytes_per_ms, self.timeline.connection_ms, 0
+
+    def _settle(self, connection_end: int) -> None:
+        self._settled_at = connection_end
+        while self._pieces and self._pieces[0].connection_end <= connection_end:
+            self._forget_first()
+
+    def reconnected(self, kept_through: int) -> None:
+        """The new connection knows the frames up to *kept_through*, and has heard nothing."""
+        self.timeline.reconnected()
+        # What was said after that is still unsettled, and stays so until it was replayed and committed.
+        self.settled_through = min(self.settled_through, kept_through)
+        self._pieces.clear()
+        self._bytes = 0
+        self._kept_from = self._settled_at = 0
+        self._speech = None
+        self._commits.clear()

@@ -1,0 +1,334 @@
+"""
+One session over the network: its talk, and the WebSocket that it goes over at present.
+
+Messages are read by whoever receives, so nothing is read that nobody wants, and the socket's own bounds hold.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+
+import anyio
+import attrs
+from anyio.abc import TaskGroup
+
+from realtime_async.adapters._websocket import (
+    HandshakeRefused,
+    Unreachable,
+    WebSocket,
+    WebSocketClosed,
+    WebSocketLimits,
+    open_websocket,
+)
+from realtime_async.adapters.openai import hearing, saying
+from realtime_async.adapters.openai.talk import Heard, Talk
+from realtime_async.errors import (
+    ContractViolation,
+    ProviderConnectionLost,
+    ProviderFailure,
+    RetryClassification,
+)
+from realtime_async.ports import GoAway, RealtimeInputFrame
+
+__all__ = ["Dialer", "Session"]
+
+# Not every server confirms its configuration; one that refuses it says so sooner than this.
+CONFIGURED_WITHIN_S = 5.0
+
+# Close codes after which the same would happen again: what we sent, or who we are, is wrong.
+_OURS = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
+# HTTP statuses that another attempt may not meet.
+_PASSING = frozenset({408, 409, 425, 429})
+
+
+@attrs.frozen
+class Dialer:
+    """How connections are opened."""
+
+    tasks: TaskGroup
+    limits: WebSocketLimits
+    ssl_context: ssl.SSLContext | None
+
+    async def open(self, talk: Talk) -> WebSocket:
+        """
+        Return a connection that knows its configuration.
+
+        Raises:
+            ProviderFailure: The provider refused.
+            ProviderConnectionLost: It could not be reached, or hung up.
+        """
+        line = await self._dial(talk)
+        try:
+            await _greet(talk, line)
+        except BaseException as error:
+            line.abort()
+            if isinstance(error, WebSocketClosed):
+                raise _lost(error, talk.ending) from error
+            raise
+        return line
+
+    async def _dial(self, talk: Talk) -> WebSocket:
+        config = talk.config
+        headers = await config.handshake_headers()
+        try:
+            return await open_websocket(
+                self.tasks, config.url, headers=headers, limits=self.limits, ssl_context=self.ssl_context
+            )
+        except HandshakeRefused as error:
+            is_passing = error.status >= 500 or error.status in _PASSING
+            raise ProviderFailure(
+                f"the provider answered the handshake with HTTP {error.status}: "
+                + ("try again later" if is_passing else "check the key, the model and the address"),
+                code="handshake_refused",
+                http_status=error.status,
+                retry=RetryClassification.RETRYABLE if is_passing else RetryClassification.NOT_RETRYABLE,
+            ) from error
+        except Unreachable as error:
+            raise ProviderConnectionLost(
+                f"the provider can't be reached: {error}",
+                delivered=False,
+                retry=RetryClassification.RETRYABLE,
+            ) from error
+        except ValueError:
+            raise ContractViolation(
+                "base_url or a header of the configuration can't be sent: give wss://HOST/PATH and printable ASCII"
+            ) from None
+
+
+async def _greet(talk: Talk, line: WebSocket) -> None:
+    """Wait for the provider's first word, and tell it what the session is to be like."""
+    while not talk.is_begun:
+        hearing.hear(talk, await line.receive())
+        _check_welcome(talk)
+    line.send_nowait(saying.configure(talk))
+    with anyio.move_on_after(CONFIGURED_WITHIN_S):
+        while not talk.is_configured:
+            hearing.hear(talk, await line.receive())
+            _check_welcome(talk)
+
+
+def _check_welcome(talk: Talk) -> None:
+    if talk.refused is not None:
+        raise talk.refused
+    if talk.ending is not None:
+        raise ProviderConnectionLost(
+            f"the provider ends the connection with {talk.ending!r}: try again later", code=talk.ending
+        )
+
+
+def _lost(
+    error: WebSocketClosed, code: str | None, *, delivered: bool | None = None
+) -> ProviderConnectionLost:
+    retry = RetryClassification.NOT_RETRYABLE if error.code in _OURS else RetryClassification.RETRYABLE
+    return ProviderConnectionLost(
+        f"the connection is gone, close code {error.code}: restart the session",
+        delivered=delivered,
+        code=code,
+        close_code=error.code,
+        retry=retry,
+    )
+
+
+def _gone(code: str | None, line: WebSocket) -> ProviderConnectionLost:
+    return ProviderConnectionLost(
+        "the connection is gone: restart the session", delivered=False, code=code, close_code=line.close_code
+    )
+
+
+class Session:
+    """Of its methods, those that are not async change its state at once."""
+
+    def __init__(self, talk: Talk, line: WebSocket) -> None:
+        self.talk = talk
+        self.line = line
+        self.is_closed = False
+        self._is_restarting = False
+        self._restarted = anyio.Event()
+        self._going_at: float | None = None
+        self._ends_at = 0.0
+        self._began()
+
+    def _began(self) -> None:
+        """Find out when this connection is to end."""
+        config, expires_at = self.talk.config, self.talk.expires_at
+        self._ends_at = self.line.opened_at + config.connection_lifetime_s
+        if expires_at is not None:
+            self._ends_at = min(self._ends_at, anyio.current_time() + expires_at - time.time())
+        self._going_at = self._ends_at - config.go_away_before_s
+
+    # Sending
+
+    def take(self, frame: RealtimeInputFrame) -> bool:
+        """
+        Hand *frame* to the connection; False: there is no room.
+
+        Raises:
+            ProviderFailure: The provider takes no such frame.
+            ProviderConnectionLost: The connection is gone.
+        """
+        self.check()
+        try:
+            if not self.flush():
+                return False
+            message = saying.message_for(self.talk, frame)
+            if message is not None and not self.line.send_nowait(message):
+                return False
+        except WebSocketClosed as error:
+            raise _lost(error, self.talk.ending, delivered=False) from error
+        saying.sent(self.talk, frame)
+        return True
+
+    async def take_when_possible(self, frame: RealtimeInputFrame) -> None:
+        """Hand *frame* over as `take` does, when there is room."""
+        # Never to the connection after this one: a frame that waited through a restart belongs behind what is replayed.
+        line = self.line
+        while not self.take(frame):
+            await line.progress()
+            if self.line is not line:
+                raise _gone(self.talk.ending, line)
+
+    def flush(self) -> bool:
+        """Send what is to be sent as far as there is room; False: not all of it."""
+        to_send = self.talk.to_send
+        while to_send:
+            if not self.line.send_nowait(to_send[0]):
+                return False
+            to_send.popleft()
+        return True
+
+    async def flush_all(self) -> None:
+        """
+        Raises:
+            ProviderConnectionLost: The connection is gone.
+        """
+        try:
+            while not self.flush():
+                await self.line.progress()
+        except WebSocketClosed as error:
+            raise _lost(error, self.talk.ending) from error
+
+    def check(self) -> None:
+        """
+        Raises:
+            ProviderConnectionLost: The connection is gone.
+        """
+        if self.line.is_closed:
+            raise _gone(self.talk.ending, self.line)
+
+    # Receiving
+
+    def next_heard(self) -> Heard | None:
+        """Take what was heard first; None: there is nothing."""
+        return self.talk.outbox.popleft() if self.talk.outbox else None
+
+    async def hear(self) -> None:
+        """
+        Take one message in, or find out that it is time to go.
+
+        Raises:
+            ProviderConnectionLost: The connection is gone, and all that came before was taken in.
+        """
+        line = self.line
+        if self._is_restarting:
+            await self._restarted.wait()
+            return
+        try:
+            self.flush_what_fits()
+            message = line.receive_nowait()
+            if message is None:
+                with anyio.CancelScope(deadline=self._next_deadline()):
+                    message = await line.receive()
+        except WebSocketClosed as error:
+            if self.is_closed or not self._is_served_by(line):
+                return
+            raise _lost(error, self.talk.ending) from error
+        if message is None:
+            self._announce_the_end()
+        elif self._is_served_by(line) and not self.is_closed:
+            self._take_in(message)
+
+    def _is_served_by(self, line: WebSocket) -> bool:
+        return self.line is line and not self._is_restarting
+
+    def _take_in(self, message: str | bytes) -> None:
+        talk = self.talk
+        hearing.hear(talk, message)
+        if talk.to_send:
+            self.flush_what_fits()
+        if talk.ending is not None:
+            self.line.abort()
+            if talk.refused is not None:
+                talk.outbox.append(talk.refused)
+                talk.refused = None
+
+    def flush_what_fits(self) -> None:
+        """Send what is to be sent; whether the connection is gone shows when it is read to its end."""
+        if self.talk.to_send and not self.line.is_closed:
+            self.flush()
+
+    def _next_deadline(self) -> float:
+        return float("inf") if self._going_at is None else self._going_at
+
+    def _announce_the_end(self) -> None:
+        now = anyio.current_time()
+        if self._going_at is not None and now >= self._going_at:
+            self._going_at = None
+            self.talk.say(GoAway(round(max(0.0, self._ends_at - now), 3)))
+
+    # The life of the connection
+
+    async def restart(self, dialer: Dialer) -> int:
+        """
+        Replace the connection.
+
+        Returns:
+            The input frame through which the new connection knows all.
+
+        Raises:
+            ProviderFailure: The provider refused.
+            ProviderConnectionLost: It could not be reached.
+        """
+        talk = self.talk
+        self._is_restarting = True
+        self._restarted = anyio.Event()
+        try:
+            self._leave()
+            line = await dialer.open(talk)
+            try:
+                for message in talk.restoring():
+                    await self._put_back(line, message)
+            except BaseException as error:
+                line.abort()
+                if isinstance(error, WebSocketClosed):
+                    raise _lost(error, talk.ending) from error
+                raise
+            if self.is_closed:
+                line.abort()
+            self.line = line
+            self._began()
+            kept_through = talk.reconnected()
+            self.flush_what_fits()
+        finally:
+            self._is_restarting = False
+            self._restarted.set()
+        return kept_through
+
+    async def _put_back(self, line: WebSocket, message: str) -> None:
+        while not line.send_nowait(message):
+            await line.progress()
+
+    def _leave(self) -> None:
+        """End the connection; what it has delivered is heard first."""
+        try:
+            while (message := self.line.receive_nowait()) is not None:
+                hearing.hear(self.talk, message)
+        except WebSocketClosed:
+            pass
+        self.line.abort()
+        self.talk.disconnected()
+
+    async def close(self) -> None:
+        self.is_closed = True
+        self.talk.outbox.clear()
+        await self.line.aclose()
