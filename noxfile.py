@@ -46,7 +46,7 @@ PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "tests", "coverage", "docs", "bot"]
+nox.options.sessions = ["lint", "types", "tests", "coverage", "docs", "bot", "examples"]
 
 
 @nox.session
@@ -57,9 +57,35 @@ def bot(session: nox.Session) -> None:
 
 
 @nox.session
+def examples(session: nox.Session) -> None:
+    """Run each example once, as it stands."""
+    install(session, ".[examples,local,test]")
+    journal = Path(session.create_tmp(), "calls.db")
+    answer = Path(session.create_tmp(), "answer.wav")
+    files = ["--journal", str(journal)]
+    session.run("python", "examples/make_question.py", "--output", str(answer.with_name("question.wav")))
+    session.run("python", "examples/offline_bot.py", *files, "--output", str(answer), "--restart-at", "1")
+    session.run("python", "examples/show_journal.py", str(journal))
+    session.run("python", "examples/trio_bot.py", *files)
+    session.run("python", "examples/agent_loop.py", *files)
+    session.run("pytest", "examples/test_my_bot.py")
+
+
+@nox.session
+def picture(session: nox.Session) -> None:
+    """Draw the picture of a run that the documentation shows, from a run of the offline bot."""
+    install(session, ".[examples,local]")
+    journal = Path(session.create_tmp(), "calls.db")
+    answer = Path(session.create_tmp(), "answer.wav")
+    files = ["--journal", str(journal), "--output", str(answer)]
+    session.run("python", "examples/offline_bot.py", *files, "--restart-at", "1")
+    session.run("python", "examples/show_journal.py", str(journal), "--picture", "docs/run.svg")
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run the test suite, measuring its coverage; with arguments, run pytest with them instead."""
-    install(session, ".[local,test]")
+    install(session, ".[examples,local,test]")
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
@@ -70,7 +96,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=["3.11", "3.12", "3.13", "3.14"], tags=["slow"])
 def pythons(session: nox.Session) -> None:
     """Run the test suite on every Python that is installed."""
-    install(session, ".[local,test]")
+    install(session, ".[examples,local,test]")
     session.run("pytest", *session.posargs)
 
 
@@ -96,7 +122,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types of everything that is Python."""
-    install(session, ".[audio,docs,local,test]", *dependency_group("types"))
+    install(session, ".[audio,docs,examples,local,test]", *dependency_group("types"))
     session.run("mypy", *session.posargs)
 
 
@@ -117,7 +143,7 @@ def bench(session: nox.Session) -> None:
 @nox.session(tags=["slow"])
 def planted(session: nox.Session) -> None:
     """Plant each known fault in a copy of the package, and see the test that it belongs to fail."""
-    install(session, ".[local,test]")
+    install(session, ".[examples,local,test]")
     session.run("python", "tests/planted/run.py", *session.posargs)
 
 

@@ -154,6 +154,7 @@ _CALLS: Mapping[RealtimeSessionRecordKind, Operation] = {
 _SENDS = frozenset(
     {_Kind.INPUT_SENT, _Kind.INPUT_SEND_FAILED, _Kind.INPUT_REPLAYED, _Kind.INPUT_REPLAY_FAILED}
 )
+_ENDS_A_SPAN = frozenset({_Kind.OUTPUT_RECEIVE_FAILED, _Kind.OUTPUT_ENDED})
 _STOPS_AN_ANSWER = frozenset({_Kind.INTERRUPT_REQUESTED, _Kind.OUTPUT_FENCED})
 
 
@@ -188,6 +189,9 @@ class _Telling:
         elif kind in _SENDS:
             self._sent(step)
         self._is_stopped |= kind in _STOPS_AN_ANSWER
+        if kind in _ENDS_A_SPAN and step.extent is not None:
+            # What came before the end came.
+            self._said(record)
         match kind:
             case _Kind.CONNECTED | _Kind.RESTART_COMPLETED:
                 self.kept_through.append(None)

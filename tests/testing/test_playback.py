@@ -270,6 +270,18 @@ async def test_an_end_of_the_stream_that_nobody_asked_for_comes_back() -> None:
     assert script_of(await records_of(journal), pace=Pace.AT_ONCE).frames == (EndOfStream(),)
 
 
+@pytest.mark.parametrize("end", [Drop(), EndOfStream()], ids=["lost", "ended"])
+async def test_what_came_of_a_span_before_its_connection_ended_comes_back(end: Played) -> None:
+    journal = DatedJournal()
+    await run(Script([word(ResponseStarted(), 1), *speech(7, 1), end]), journal, SPANNED)
+
+    script = script_of(await records_of(journal))
+
+    kinds = [type(item).__name__ for item in script.frames if not isinstance(item, Delay)]
+    # The answer's beginning, and its audio.
+    assert kinds == ["RealtimeOutputFrame"] * 8 + [type(end).__name__]
+
+
 async def test_words_are_placeholders_unless_they_are_filled_in() -> None:
     def fill(record: RealtimeSessionRecord, frame: RealtimeOutputFrame) -> RealtimeOutputFrame:
         if record.channel is not StreamChannel.ASSISTANT_TEXT:

@@ -1,0 +1,269 @@
+"""
+What happened in a run, from its journal: as a table, and as a picture of both halves of the session.
+
+    python examples/show_journal.py calls.db
+    python examples/show_journal.py calls.db --run offline-bot.1a2b3c4d5e6f --picture run.svg
+
+The last run of the file is shown unless another one is named.
+A journal holds no content, so neither do the table and the picture: they tell when, how much, and how it ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sqlite3
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import anyio
+import attrs
+from rich.console import Console
+from rich.table import Table
+
+from realtime_async import AgentError, JournalRecord, RunId
+from realtime_async import RealtimeSessionRecordKind as Kind
+from realtime_async.journals import SqliteJournal
+
+WIDE = 160
+
+SPEAKS, FALLS_SILENT = "speech_started", "speech_stopped"
+ANSWER_BEGINS, ANSWER_ENDS = "response_started", "response_done"
+
+
+@attrs.frozen
+class Step:
+    """A record, and how long after its intent it was written, where it is a result."""
+
+    record: JournalRecord
+    at_s: float
+    since_intent_s: float | None
+
+    @property
+    def kind(self) -> Kind:
+        return self.record.payload.kind
+
+    @property
+    def summary(self) -> str:
+        return self.record.payload.redacted_summary or ""
+
+
+@attrs.frozen
+class Stretch:
+    begins_s: float
+    ends_s: float
+
+    @property
+    def bar(self) -> tuple[float, float]:
+        return self.begins_s, max(self.ends_s - self.begins_s, 0.004)
+
+
+def steps_of(records: Sequence[JournalRecord]) -> list[Step]:
+    begun_at = records[0].timestamp_millis
+    intents: dict[str, int] = {}
+    steps = []
+    for record in records:
+        intent = record.payload.effect_intent_ref
+        since_intent_s = None
+        if intent == record.record_id:
+            intents[intent] = record.timestamp_millis
+        elif intent in intents:
+            since_intent_s = (record.timestamp_millis - intents[intent]) / 1000
+        steps.append(Step(record, (record.timestamp_millis - begun_at) / 1000, since_intent_s))
+    return steps
+
+
+# The table
+
+
+def table(steps: Iterable[Step], run_id: str) -> Table:
+    shown = Table(title=f"run {run_id}", title_justify="left", box=None)
+    for heading in ("seq", "at s", "took ms", "frames", "kB", "gate"):
+        shown.add_column(heading, justify="right")
+    for heading in ("what", "about"):
+        shown.add_column(heading)
+    for step in steps:
+        shown.add_row(*row(step), style=style(step))
+    return shown
+
+
+def row(step: Step) -> Iterator[str]:
+    payload = step.record.payload
+    is_result = step.since_intent_s is not None
+    yield str(step.record.journal_seq)
+    yield f"{step.at_s:.3f}"
+    yield f"{step.since_intent_s * 1000:.0f}" if step.since_intent_s is not None else ""
+    yield str(payload.extent.frames) if payload.extent is not None else ""
+    yield f"{payload.extent.bytes / 1000:.1f}" if payload.extent is not None and is_result else ""
+    yield str(payload.backpressure_state.queued_frames or "")
+    yield payload.kind
+    yield " ".join(about(step))
+
+
+def about(step: Step) -> Iterator[str]:
+    payload = step.record.payload
+    for fact in (payload.media_kind, payload.redacted_summary, payload.restart_reason, payload.close_reason):
+        if fact is not None and fact != "control":
+            yield fact
+    if payload.error is not None:
+        yield f"{payload.error.kind}, {payload.error.retry}"
+
+
+def style(step: Step) -> str:
+    if step.record.payload.error is not None or step.kind is Kind.OUTCOME_UNKNOWN:
+        return "red"
+    if step.kind.startswith(("restart", "interrupt", "backpressure", "input_dropped")):
+        return "yellow"
+    return "dim" if step.since_intent_s is None else ""
+
+
+# What the picture shows
+
+
+def sent(steps: Iterable[Step], *kinds: Kind) -> list[Stretch]:
+    """When frames went to the provider: from their intent on, or from the frames before them."""
+    stretches: list[Stretch] = []
+    for step in steps:
+        if step.kind in kinds:
+            before = stretches[-1].ends_s if stretches else 0.0
+            stretches.append(Stretch(max(step.at_s - (step.since_intent_s or 0), before), step.at_s))
+    return stretches
+
+
+def received(steps: Iterable[Step]) -> list[Stretch]:
+    """When frames came: many of them in the time since the one before, or a single one."""
+    stretches: list[Stretch] = []
+    for step in steps:
+        if step.kind is Kind.OUTPUT_RECEIVED:
+            many = step.record.payload.extent is not None and stretches
+            stretches.append(Stretch(stretches[-1].ends_s if many else step.at_s, step.at_s))
+    return stretches
+
+
+def between(steps: Sequence[Step], first: str, last: str) -> list[Stretch]:
+    """From each *first* to the next *last*; a *first* that comes again in between is the same one."""
+    stretches = []
+    begun: float | None = None
+    for step in steps:
+        if step.summary == first and begun is None:
+            begun = step.at_s
+        elif step.summary == last and begun is not None:
+            stretches.append(Stretch(begun, step.at_s))
+            begun = None
+    return [*stretches, Stretch(begun, steps[-1].at_s)] if begun is not None else stretches
+
+
+def restarts(steps: Sequence[Step]) -> list[Stretch]:
+    """From the request to the new connection, or to the end where there was none."""
+    stretches = []
+    begun: float | None = None
+    for step in steps:
+        if step.kind is Kind.RESTART_REQUESTED:
+            begun = step.at_s
+        elif step.kind is Kind.RESTART_COMPLETED and begun is not None:
+            stretches.append(Stretch(begun, step.at_s))
+            begun = None
+    return [*stretches, Stretch(begun, steps[-1].at_s)] if begun is not None else stretches
+
+
+def draw(steps: Sequence[Step], run_id: str, picture: Path) -> None:
+    """Draw the run into *picture*, in the format that its name ends in."""
+    # It takes a second to import, and the table doesn't need it.
+    import matplotlib as mpl  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    lanes = [
+        ("person speaks", "tab:orange", between(steps, SPEAKS, FALLS_SILENT)),
+        ("input sent", "tab:blue", sent(steps, Kind.INPUT_SENT)),
+        ("input said again", "tab:cyan", sent(steps, Kind.INPUT_REPLAYED)),
+        ("output received", "tab:olive", received(steps)),
+        ("answers", "tab:green", between(steps, ANSWER_BEGINS, ANSWER_ENDS)),
+    ]
+    # Words stay words, and the same run makes the same file.
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "realtime_async"}):
+        figure = Figure(figsize=(10, 4.2), layout="constrained")
+        halves, gate = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+        for height, (_, colour, stretches) in enumerate(lanes):
+            halves.broken_barh([stretch.bar for stretch in stretches], (height - 0.35, 0.7), color=colour)
+        halves.set_yticks(range(len(lanes)), [name for name, _, _ in lanes])
+        halves.set_ylim(len(lanes) - 0.4, -0.6)
+        halves.set_title(f"run {run_id}", loc="left", fontsize="medium")
+        times = [step.at_s for step in steps]
+        depth = [step.record.payload.backpressure_state.queued_frames for step in steps]
+        gate.step(times, depth, where="post", color="tab:red")
+        gate.fill_between(times, depth, step="post", color="tab:red", alpha=0.3)
+        gate.set_ylim(0, 1.1 * max(1, *depth))
+        gate.yaxis.get_major_locator().set_params(integer=True)
+        gate.set_ylabel("frames in\nthe gate")
+        gate.set_xlabel("seconds")
+        for axes in (halves, gate):
+            for restart in restarts(steps):
+                axes.axvspan(
+                    restart.begins_s, restart.ends_s, color="tab:purple", alpha=0.25, label="restart"
+                )
+            for step in steps:
+                if step.kind is Kind.INTERRUPT_REQUESTED:
+                    axes.axvline(step.at_s, color="black", linestyle=":", label="interruption")
+        handles, labels = halves.get_legend_handles_labels()
+        marks = dict(zip(labels, handles, strict=True))
+        if marks:
+            figure.legend(marks.values(), marks.keys(), loc="outside upper right", fontsize="small", ncols=2)
+        metadata = {"Date": None} if picture.suffix == ".svg" else None
+        figure.savefig(picture, metadata=metadata)
+
+
+# The program
+
+
+def last_run(journal: Path) -> str:
+    with sqlite3.connect(f"{journal.resolve().as_uri()}?mode=ro", uri=True) as file:
+        row = file.execute("SELECT run_id FROM run ORDER BY id DESC LIMIT 1").fetchone()
+    file.close()
+    if row is None:
+        sys.exit(f"show_journal: {str(journal)!r} holds no run yet")
+    return str(row[0])
+
+
+async def read(journal: Path, run_id: str) -> list[JournalRecord]:
+    async with SqliteJournal.open(journal) as opened:
+        return [record async for record in opened.read(RunId(run_id))]
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Show a run as a table, and as a picture.")
+    parser.add_argument("journal", type=Path, metavar="FILE.db", help="what a SqliteJournal wrote")
+    parser.add_argument("--run", metavar="RUN_ID", help="the last one unless told")
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE.svg|.png", help="draw it, too; needs the extra examples"
+    )
+    options = parser.parse_args(arguments)
+    if options.picture is not None and options.picture.suffix not in {".svg", ".png"}:
+        parser.error(f"--picture {options.picture}: the name of a picture ends in .svg or .png")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parsed(arguments)
+    if not options.journal.is_file():
+        sys.exit(f"show_journal: there is no file {str(options.journal)!r}")
+    try:
+        run_id = options.run or last_run(options.journal)
+        records = anyio.run(read, options.journal, run_id)
+        if not records:
+            sys.exit(f"show_journal: {str(options.journal)!r} holds no run {run_id!r}")
+        steps = steps_of(records)
+        screen = Console()
+        # Without a terminal nothing is cut off.
+        screen = screen if screen.is_terminal else Console(width=WIDE)
+        screen.print(table(steps, run_id))
+        if options.picture is not None:
+            draw(steps, run_id, options.picture)
+            print(options.picture)
+    except ImportError as error:
+        sys.exit(f"show_journal: a picture needs {error.name}: pip install 'realtime-async[examples]'")
+    except (AgentError, OSError, sqlite3.Error) as error:
+        sys.exit(f"show_journal: {error}")
+
+
+if __name__ == "__main__":
+    main()
