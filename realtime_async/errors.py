@@ -22,8 +22,12 @@ A provider's own text is never part of a message: it may hold what was said.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from realtime_async._core.frames import RealtimeInputFrame
 
 __all__ = [
     "AgentError",
@@ -191,10 +195,27 @@ class ProviderConnectionLost(ProviderFailure):
 
 
 class RestartExhausted(ProviderFailure):
-    """Every attempt that the `RestartPolicy` allows has failed."""
+    """Every attempt that the `RestartPolicy` allows has failed, or none could help."""
 
     default_kind = AgentErrorKind.RESTART_EXHAUSTED
     default_retry = RetryClassification.NOT_RETRYABLE
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        frames: Iterable[RealtimeInputFrame] = (),
+        kind: AgentErrorKind | None = None,
+        retry: RetryClassification | None = None,
+        code: str | None = None,
+        close_code: int | None = None,
+        http_status: int | None = None,
+    ) -> None:
+        super().__init__(
+            message, kind=kind, retry=retry, code=code, close_code=close_code, http_status=http_status
+        )
+        self.frames = tuple(frames)
+        """What waited to be sent, in order; empty where the session is open still, and holds it itself."""
 
 
 class JournalFailure(AgentError):

@@ -1,8 +1,7 @@
-"""The everyday door: `open_session` connects, hands out a session to talk through, and closes."""
+"""The everyday door: `open_session` connects, keeps connected, hands out a session to talk through, and closes."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -12,17 +11,20 @@ from realtime_async._core.accounting import Delivery, RealtimeRestartReason, Res
 from realtime_async._core.lifecycle import RealtimeSessionState
 from realtime_async._core.restarts import RestartPolicy
 from realtime_async._core.sidecar import RealtimeSessionSidecar
+from realtime_async._session.by_hand import ByHand
+from realtime_async._session.dialing import Dialing
+from realtime_async._session.supervising import Supervisor
 from realtime_async._shell.iterating import FrameIterator
 from realtime_async.completion import RealtimeCompletionGate
-from realtime_async.controller import Deadlines, RealtimeReceived, RealtimeSessionController
-from realtime_async.errors import ContractViolation
+from realtime_async.controller import Deadlines, RealtimeSessionController
+from realtime_async.errors import ContractViolation, SessionStateError
 from realtime_async.ports import (
     RealtimeCloseReason,
+    RealtimeEvent,
     RealtimeInputFrame,
     RealtimeOutputFrame,
     RealtimeProviderAdapter,
     RealtimeSessionRecord,
-    Restarted,
     RunJournal,
     SourceRef,
 )
@@ -31,14 +33,11 @@ __all__ = ["RealtimeSession", "open_session"]
 
 
 class RealtimeSession:
-    """A connected session, as an agent loop uses it."""
+    """A connected session, as an agent loop uses it; `open_session` makes it."""
 
-    def __init__(self, controller: RealtimeSessionController, policy: RestartPolicy) -> None:
+    def __init__(self, controller: RealtimeSessionController, connection: Supervisor | ByHand) -> None:
         self.controller = controller
-        self._policy = policy
-        # One entry a restart, taken out by the loop; a loop that never reads needs no more than the last.
-        self._news: deque[RestartReport] = deque(maxlen=64)
-        self._waiting: anyio.CancelScope | None = None
+        self._connection = connection
 
     @property
     def state(self) -> RealtimeSessionState:
@@ -50,8 +49,19 @@ class RealtimeSession:
         return self.controller.delivery
 
     async def send(self, frame: RealtimeInputFrame) -> RealtimeSessionRecord:
-        """See `RealtimeSessionController.send`."""
-        return await self.controller.send(frame)
+        """
+        See `RealtimeSessionController.send`.
+
+        Raises:
+            RestartExhausted: The session has ended, as its connection could not be replaced.
+        """
+        try:
+            record = await self.controller.send(frame)
+        except SessionStateError:
+            self._check()
+            raise
+        self._connection.sent(record)
+        return record
 
     async def send_audio_from(self, source: AsyncIterable[bytes | RealtimeInputFrame]) -> None:
         """
@@ -79,57 +89,41 @@ class RealtimeSession:
         """
         Yield what the provider says, and a `Restarted` after each restart, until the session closes.
 
-        Frames are taken as they are asked for: a slow loop slows the provider, and nothing grows.
+        At most 64 frames, or 1 MiB, wait for a slow loop; then the provider is slowed, and nothing grows.
         An `async for` over it may be left and entered again; it goes on where it stopped.
+        After a `Restarted` comes nothing of an answer that the old connection did not finish.
 
         Raises:
-            ProviderConnectionLost: The connection is gone.
+            RestartExhausted: The connection is gone, and could not be replaced; the session is closed.
+            ProviderConnectionLost: The connection is gone, where the session has no restart policy.
         """
-        return FrameIterator(self._next_frame)
-
-    async def _next_frame(self) -> RealtimeOutputFrame | None:
-        while True:
-            if self._news:
-                return RealtimeOutputFrame.of(Restarted(self._news.popleft()))
-            received = await self._receive()
-            if received is not None:
-                return received.frame
-            if not self._news:
-                return None
-
-    async def _receive(self) -> RealtimeReceived | None:
-        """Receive; None also where a restart has news."""
-        received = None
-        with anyio.CancelScope() as scope:
-            # A second loop is refused by the controller; it must not take the first one's place here.
-            is_first = self._waiting is None
-            if is_first:
-                self._waiting = scope
-            try:
-                received = await self.controller.receive()
-            finally:
-                if is_first:
-                    self._waiting = None
-        return received
+        return FrameIterator(self._connection.next_frame)
 
     async def interrupt(
         self, response_id: str | None = None, played_ms: int | None = None
     ) -> RealtimeSessionRecord:
-        """See `RealtimeSessionController.interrupt`."""
-        return await self.controller.interrupt(response_id, played_ms)
+        """See `RealtimeSessionController.interrupt`; what `frames` still had of the answer goes too."""
+        return await self._connection.interrupt(response_id, played_ms)
 
     async def restart(self, reason: RealtimeRestartReason = RealtimeRestartReason.REQUESTED) -> RestartReport:
-        """Replace the connection under the session's policy, see `RealtimeSessionController.restart`."""
-        report = await self.controller.restart(reason, self._policy)
-        self._news.append(report)
-        if self._waiting is not None:
-            # A receive that is cancelled loses nothing, so the loop may hear of this first.
-            self._waiting.cancel()
-        return report
+        """
+        Replace the connection now, under the session's policy.
+
+        Raises:
+            RestartExhausted: It could not be replaced; a session that has a restart policy is closed.
+        """
+        self._check()
+        return await self._connection.restart(RealtimeRestartReason(reason))
 
     async def close(self, reason: RealtimeCloseReason = RealtimeCloseReason.NORMAL) -> RealtimeSessionRecord:
         """End the session; `frames` ends with it."""
-        return await self.controller.close(reason)
+        record = await self.controller.close(reason)
+        self._connection.closed()
+        return record
+
+    def _check(self) -> None:
+        if self._connection.ended_by is not None:
+            raise self._connection.ended_by.with_traceback(None)
 
 
 @asynccontextmanager
@@ -146,15 +140,20 @@ async def open_session(
     gate: RealtimeCompletionGate | None = None,
     tags: Sequence[str] = (),
     deadlines: Deadlines = Deadlines(),
-    restart_policy: RestartPolicy = RestartPolicy(),
+    restart_policy: RestartPolicy | None = RestartPolicy(),
 ) -> AsyncIterator[RealtimeSession]:
     """
-    Connect a session, and close it on the way out.
+    Connect a session, keep it connected, and close it on the way out.
 
     It is closed as `normal`, as `cancel` where the block was cancelled, and as `provider_failure`
-    where a provider's error leaves the block.
-    The arguments are those of `RealtimeSessionController`; *restart_policy* is for `session.restart`.
+    where a provider's error leaves the block, or the connection could not be replaced.
+    The arguments are those of `RealtimeSessionController`, and:
+
+    Args:
+        restart_policy: When and how the connection is replaced; None: only when the program says so,
+            by `session.restart`.
     """
+    raised: BaseException | None = None
     async with RealtimeSessionController(
         sidecar,
         adapter,
@@ -168,5 +167,26 @@ async def open_session(
         tags=tags,
         deadlines=deadlines,
     ) as controller:
+        dialing = Dialing(sidecar.provider_route_ref, (restart_policy or RestartPolicy()).dials_per_s)
+        await dialing.turn()
         await controller.connect()
-        yield RealtimeSession(controller, restart_policy)
+        async with anyio.create_task_group() as tasks:
+            connection: Supervisor | ByHand = ByHand(controller)
+            if restart_policy is not None:
+                connection = Supervisor(controller, restart_policy, dialing, _unheard)
+                tasks.start_soon(connection.pump)
+                tasks.start_soon(connection.watch)
+            try:
+                yield RealtimeSession(controller, connection)
+            except anyio.get_cancelled_exc_class():
+                raise
+            except BaseException as error:  # noqa: BLE001 - raised again outside the group, which would wrap it
+                raised = error
+            finally:
+                tasks.cancel_scope.cancel()
+        if raised is not None:
+            raise raised
+
+
+def _unheard(event: RealtimeEvent) -> None:
+    """Nobody else listens."""

@@ -1,16 +1,18 @@
-"""A loop over a session's frames: what it hears, restarts among it, left and entered again."""
+"""A loop over the frames of a session that its program restarts: what it hears, left and entered again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
+from typing import Any
 
 import anyio
 import pytest
 
-from realtime_async import RestartPolicy
-from realtime_async.adapters.scripted import Delay, Drop, FrameFate, Refuse
-from realtime_async.errors import ProviderConnectionLost, RestartExhausted, SessionStateError
+from realtime_async import RealtimeSession
+from realtime_async.adapters.scripted import Delay, Drop, FrameFate
+from realtime_async.errors import ProviderConnectionLost, SessionStateError
 from realtime_async.ports import (
     RealtimeCloseReason,
     RealtimeOutputFrame,
@@ -24,6 +26,13 @@ from tests.test_session import Call, next_frames
 pytestmark = pytest.mark.virtual_time
 
 
+class ByHand(Call):
+    """A call whose connection is replaced when the program says so."""
+
+    def open(self, **options: Any) -> AbstractAsyncContextManager[RealtimeSession]:
+        return super().open(restart_policy=None, **options)
+
+
 def spoken(count: int) -> list[RealtimeOutputFrame]:
     return [RealtimeOutputFrame.audio(FRAME, frame_id=f"said.{number}") for number in range(1, count + 1)]
 
@@ -33,7 +42,7 @@ def heard(frames: Sequence[RealtimeOutputFrame]) -> list[str]:
 
 
 async def test_the_loop_yields_what_the_provider_says_until_the_session_closes() -> None:
-    call = Call(*spoken(3))
+    call = ByHand(*spoken(3))
     frames: list[RealtimeOutputFrame] = []
 
     async with call.open() as session:
@@ -46,7 +55,7 @@ async def test_the_loop_yields_what_the_provider_says_until_the_session_closes()
 
 
 async def test_a_loop_left_and_entered_again_goes_on_where_it_stopped() -> None:
-    call = Call(*spoken(2), Delay(1), *spoken(4)[2:])
+    call = ByHand(*spoken(2), Delay(1), *spoken(4)[2:])
     frames: list[RealtimeOutputFrame] = []
 
     async with call.open() as session:
@@ -60,7 +69,7 @@ async def test_a_loop_left_and_entered_again_goes_on_where_it_stopped() -> None:
 
 async def test_a_slow_loop_slows_the_provider() -> None:
     """Nothing is taken before it is asked for, so nothing can pile up."""
-    call = Call(*spoken(100))
+    call = ByHand(*spoken(100))
     taken = 0
 
     async with call.open() as session:
@@ -79,7 +88,7 @@ async def test_a_slow_loop_slows_the_provider() -> None:
 
 
 async def test_a_loop_that_waits_hears_of_a_restart_at_once() -> None:
-    call = Call()
+    call = ByHand()
     async with call.open() as session, anyio.create_task_group() as tasks:
         loop = await begin(tasks, partial(next_frames, session, 1))
         await anyio.sleep(5)
@@ -95,7 +104,7 @@ async def test_a_loop_that_waits_hears_of_a_restart_at_once() -> None:
 
 
 async def test_a_loop_that_is_busy_hears_of_a_restart_when_it_comes_back() -> None:
-    call = Call(*spoken(3))
+    call = ByHand(*spoken(3))
     async with call.open() as session:
         before = await next_frames(session, 1)
         await session.restart()
@@ -106,7 +115,7 @@ async def test_a_loop_that_is_busy_hears_of_a_restart_when_it_comes_back() -> No
 
 
 async def test_each_restart_is_told_once_and_in_order() -> None:
-    call = Call(*spoken(1))
+    call = ByHand(*spoken(1))
     async with call.open() as session:
         reports = [await session.restart(reason) for reason in RealtimeRestartReason]
 
@@ -117,7 +126,7 @@ async def test_each_restart_is_told_once_and_in_order() -> None:
 
 
 async def test_restarts_that_nobody_hears_of_do_not_pile_up() -> None:
-    call = Call(*spoken(1))
+    call = ByHand(*spoken(1))
     async with call.open() as session:
         for _ in range(200):
             await session.restart()
@@ -132,7 +141,7 @@ async def test_restarts_that_nobody_hears_of_do_not_pile_up() -> None:
 
 
 async def test_nothing_is_lost_when_a_restart_meets_a_loop_that_waits() -> None:
-    call = Call(Delay(1), *spoken(1), Delay(1), *spoken(2)[1:], Delay(1), *spoken(3)[2:])
+    call = ByHand(Delay(1), *spoken(1), Delay(1), *spoken(2)[1:], Delay(1), *spoken(3)[2:])
     async with call.open() as session, anyio.create_task_group() as tasks:
         loop = await begin(tasks, partial(next_frames, session, 6))
         for _ in range(3):
@@ -147,7 +156,7 @@ async def test_nothing_is_lost_when_a_restart_meets_a_loop_that_waits() -> None:
 
 
 async def test_a_second_loop_is_refused_and_does_not_deafen_the_first() -> None:
-    call = Call()
+    call = ByHand()
     async with call.open() as session, anyio.create_task_group() as tasks:
         loop = await begin(tasks, partial(next_frames, session, 1))
         with pytest.raises(SessionStateError):
@@ -160,7 +169,7 @@ async def test_a_second_loop_is_refused_and_does_not_deafen_the_first() -> None:
 
 
 async def test_a_lost_connection_is_raised_in_the_loop_which_goes_on_after_a_restart() -> None:
-    call = Call(*spoken(1), Drop(), *spoken(3)[1:])
+    call = ByHand(*spoken(1), Drop(), *spoken(3)[1:])
     frames: list[RealtimeOutputFrame] = []
 
     async with call.open() as session:
@@ -178,7 +187,7 @@ async def test_a_lost_connection_is_raised_in_the_loop_which_goes_on_after_a_res
 
 
 async def test_what_a_dying_connection_did_not_take_is_sent_after_the_restart() -> None:
-    call = Call(faults={("send", 2): Drop(FrameFate.NOT_SENT)})
+    call = ByHand(faults={("send", 2): Drop(FrameFate.NOT_SENT)})
     frames = [audio(number) for number in range(1, 5)]
 
     async with call.open() as session:
@@ -191,23 +200,8 @@ async def test_what_a_dying_connection_did_not_take_is_sent_after_the_restart() 
     assert session.delivery.sent == 4
 
 
-async def test_a_restart_follows_the_policy_of_the_session() -> None:
-    call = Call(faults={("restart", number): Refuse() for number in range(1, 9)})
-    policy = RestartPolicy(attempts=3, first_wait_s=1, factor=2, jitter=0)
-
-    async with call.open(restart_policy=policy) as session:
-        with pytest.raises(RestartExhausted):
-            await session.restart()
-        assert anyio.current_time() == 3
-        assert call.adapter.calls.count("restart") == 3
-        with anyio.move_on_after(1) as scope:
-            await next_frames(session, 1)
-
-    assert scope.cancelled_caught, "a restart that failed is no news"
-
-
 async def test_a_session_that_closes_ends_a_loop_that_waits() -> None:
-    call = Call()
+    call = ByHand()
     async with call.open() as session, anyio.create_task_group() as tasks:
         loop = await begin(tasks, partial(next_frames, session, 1))
 

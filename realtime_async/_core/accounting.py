@@ -66,3 +66,5 @@ class RestartReport:
     in_doubt: tuple[CursorRange, ...] = ()
     unconfirmed: tuple[CursorRange, ...] = ()
     """Sent on the old connection, never shown to be known there, and not replayed."""
+    fenced: int = 0
+    """Received frames of the answer that the old connection did not finish, kept from the loop of `session.frames`."""

@@ -68,6 +68,12 @@ class GateChannel:
             everything.append(self.take())
         return everything
 
+    def frames(self) -> list[RealtimeInputFrame]:
+        """What waits, in order."""
+        everything = self.take_all()
+        self._refill(everything)
+        return [gated.frame for gated in everything]
+
     def evict(self, may_go: Callable[[RealtimeInputFrame], bool]) -> Gated | None:
         """Give out the oldest that *may_go*; None: there is none."""
         everything = self.take_all()

@@ -68,6 +68,10 @@ class Gating:
     def is_full(self) -> bool:
         return self._channel.is_full
 
+    def frames(self) -> list[RealtimeInputFrame]:
+        """What waits, in order."""
+        return self._channel.frames()
+
     def put(
         self, frame: RealtimeInputFrame, action: RealtimeBackpressureAction = RealtimeBackpressureAction.GATE
     ) -> Appended:

@@ -8,6 +8,7 @@ what it has missed.
 from __future__ import annotations
 
 import random
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import anyio
@@ -16,7 +17,7 @@ import attrs
 from realtime_async._core.accounting import RestartReport
 from realtime_async._core.cursors import ranges_of
 from realtime_async._core.lifecycle import Happening, Operation, Phase, refusal
-from realtime_async._core.restarts import RestartPolicy, wait_before
+from realtime_async._core.restarts import RestartBudget, RestartPolicy
 from realtime_async._shell.lane import Appended
 from realtime_async._shell.runtime import Flight, SessionRuntime, recorded
 from realtime_async.errors import (
@@ -26,7 +27,6 @@ from realtime_async.errors import (
     ProviderConnectionLost,
     ProviderFailure,
     RestartExhausted,
-    RetryClassification,
     SessionStateError,
 )
 from realtime_async.ports import (
@@ -227,7 +227,7 @@ class Restarting:
             rt.life.connection_id = response.connection_id
             rt.life.restart_count += 1
             rt.life.happen(Happening.RESTARTED)
-            rt.lost_at = None
+            rt.lost_at = rt.loss = None
             self._outage_s = rt.now() - self._before.since
             records.append(rt.append(_Kind.RESTART_COMPLETED, intent, restart_reason=self._before.reason))
             self._last_cursor = rt.life.send_cursor.chunk_sequence
@@ -242,24 +242,46 @@ class Restarting:
     # -- both halves, until it holds
 
     async def restart(self, reason: RealtimeRestartReason, policy: RestartPolicy) -> RestartReport:
+        """Both halves, within *policy*."""
+        budget = RestartBudget(policy, self._lifetime_attempts)
+        try:
+            return await self.restart_within(budget, reason)
+        finally:
+            self._lifetime_attempts = budget.spent_ever
+
+    async def restart_within(
+        self,
+        budget: RestartBudget,
+        reason: RealtimeRestartReason,
+        dial: Callable[[], Awaitable[None]] | None = None,
+    ) -> RestartReport:
+        """
+        Both halves, until the new connection has taken what waited for it.
+
+        Args:
+            dial: Awaited before each attempt; None: it may be made at once.
+        """
         await self.begin(reason)
-        attempt = 0
+        attempts = 0
         while True:
-            attempt += 1
-            self._lifetime_attempts += 1
+            wait = budget.wait(random.random())
+            if wait:
+                await anyio.sleep(wait)
+            if dial is not None:
+                await dial()
+            if self.rt.life.phase is Phase.LOST:
+                await self.begin(RealtimeRestartReason.CONNECTION_LOST)
+            budget.spend()
+            attempts += 1
             records = await self._complete()
             error = _failure_of(records)
             if error is None and self.rt.life.phase is not Phase.LOST:
-                return self._report(attempt)
-            if error is not None and error.retry is RetryClassification.NOT_RETRYABLE:
-                raise self._exhausted(attempt, "the provider says that trying again cannot help")
-            if attempt >= policy.attempts or self._lifetime_attempts >= policy.lifetime_attempts:
-                raise self._exhausted(attempt, "the policy allows no more")
-            await anyio.sleep(wait_before(attempt + 1, policy, random.random()))
-            if self.rt.life.phase is Phase.LOST:
-                await self.begin(RealtimeRestartReason.CONNECTION_LOST)
+                return self._report(attempts)
+            why = budget.refusal(error)
+            if why is not None:
+                raise self.exhausted(attempts, why)
 
-    def _exhausted(self, attempts: int, why: str) -> RestartExhausted:
+    def exhausted(self, attempts: int, why: str) -> RestartExhausted:
         return RestartExhausted(
             f"session {str(self.rt.life.session_id)!r} has no connection after {attempts} attempt(s) to restart it, "
             f"and {why}: close it, or call restart() again when the provider is back"

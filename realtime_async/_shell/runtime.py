@@ -162,6 +162,10 @@ class SessionRuntime:
         """What the last call in flight still does on its way out."""
         self.takes = adapter.send_nowait if isinstance(adapter, TakesWithoutWaiting) else None
         self.lost_at: float | None = None
+        self.loss: RecordedError | None = None
+        """How the connection was lost; None: it was not, or ended without a word."""
+        self.when_lost: Callable[[], None] | None = None
+        """What whoever supervises the session does then."""
         self.has_connected = False
         self.terminal: Appended | None = None
         self._log = voice_of(str(lane.run_id), str(session_id))
@@ -242,6 +246,7 @@ class SessionRuntime:
     def lost_if(self, error: AgentError) -> None:
         """Take note of what *error* says about the connection."""
         if isinstance(error, ProviderConnectionLost):
+            self.loss = RecordedError.of(error)
             self.connection_lost()
 
     def connection_lost(self) -> None:
@@ -249,6 +254,8 @@ class SessionRuntime:
         if self.lost_at is None and self.life.phase in (Phase.OPEN, Phase.RESTARTING):
             self.lost_at = self.now()
         self.life.happen(Happening.CONNECTION_LOST)
+        if self.when_lost is not None:
+            self.when_lost()
         self.changed.notify()
 
     def journal_failed(self) -> None:

@@ -9,8 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime_async._core.restarts import RestartPolicy, wait_before
-from realtime_async.errors import ContractViolation
+from realtime_async._core.records import RecordedError
+from realtime_async._core.restarts import RestartBudget, RestartPolicy, cannot_help, wait_before
+from realtime_async.errors import (
+    AgentError,
+    ContractViolation,
+    DeadlineExceeded,
+    PolicyDenied,
+    ProviderConnectionLost,
+    ProviderFailure,
+    RetryClassification,
+    SessionStateError,
+)
 
 
 def test_waits_grow_to_their_limit() -> None:
@@ -42,8 +52,86 @@ def test_no_wait_is_longer_than_the_limit_and_its_jitter(
         {"factor": 0.5},
         {"jitter": 1.5},
         {"first_wait_s": math.nan},
+        {"turn_wait_s": -1},
+        {"turn_wait_s": math.inf},
+        {"max_connection_age_s": 0},
+        {"max_connection_age_s": math.nan},
+        {"stalled_after_s": -1},
+        {"stalled_after_s": math.inf},
+        {"dials_per_s": 0},
+        {"dials_per_s": math.nan},
     ],
 )
 def test_a_policy_that_cannot_be_followed_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ContractViolation):
         RestartPolicy(**fields)
+
+
+NEVER = RetryClassification.NOT_RETRYABLE
+ERRORS = [
+    (ProviderFailure("a key that is not known", retry=NEVER), True),
+    (ProviderConnectionLost("closed for a policy", retry=NEVER), True),
+    (PolicyDenied("not here", retry=RetryClassification.RETRYABLE), True),
+    (ContractViolation("no such model", retry=RetryClassification.RETRYABLE), True),
+    (SessionStateError("not connected", retry=RetryClassification.UNKNOWN_OUTCOME), True),
+    (ProviderFailure("overloaded"), False),
+    (ProviderConnectionLost("gone"), False),
+    (DeadlineExceeded("no answer"), False),
+]
+
+
+@pytest.mark.parametrize("error, is_final", ERRORS, ids=[error.message for error, _ in ERRORS])
+def test_what_cannot_help_is_not_tried_again(error: AgentError, is_final: bool) -> None:
+    recorded = RecordedError.of(error)
+
+    assert cannot_help(recorded) is is_final
+    assert (RestartBudget(RestartPolicy()).refusal(recorded) is not None) is is_final
+
+
+def test_attempts_that_lead_nowhere_are_used_up() -> None:
+    budget, waits = RestartBudget(RestartPolicy(attempts=4, jitter=0)), []
+
+    while budget.refusal() is None:
+        waits.append(budget.wait(0.5))
+        budget.spend()
+
+    assert waits == [0, 0.25, 0.5, 1]
+
+
+def test_progress_gives_all_attempts_back() -> None:
+    budget = RestartBudget(RestartPolicy(attempts=2))
+    budget.spend()
+    budget.spend()
+    used_up = budget.refusal()
+
+    budget.refill()
+
+    assert used_up is not None
+    assert budget.refusal() is None
+    assert budget.wait(0.5) == 0
+
+
+def test_a_restart_that_follows_no_failure_costs_nothing() -> None:
+    budget = RestartBudget(RestartPolicy(attempts=1))
+    for _ in range(10):
+        budget.grant()
+        assert budget.refusal() is None
+        assert budget.wait(0.5) == 0
+        budget.spend()
+
+    assert budget.refusal() is None
+    budget.spend()
+    assert budget.refusal() is not None
+
+
+def test_no_progress_prolongs_the_lifetime() -> None:
+    budget = RestartBudget(RestartPolicy(lifetime_attempts=3), spent_ever=1)
+    for _ in range(2):
+        assert budget.refusal() is None
+        budget.grant()
+        budget.spend()
+        budget.refill()
+
+    assert budget.refusal() is not None
+    budget.grant()
+    assert budget.refusal() is not None

@@ -105,7 +105,9 @@ async def run(
         heard = await agent(session)
 
     async with (
-        open_session(sidecar, ScriptedAdapter(script), journal, run_id="run.1") as session,
+        open_session(
+            sidecar, ScriptedAdapter(script), journal, run_id="run.1", restart_policy=None
+        ) as session,
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(listen, session)
@@ -196,7 +198,9 @@ async def test_refused_and_lost_sends_come_back_at_the_same_call() -> None:
         },
         kept_through=[StreamCursor.chunk(1)],
     )
-    async with open_session(PLAIN, ScriptedAdapter(script), journal, run_id="run.1") as session:
+    async with open_session(
+        PLAIN, ScriptedAdapter(script), journal, run_id="run.1", restart_policy=None
+    ) as session:
         for _ in range(4):
             with suppress(ProviderFailure):
                 await session.send(RealtimeInputFrame.text("hello"))
@@ -217,7 +221,9 @@ async def test_refused_and_lost_sends_come_back_at_the_same_call() -> None:
 async def test_a_call_that_was_never_answered_hangs_again() -> None:
     journal = DatedJournal()
     script = Script(faults={("send", 1): Hang()})
-    async with open_session(PLAIN, ScriptedAdapter(script), journal, run_id="run.1") as session:
+    async with open_session(
+        PLAIN, ScriptedAdapter(script), journal, run_id="run.1", restart_policy=None
+    ) as session:
         with pytest.raises(DeadlineExceeded):
             await session.send(RealtimeInputFrame.text("hello"))
 
@@ -236,7 +242,9 @@ def test_a_connection_that_forgets_the_last_frames_knows_those_before(sent: int,
 async def test_a_send_that_the_agent_gave_up_counts_as_a_call_and_is_no_fault() -> None:
     journal = DatedJournal()
     script = Script(faults={("send", 1): Hang(), ("send", 2): Refuse()})
-    async with open_session(PLAIN, ScriptedAdapter(script), journal, run_id="run.1") as session:
+    async with open_session(
+        PLAIN, ScriptedAdapter(script), journal, run_id="run.1", restart_policy=None
+    ) as session:
         with anyio.move_on_after(1):
             await session.send(RealtimeInputFrame.text("hello"))
         with pytest.raises(ProviderFailure):
@@ -250,7 +258,9 @@ async def test_a_send_that_the_agent_gave_up_counts_as_a_call_and_is_no_fault() 
 async def test_a_span_that_was_cut_says_at_which_of_its_frames() -> None:
     journal = DatedJournal()
     script = Script(faults={("send", 30): Drop(FrameFate.VANISHED)})
-    async with open_session(SPANNED, ScriptedAdapter(script), journal, run_id="run.1") as session:
+    async with open_session(
+        SPANNED, ScriptedAdapter(script), journal, run_id="run.1", restart_policy=None
+    ) as session:
         for _ in range(29):
             await session.send(RealtimeInputFrame.audio(bytes(960)))
         with pytest.raises(ProviderConnectionLost):
@@ -264,7 +274,9 @@ async def test_a_span_that_was_cut_says_at_which_of_its_frames() -> None:
 async def test_an_end_of_the_stream_that_nobody_asked_for_comes_back() -> None:
     journal = DatedJournal()
     script = Script([EndOfStream()])
-    async with open_session(PLAIN, ScriptedAdapter(script), journal, run_id="run.1") as session:
+    async with open_session(
+        PLAIN, ScriptedAdapter(script), journal, run_id="run.1", restart_policy=None
+    ) as session:
         assert [frame async for frame in session.frames()] == []
 
     assert script_of(await records_of(journal), pace=Pace.AT_ONCE).frames == (EndOfStream(),)
@@ -334,7 +346,9 @@ async def test_of_several_sessions_one_must_be_named() -> None:
     journal = DatedJournal()
     for name in ("session.1", "session.2"):
         adapter = ScriptedAdapter(Script([EndOfStream()] if name == "session.2" else []))
-        async with open_session(PLAIN, adapter, journal, run_id="run.1", session_id=name) as session:
+        async with open_session(
+            PLAIN, adapter, journal, run_id="run.1", session_id=name, restart_policy=None
+        ) as session:
             if name == "session.2":
                 assert [frame async for frame in session.frames()] == []
     records = await records_of(journal)

@@ -1,0 +1,163 @@
+"""
+When a connection is to be replaced, and why: events and time come in, a reason and the next deadline go out.
+
+What a restart costs is in `restarts`; here is only whether one is due.
+"""
+
+from __future__ import annotations
+
+import math
+
+from realtime_async._core.accounting import RealtimeRestartReason
+from realtime_async._core.events import (
+    GoAway,
+    InputCommitted,
+    OutputAudio,
+    OutputText,
+    OutputTranscript,
+    ProviderWarning,
+    RealtimeEvent,
+    ResponseDone,
+    ResponseStarted,
+    Restarted,
+    SpeechStarted,
+    SpeechStopped,
+)
+from realtime_async._core.restarts import RestartPolicy
+
+__all__ = ["OUTPUT", "Supervision", "Turn"]
+
+_Reason = RealtimeRestartReason
+
+OUTPUT = (OutputAudio, OutputText, OutputTranscript)
+"""What an answer consists of."""
+
+# They come from a provider that gets nowhere, too.
+_NO_PROGRESS = (GoAway, ProviderWarning, Restarted)
+
+# Of the time that a provider gives: the new connection must be there before the old one ends.
+_SHARE_OF_TIME_LEFT = 0.8
+
+
+class Turn:
+    """Whose turn it is: between turns nobody speaks, and nobody is about to."""
+
+    def __init__(self) -> None:
+        self._is_speaking = False
+        self._awaits_answer = False
+        self.is_answering = False
+        """An answer has begun, and is not done."""
+
+    @property
+    def is_over(self) -> bool:
+        return not (self._is_speaking or self._awaits_answer or self.is_answering)
+
+    def heard(self, event: RealtimeEvent) -> None:
+        match event:
+            case SpeechStarted():
+                self._is_speaking = True
+            case SpeechStopped() | InputCommitted():
+                self._is_speaking = False
+                self._awaits_answer = not self.is_answering
+            case ResponseDone():
+                self._awaits_answer = self.is_answering = False
+            case ResponseStarted() | OutputAudio() | OutputText() | OutputTranscript():
+                self._awaits_answer = False
+                self.is_answering = True
+            case _:
+                pass
+
+    def cut_off(self) -> None:
+        """The connection is gone, and with it whatever was being said."""
+        self._is_speaking = self._awaits_answer = self.is_answering = False
+
+
+class Supervision:
+    """Watches one connection after the other."""
+
+    def __init__(self, policy: RestartPolicy, now: float) -> None:
+        self.turn = Turn()
+        self._policy = policy
+        self._planned: RealtimeRestartReason | None = None
+        self._latest = math.inf
+        self._out_since: float | None = None
+        self._old_at = math.inf
+        self._is_deaf = False
+        self.connected(now)
+
+    def connected(self, now: float, *, unanswered: int = 0) -> None:
+        """
+        There is a connection.
+
+        Args:
+            unanswered: Frames that it was given already.
+        """
+        self._planned = None
+        self._latest = math.inf
+        self._out_since = now if unanswered else None
+        age_s = self._policy.max_connection_age_s
+        self._old_at = math.inf if age_s is None else now + age_s
+        self.turn.cut_off()
+
+    def heard(self, event: RealtimeEvent, now: float) -> bool:
+        """
+        The provider said *event*.
+
+        Returns:
+            Whether that is progress of the conversation.
+        """
+        self.turn.heard(event)
+        if isinstance(event, GoAway):
+            self._plan(_Reason.GO_AWAY, now, event.time_left_s)
+        if isinstance(event, _NO_PROGRESS):
+            return False
+        self._out_since = None
+        return True
+
+    def deaf(self) -> None:
+        """Nobody listens, as the loop is slow: the provider cannot be blamed."""
+        self._is_deaf = True
+
+    def listens(self) -> None:
+        """Somebody listens again."""
+        self._is_deaf = False
+        self._out_since = None
+
+    def went_out(self, now: float) -> None:
+        """A frame was given to the provider."""
+        if self._out_since is None:
+            self._out_since = now
+
+    def due(self, now: float) -> RealtimeRestartReason | None:
+        """Why the connection is to be replaced at once; None: it is not."""
+        if now >= self._stalled_at:
+            return _Reason.STALLED
+        if self._planned is None and now >= self._old_at:
+            self._plan(_Reason.AGE, now, None)
+        if self._planned is not None and (self.turn.is_over or now >= self._latest):
+            return self._planned
+        return None
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether a restart waits for the end of a turn."""
+        return self._planned is not None
+
+    @property
+    def deadline(self) -> float:
+        """When to ask again, unless something is heard before; infinite: only then."""
+        return min(self._stalled_at, self._old_at if self._planned is None else self._latest)
+
+    @property
+    def _stalled_at(self) -> float:
+        after_s = self._policy.stalled_after_s
+        if after_s is None or self._out_since is None or self._is_deaf:
+            return math.inf
+        return self._out_since + after_s
+
+    def _plan(self, reason: RealtimeRestartReason, now: float, time_left_s: float | None) -> None:
+        wait = self._policy.turn_wait_s
+        if time_left_s is not None:
+            wait = min(wait, max(0.0, time_left_s * _SHARE_OF_TIME_LEFT))
+        self._planned = reason
+        self._latest = min(self._latest, now + wait)

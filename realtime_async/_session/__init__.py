@@ -1,0 +1,1 @@
+"""What `open_session` adds to a controller: nothing here is public."""

@@ -1,0 +1,183 @@
+"""
+What the provider has said and the loop has not taken yet.
+
+A deque and a wake-up: taking awaits nothing once there is something, so no cancellation loses a frame.
+When it is full the pump stops, and with it the provider.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+import anyio.lowlevel
+import attrs
+
+from realtime_async._core.media import payload_bytes
+from realtime_async._core.supervision import OUTPUT
+from realtime_async._shell.runtime import CALLS_PER_YIELD, Broadcast
+from realtime_async.errors import AgentError, ProviderFailure, SessionStateError
+from realtime_async.ports import RealtimeOutputFrame, ResponseDone, Restarted
+
+__all__ = ["MAX_BYTES", "MAX_FRAMES", "Entry", "Inbox"]
+
+# Some seconds of speech, as a provider sends it faster than it is heard.
+MAX_FRAMES = 64
+MAX_BYTES = 1024 * 1024
+# A loop that does not listen needs no more of the restarts that it missed.
+_MAX_RESTARTS = 64
+
+
+@attrs.frozen(eq=False)
+class Entry:
+    what: RealtimeOutputFrame | ProviderFailure
+    generation: int
+    """Restarts of the session before the connection that it came by."""
+
+    @property
+    def size(self) -> int:
+        payload = None if isinstance(self.what, ProviderFailure) else self.what.payload
+        if isinstance(payload, str):
+            return payload_bytes(payload)
+        return 0 if payload is None else len(payload)
+
+    @property
+    def is_output(self) -> bool:
+        return isinstance(self.what, RealtimeOutputFrame) and isinstance(self.what.event, OUTPUT)
+
+    @property
+    def ends_an_answer(self) -> bool:
+        return isinstance(self.what, RealtimeOutputFrame) and isinstance(self.what.event, ResponseDone)
+
+    @property
+    def is_restart(self) -> bool:
+        return isinstance(self.what, RealtimeOutputFrame) and isinstance(self.what.event, Restarted)
+
+
+class Inbox:
+    """Filled by one pump, emptied by one loop."""
+
+    def __init__(self) -> None:
+        self._entries: deque[Entry] = deque()
+        self._bytes = 0
+        self._generation = 0
+        self._failure: AgentError | None = None
+        self._is_over = False
+        self._is_read = False
+        self._takes = 0
+        self._changed = Broadcast()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    # -- the pump's side
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._entries) >= MAX_FRAMES or self._bytes >= MAX_BYTES
+
+    async def room(self) -> None:
+        """Wait until the loop has taken enough."""
+        while self.is_full and not self._is_over:
+            await self._changed.wait()
+
+    def put(self, entry: Entry) -> None:
+        """Take in *entry*; what an older connection still says of its answer is nobody's any more."""
+        if entry.is_output and entry.generation < self._generation:
+            return
+        self._entries.append(entry)
+        self._bytes += entry.size
+        self._changed.notify()
+
+    def supersede(self, generation: int) -> int:
+        """
+        Fence what is left of the answer that older connections did not finish.
+
+        Returns:
+            How many frames were fenced.
+        """
+        self._generation = generation
+        open_from = max((at for at, entry in enumerate(self._entries, 1) if entry.ends_an_answer), default=0)
+        fenced = [
+            entry
+            for entry in list(self._entries)[open_from:]
+            if entry.is_output and entry.generation < generation
+        ]
+        self._remove(fenced)
+        return len(fenced)
+
+    def tell(self, restarted: RealtimeOutputFrame) -> None:
+        """Take in the news of a restart, whether or not there is room."""
+        missed = [entry for entry in self._entries if entry.is_restart]
+        self._remove(missed[: len(missed) + 1 - _MAX_RESTARTS])
+        self.put(Entry(restarted, self._generation))
+
+    def end(self, failure: AgentError | None = None) -> None:
+        """There is nothing more to come; without a *failure* what is left is not wanted any more."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._failure = failure
+        if failure is None:
+            self._entries.clear()
+        self._changed.notify()
+
+    # -- the loop's side
+
+    async def take(self) -> RealtimeOutputFrame | None:
+        """
+        Take the next frame; None: there will be none.
+
+        Raises:
+            SessionStateError: Another loop waits.
+            AgentError: What the provider refused, or what ended the session.
+        """
+        if self._is_read:
+            raise SessionStateError(
+                "the session's frames have a reader that waits already: share what that one is given"
+            )
+        self._is_read = True
+        try:
+            self._takes += 1
+            if self._takes % CALLS_PER_YIELD == 0:
+                await anyio.lowlevel.checkpoint()
+            while not self._entries and not self._is_over:
+                await self._changed.wait()
+        finally:
+            self._is_read = False
+        if not self._entries:
+            if self._failure is not None:
+                raise self._failure.with_traceback(None)
+            return None
+        entry = self._entries.popleft()
+        self._bytes -= entry.size
+        self._changed.notify()
+        if isinstance(entry.what, ProviderFailure):
+            raise entry.what
+        return entry.what
+
+    def take_out(self, response_id: str | None) -> list[Entry]:
+        """Remove the output of an answer, of every answer if it is not named, and return it."""
+        taken = [
+            entry
+            for entry in self._entries
+            if entry.is_output
+            and isinstance(entry.what, RealtimeOutputFrame)
+            and (response_id is None or entry.what.response_id in (response_id, None))
+        ]
+        self._remove(taken)
+        return taken
+
+    def put_back(self, entries: Iterable[Entry]) -> None:
+        """Undo `take_out`: what was taken comes first."""
+        returned = [entry for entry in entries if entry.generation >= self._generation]
+        self._entries.extendleft(reversed(returned))
+        self._bytes += sum(entry.size for entry in returned)
+        self._changed.notify()
+
+    def _remove(self, entries: Iterable[Entry]) -> None:
+        gone = set(entries)
+        if gone:
+            self._entries = deque(entry for entry in self._entries if entry not in gone)
+            self._bytes -= sum(entry.size for entry in gone)
+            self._changed.notify()

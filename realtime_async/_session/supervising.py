@@ -1,0 +1,305 @@
+"""
+A session that restarts itself: a pump that receives, and a watch that replaces the connection.
+
+When a restart is due is decided in the core; here it is carried out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import anyio
+import attrs
+
+from realtime_async._core.accounting import RealtimeRestartReason, RestartReport
+from realtime_async._core.lifecycle import Operation, Phase, Verdict
+from realtime_async._core.restarts import RestartBudget, RestartPolicy
+from realtime_async._core.supervision import Supervision
+from realtime_async._session.dialing import Dialing
+from realtime_async._session.inbox import Entry, Inbox
+from realtime_async._shell.runtime import Broadcast
+from realtime_async.controller import RealtimeSessionController
+from realtime_async.errors import (
+    AgentError,
+    DeadlineExceeded,
+    JournalFailure,
+    ProviderConnectionLost,
+    ProviderFailure,
+    RestartExhausted,
+)
+from realtime_async.ports import (
+    RealtimeCloseReason,
+    RealtimeEvent,
+    RealtimeOutputFrame,
+    RealtimeSessionRecord,
+    RealtimeSessionRecordKind,
+    Restarted,
+)
+
+__all__ = ["Supervisor"]
+
+_Reason = RealtimeRestartReason
+
+
+@attrs.define(eq=False)
+class _Request:
+    """A restart that the program asked for."""
+
+    reason: RealtimeRestartReason
+    over: anyio.Event = attrs.field(factory=anyio.Event)
+    report: RestartReport | None = None
+    error: AgentError | None = None
+
+    def settle(self, report: RestartReport | None, error: AgentError | None) -> None:
+        self.report, self.error = report, error
+        self.over.set()
+
+
+class Supervisor:
+    """
+    Keeps one session connected, for as long as its policy allows.
+
+    Args:
+        heard: Called with each event as it comes in, before the loop has it.
+    """
+
+    def __init__(
+        self,
+        controller: RealtimeSessionController,
+        policy: RestartPolicy,
+        dialing: Dialing,
+        heard: Callable[[RealtimeEvent], None],
+    ) -> None:
+        self._controller = controller
+        self._rt = controller._rt
+        self._heard_too = heard
+        self._dialing = dialing
+        self._budget = RestartBudget(policy)
+        self._watched = Supervision(policy, self._rt.now())
+        self._inbox = Inbox()
+        self._requests: list[_Request] = []
+        self._wake = Broadcast()
+        self._sleeps_until = math.inf
+        self._told = Broadcast()
+        self._is_restarting = False
+        self._generation = 0
+        self._in_hand: Entry | None = None
+        self._is_over = False
+        self.ended_by: RestartExhausted | None = None
+        """What ended the session; None: nothing has, or something else."""
+        self._rt.when_lost = self._wake.notify
+
+    # -- what a session asks of it
+
+    def sent(self, record: RealtimeSessionRecord) -> None:
+        """Take note that a frame went out, or into the gate."""
+        if record.kind is not RealtimeSessionRecordKind.BACKPRESSURE_APPLIED:
+            self._watched.went_out(self._rt.now())
+            if self._watched.deadline < self._sleeps_until:
+                self._wake.notify()
+
+    def closed(self) -> None:
+        """Take note that the session was closed."""
+        self._end(None)
+
+    async def next_frame(self) -> RealtimeOutputFrame | None:
+        return await self._inbox.take()
+
+    async def interrupt(self, response_id: str | None, played_ms: int | None) -> RealtimeSessionRecord:
+        """Stop an answer, and what is left of it here."""
+        silenced = self._inbox.take_out(response_id)
+        try:
+            return await self._controller.interrupt(response_id, played_ms)
+        except (DeadlineExceeded, ProviderConnectionLost):
+            raise
+        except AgentError:
+            # It was refused, so the answer goes on.
+            self._inbox.put_back(silenced)
+            raise
+
+    async def restart(self, reason: RealtimeRestartReason) -> RestartReport:
+        """Have the connection replaced; one that is being replaced already is not replaced twice."""
+        self._rt.check()
+        if self._rt.life.phase is not Phase.RESTARTING:
+            self._rt.life.demand(Operation.BEGIN_RESTART)
+        request = _Request(reason)
+        self._requests.append(request)
+        self._wake.notify()
+        try:
+            await request.over.wait()
+        except BaseException:
+            if request in self._requests:
+                self._requests.remove(request)
+            raise
+        if request.error is not None:
+            raise request.error.with_traceback(None)
+        assert request.report is not None
+        return request.report
+
+    # -- the pump
+
+    async def pump(self) -> None:
+        """Receive until the session ends."""
+        while not self._is_over:
+            if self._inbox.is_full:
+                self._watched.deaf()
+                await self._inbox.room()
+                self._watched.listens()
+            try:
+                received = await self._controller.receive()
+            except ProviderConnectionLost:
+                # The watch was told; the next receive waits for the new connection.
+                continue
+            except ProviderFailure as refusal:
+                await self._pass_on(Entry(refusal, self._rt.life.restart_count))
+                continue
+            except AgentError as failure:
+                self._end(failure)
+                return
+            if received is not None:
+                await self._pass_on(Entry(received.frame, self._rt.life.restart_count))
+            elif self._rt.life.verdict(Operation.RECEIVE) is Verdict.NONE:
+                self._end(None)
+                return
+
+    async def _pass_on(self, entry: Entry) -> None:
+        """Give *entry* to the loop, which hears of a restart before it hears the new connection."""
+        self._in_hand = entry
+        while self._is_restarting and entry.generation > self._generation:
+            await self._told.wait()
+        self._in_hand = None
+        if isinstance(entry.what, RealtimeOutputFrame):
+            self._heard(entry.what.event)
+        self._inbox.put(entry)
+
+    def _heard(self, event: RealtimeEvent) -> None:
+        self._heard_too(event)
+        if self._watched.heard(event, self._rt.now()):
+            self._budget.refill()
+        if self._watched.is_planned:
+            self._wake.notify()
+
+    def _end(self, failure: AgentError | None) -> None:
+        """The session has ended; where no connection could be had, the watch says so itself."""
+        self._is_over = True
+        if self.ended_by is None:
+            self._inbox.end(failure)
+        self._wake.notify()
+
+    # -- the watch
+
+    async def watch(self) -> None:
+        """Replace the connection whenever that is due, until the session ends."""
+        while not self._is_over:
+            due = self._due()
+            if due is None:
+                await self._sleep()
+            else:
+                await self._replace(due)
+        for request in self._taken_requests():
+            request.settle(None, _over(self._controller.session_id))
+
+    def _due(self) -> RealtimeRestartReason | None:
+        phase = self._rt.life.phase
+        if phase is Phase.LOST:
+            return _Reason.CONNECTION_LOST
+        if phase is not Phase.OPEN:
+            return None
+        if self._requests:
+            return self._requests[0].reason
+        return self._watched.due(self._rt.now())
+
+    async def _sleep(self) -> None:
+        """Until something happens, or the next deadline."""
+        if self._rt.life.phase is not Phase.OPEN:
+            # Somebody restarts by hand, or closes.
+            await self._rt.changed.wait()
+            return
+        self._sleeps_until = self._watched.deadline
+        with anyio.CancelScope(deadline=self._sleeps_until):
+            await self._wake.wait()
+
+    async def _replace(self, reason: RealtimeRestartReason) -> None:
+        if reason is _Reason.AGE or self._requests:
+            self._budget.grant()
+        self._is_restarting = True
+        try:
+            report = await self._restarted(reason)
+        except RestartExhausted as exhausted:
+            await self._give_up(exhausted)
+        except AgentError as error:
+            await self._failed(error)
+        else:
+            self._tell(report)
+        finally:
+            self._is_restarting = False
+            self._told.notify()
+
+    async def _restarted(self, reason: RealtimeRestartReason) -> RestartReport:
+        restarting = self._controller._restarting
+        loss = self._rt.loss if reason is _Reason.CONNECTION_LOST else None
+        why = self._budget.refusal(loss)
+        if why is not None:
+            raise restarting.exhausted(0, why)
+        return await restarting.restart_within(self._budget, reason, self._dialing.turn)
+
+    def _tell(self, report: RestartReport) -> None:
+        """Let the loop know, and go on with the new connection."""
+        self._generation = self._rt.life.restart_count
+        fenced = self._inbox.supersede(self._generation)
+        if self._in_hand is not None and self._in_hand.generation < self._generation:
+            fenced += self._in_hand.is_output
+        report = attrs.evolve(report, fenced=fenced)
+        self._inbox.tell(RealtimeOutputFrame.of(Restarted(report)))
+        self._watched.connected(
+            self._rt.now(), unanswered=sum(part.frames for part in (*report.gated, *report.replayed))
+        )
+        for request in self._taken_requests():
+            request.settle(report, None)
+
+    def _taken_requests(self) -> list[_Request]:
+        taken, self._requests = self._requests, []
+        return taken
+
+    # -- its end
+
+    async def _failed(self, error: AgentError) -> None:
+        """A restart did not come to its end."""
+        if isinstance(error, JournalFailure):
+            self._end(error)
+        elif self._rt.life.verdict(Operation.BEGIN_RESTART) is None:
+            # The session closes, or somebody restarts it by hand: theirs is the word.
+            for request in self._taken_requests():
+                request.settle(None, error)
+        else:
+            await self._give_up(error)
+        for request in self._taken_requests():
+            request.settle(None, error)
+
+    async def _give_up(self, error: AgentError) -> None:
+        """Close the session, and hand back what it still had to send."""
+        # No await until the close has begun, so nothing is gated meanwhile.
+        frames = self._controller._sending.gate.frames()
+        self.ended_by = RestartExhausted(
+            f"session {str(self._controller.session_id)!r} has ended, as its connection could not be replaced: "
+            f"open another, and send there what still matters of the {len(frames)} frame(s) in `frames`",
+            frames=frames,
+        )
+        self.ended_by.__cause__ = error
+        # A close that is cut off would leave the provider's side open; it has a deadline of its own.
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._controller.close(RealtimeCloseReason.PROVIDER_FAILURE)
+            except AgentError as failure:
+                self.ended_by.add_note(f"closing it failed too: {failure.kind}")
+        self._is_over = True
+        self._inbox.end(self.ended_by)
+        for request in self._taken_requests():
+            request.settle(None, self.ended_by)
+
+
+def _over(session_id: str) -> AgentError:
+    return ProviderConnectionLost(
+        f"session {str(session_id)!r} ended before its connection was replaced: open a session of its own"
+    )

@@ -1,0 +1,161 @@
+"""When a connection is to be replaced, and why."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from realtime_async._core.accounting import RealtimeRestartReason as Reason
+from realtime_async._core.events import (
+    GoAway,
+    InputCommitted,
+    OutputAudio,
+    ProviderWarning,
+    RealtimeEvent,
+    ResponseDone,
+    ResponseStarted,
+    SpeechStarted,
+    SpeechStopped,
+    ToolCall,
+)
+from realtime_async._core.restarts import RestartPolicy
+from realtime_async._core.supervision import Supervision, Turn
+
+POLICY = RestartPolicy(max_connection_age_s=540, turn_wait_s=10, stalled_after_s=30)
+WHOLE_TURN: list[RealtimeEvent] = [
+    SpeechStarted(), SpeechStopped(), InputCommitted(), ResponseStarted(), OutputAudio(), ResponseDone(),
+]  # fmt: skip
+
+
+def watched(*events: RealtimeEvent, at: float = 0.0, policy: RestartPolicy = POLICY) -> Supervision:
+    supervision = Supervision(policy, 0.0)
+    for event in events:
+        supervision.heard(event, at)
+    return supervision
+
+
+def test_between_turns_nobody_speaks_and_nobody_is_about_to() -> None:
+    turn, over = Turn(), []
+
+    for event in WHOLE_TURN:
+        turn.heard(event)
+        over.append(turn.is_over)
+
+    assert over == [False, False, False, False, False, True]
+
+
+def test_who_talks_over_an_answer_has_the_turn_when_it_is_done() -> None:
+    turn = Turn()
+    for event in (ResponseStarted(), SpeechStarted(), ResponseDone("cancelled")):
+        turn.heard(event)
+
+    assert not turn.is_over
+
+
+def test_a_connection_is_replaced_at_its_age() -> None:
+    supervision = watched()
+
+    assert supervision.deadline == 540
+    assert supervision.due(539.9) is None
+    assert supervision.due(540) is Reason.AGE
+
+
+@pytest.mark.parametrize("events", [WHOLE_TURN[:count] for count in range(2, 6)], ids=len)
+def test_a_planned_restart_waits_for_the_end_of_the_turn(events: list[RealtimeEvent]) -> None:
+    supervision = watched(*events)
+    at_its_age = supervision.due(540)
+
+    supervision.heard(ResponseDone(), 545)
+
+    assert at_its_age is None
+    assert supervision.due(545) is Reason.AGE
+
+
+def test_a_turn_that_does_not_end_is_waited_for_so_long_and_no_longer() -> None:
+    supervision = watched(ResponseStarted())
+    supervision.due(540)
+
+    assert supervision.deadline == 550
+    assert supervision.due(549.9) is None
+    assert supervision.due(550) is Reason.AGE
+
+
+@pytest.mark.parametrize("time_left_s, latest", [(None, 110), (60, 110), (5, 104), (0, 100), (-1, 100)])
+def test_a_provider_that_says_goodbye_is_left_before_it_goes(
+    time_left_s: float | None, latest: float
+) -> None:
+    supervision = watched(ResponseStarted(), GoAway(time_left_s), at=100)
+
+    assert supervision.is_planned
+    assert supervision.deadline == latest
+    assert supervision.due(latest) is Reason.GO_AWAY
+
+
+def test_a_goodbye_between_turns_is_heeded_at_once() -> None:
+    assert watched(GoAway(50), at=100).due(100) is Reason.GO_AWAY
+
+
+def test_frames_that_go_out_without_a_word_back_are_a_stall() -> None:
+    supervision = watched()
+    supervision.went_out(100)
+    supervision.went_out(120)
+
+    assert supervision.deadline == 130
+    assert supervision.due(129.9) is None
+    assert supervision.due(130) is Reason.STALLED
+
+
+@pytest.mark.parametrize("event, is_progress", [(OutputAudio(), True), (ToolCall(), True), (GoAway(), False),
+                                                (ProviderWarning(), False)])  # fmt: skip
+def test_only_what_concerns_the_conversation_is_progress(event: RealtimeEvent, is_progress: bool) -> None:
+    supervision = watched()
+    supervision.went_out(100)
+
+    assert supervision.heard(event, 110) is is_progress
+    stalled = supervision.due(130) is Reason.STALLED
+    assert stalled is not is_progress
+
+
+def test_who_sends_nothing_waits_for_nothing() -> None:
+    assert watched(policy=RestartPolicy(max_connection_age_s=None, stalled_after_s=1)).deadline == math.inf
+
+
+def test_a_loop_that_does_not_listen_cannot_blame_the_provider() -> None:
+    supervision = watched()
+    supervision.went_out(100)
+    supervision.deaf()
+    while_deaf = supervision.due(200)
+    supervision.listens()
+    supervision.went_out(201)
+
+    assert while_deaf is None
+    assert supervision.due(230) is None
+    assert supervision.due(231) is Reason.STALLED
+
+
+def test_a_new_connection_is_watched_from_its_beginning() -> None:
+    supervision = watched(ResponseStarted(), GoAway(1), at=100)
+    supervision.went_out(100)
+
+    supervision.connected(101)
+
+    assert supervision.due(300) is None
+    assert supervision.deadline == 101 + 540
+    assert supervision.turn.is_over
+
+
+def test_what_a_new_connection_was_given_is_to_be_answered() -> None:
+    supervision = watched()
+
+    supervision.connected(100, unanswered=3)
+
+    assert supervision.due(130) is Reason.STALLED
+
+
+def test_without_limits_no_restart_is_ever_due() -> None:
+    supervision = watched(policy=RestartPolicy(max_connection_age_s=None))
+    supervision.went_out(0)
+
+    assert supervision.deadline == math.inf
+    assert supervision.due(10**9) is None

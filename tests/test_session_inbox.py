@@ -1,0 +1,235 @@
+"""What lies between the provider and a loop that is slow, gives up, or interrupts."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+import anyio
+import pytest
+
+from realtime_async._session.inbox import MAX_BYTES, MAX_FRAMES
+from realtime_async.adapters.scripted import Delay, Drop, Hang, Refuse
+from realtime_async.errors import DeadlineExceeded, ProviderFailure, SessionStateError
+from realtime_async.ports import (
+    OutputTranscript,
+    RealtimeOutputFrame,
+    ResponseDone,
+    ResponseStarted,
+    Restarted,
+)
+from tests.controller.begun import begin, settled
+from tests.controller.staged import FRAME, audio
+from tests.test_session import Call, next_frames, on_asyncio
+from tests.test_session_frames import heard, spoken
+from tests.test_session_supervised import listen_to, reports_in, said
+
+pytestmark = pytest.mark.virtual_time
+
+
+async def test_a_slow_loop_slows_the_provider() -> None:
+    """So much is taken ahead, and no more."""
+    call = Call(*spoken(1000))
+    taken = 0
+
+    async with call.open() as session:
+        async for _ in session.frames():
+            taken += 1
+            await anyio.sleep(1)
+            assert call.adapter.calls.count("receive") <= taken + MAX_FRAMES
+            if taken == 100:
+                break
+
+    assert (await call.kinds()).count("output_received") == 100 + MAX_FRAMES
+
+
+async def test_large_frames_fill_it_sooner() -> None:
+    call = Call(*[RealtimeOutputFrame.audio(bytes(MAX_BYTES // 4)) for _ in range(20)])
+
+    async with call.open() as session:
+        await anyio.sleep(1)
+        assert call.adapter.calls.count("receive") == 4
+        await next_frames(session, 20)
+
+
+async def test_a_loop_that_runs_without_a_pause_lets_others_run() -> None:
+    call = Call(*spoken(600))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    async with call.open() as session, anyio.create_task_group() as tasks:
+        tasks.start_soon(others)
+        await next_frames(session, 600)
+        tasks.cancel_scope.cancel()
+
+    assert turns >= 600 // 50
+
+
+@pytest.mark.parametrize("patience_s", [0.1, 0.5, 1, 1.5])
+async def test_a_loop_that_gives_up_and_comes_back_misses_nothing(patience_s: float) -> None:
+    call = Call(*[item for frame in spoken(20) for item in (Delay(0.5), frame)])
+    frames: list[RealtimeOutputFrame] = []
+
+    async with call.open() as session:
+        while len(frames) < 20:
+            with anyio.move_on_after(patience_s):
+                await listen_to(session, frames)
+
+    assert heard(frames) == [f"said.{number}" for number in range(1, 21)]
+
+
+@on_asyncio
+async def test_a_native_cancellation_loses_no_frame() -> None:
+    """At each number of turns of the event loop after the frame was let go."""
+    call = Call()
+    frames: list[RealtimeOutputFrame] = []
+
+    async with call.open() as session:
+        for number, frame in enumerate(spoken(20)):
+            task = asyncio.ensure_future(listen_to(session, frames))
+            await settled()
+            call.adapter.feed(frame)
+            for _ in range(number):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+        with anyio.move_on_after(1):
+            await listen_to(session, frames)
+
+    assert heard(frames) == [f"said.{number}" for number in range(1, 21)]
+
+
+async def test_a_second_loop_is_refused_and_does_not_deafen_the_first() -> None:
+    call = Call(Delay(1), *spoken(1))
+
+    async with call.open() as session, anyio.create_task_group() as tasks:
+        loop = await begin(tasks, partial(next_frames, session, 1))
+        with pytest.raises(SessionStateError):
+            await next_frames(session, 1)
+        await loop.over()
+
+    assert isinstance(loop.result, list)
+    assert heard(loop.result) == ["said.1"]
+
+
+async def test_restarts_that_nobody_hears_of_do_not_pile_up() -> None:
+    call = Call(*spoken(1))
+
+    async with call.open() as session:
+        for _ in range(200):
+            await session.restart()
+        await session.close()
+        frames = [frame async for frame in session.frames()]
+
+    assert frames == []
+
+
+async def test_a_closed_session_says_no_more() -> None:
+    call = Call(*spoken(30))
+
+    async with call.open() as session:
+        await next_frames(session, 5)
+        await session.close()
+
+        assert [frame async for frame in session.frames()] == []
+
+
+# -- an interrupt
+
+
+@pytest.mark.parametrize("named", ["answer", None])
+async def test_an_interrupted_answer_is_not_heard_on(named: str | None) -> None:
+    answer = [RealtimeOutputFrame.audio(FRAME, response_id="answer") for _ in range(30)]
+    call = Call(*said(ResponseStarted()), *answer, *said(ResponseDone("cancelled")), Delay(5), *spoken(1))
+
+    async with call.open() as session:
+        await next_frames(session, 5)
+        await session.interrupt(named)
+        rest = await next_frames(session, 2)
+
+    assert isinstance(rest[0].event, ResponseDone)
+    assert heard(rest)[1:] == ["said.1"]
+
+
+async def test_an_answer_that_could_not_be_interrupted_goes_on() -> None:
+    answer = [
+        RealtimeOutputFrame.audio(FRAME, response_id="answer", frame_id=f"answer.{number}")
+        for number in range(1, 31)
+    ]
+    call = Call(*answer, faults={("interrupt", 1): Refuse()})
+
+    async with call.open() as session:
+        before = await next_frames(session, 5)
+        with pytest.raises(ProviderFailure):
+            await session.interrupt()
+        after = await next_frames(session, 25)
+
+    assert heard(before + after) == [f"answer.{number}" for number in range(1, 31)]
+
+
+@pytest.mark.parametrize(
+    "fault, raised", [(Hang(), DeadlineExceeded), (Drop(), ProviderFailure)], ids=["hung", "lost"]
+)
+async def test_an_interrupt_of_which_nobody_knows_silences_the_answer(
+    fault: Hang | Drop, raised: type[Exception]
+) -> None:
+    answer = [RealtimeOutputFrame.audio(FRAME, response_id="answer") for _ in range(30)]
+    call = Call(*answer, Delay(20), *said(ResponseDone()), faults={("interrupt", 1): fault})
+
+    async with call.open() as session:
+        await next_frames(session, 5)
+        with pytest.raises(raised):
+            await session.interrupt("answer")
+        rest = await next_frames(session, 1 if isinstance(fault, Hang) else 2)
+
+    assert {type(frame.event) for frame in rest} <= {ResponseDone, Restarted}
+
+
+# -- a restart
+
+
+async def test_an_answer_that_its_connection_did_not_finish_ends_with_it() -> None:
+    """The new connection gives it anew, and nobody wants to hear both."""
+    call = Call(*said(ResponseStarted()), *spoken(30), Drop(), Delay(2), *spoken(32)[30:])
+
+    async with call.open() as session:
+        before = await next_frames(session, 11)
+        await anyio.sleep(1)
+        after = await next_frames(session, 3)
+
+    assert heard(before)[1:] == [f"said.{number}" for number in range(1, 11)]
+    assert heard(after) == ["restarted", "said.31", "said.32"]
+    assert reports_in(after)[0].fenced == 20
+
+
+async def test_an_answer_that_was_finished_is_heard_to_its_end() -> None:
+    call = Call(*said(ResponseStarted(), OutputTranscript("a table", True), ResponseDone()), Drop())
+
+    async with call.open() as session:
+        await anyio.sleep(1)
+        frames = await next_frames(session, 4)
+
+    assert [type(frame.event) for frame in frames] == [
+        ResponseStarted,
+        OutputTranscript,
+        ResponseDone,
+        Restarted,
+    ]
+    assert reports_in(frames)[0].fenced == 0
+
+
+async def test_a_frame_of_the_new_connection_comes_after_the_news_of_it() -> None:
+    """It may be there before the gate is drained."""
+    call = Call(Drop(), *spoken(1), faults={("restart", 1): Delay(1), ("send", 1): Delay(4)})
+
+    async with call.open() as session:
+        await anyio.sleep(0.5)
+        await session.send(audio())
+        frames = await next_frames(session, 2)
+
+    assert heard(frames) == ["restarted", "said.1"]

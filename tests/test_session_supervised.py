@@ -1,0 +1,370 @@
+"""A session that keeps itself connected: what is restarted when, and what becomes of it when nothing helps."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import anyio
+import pytest
+
+from realtime_async import RealtimeSession, RestartPolicy, RestartReport, open_session
+from realtime_async.adapters.scripted import Delay, Drop, EndOfStream, FrameFate, Hang, Played, Refuse
+from realtime_async.errors import (
+    JournalFailure,
+    ProviderFailure,
+    RestartExhausted,
+    RetryClassification,
+    SessionStateError,
+)
+from realtime_async.journals import MemoryJournal
+from realtime_async.ports import (
+    GoAway,
+    RealtimeCloseReason,
+    RealtimeEvent,
+    RealtimeOutputFrame,
+    RealtimeRestartReason,
+    ResponseDone,
+    ResponseStarted,
+    Restarted,
+)
+from realtime_async.testing.journals import FaultyJournal, JournalFault
+from tests.controller.begun import begin, settled
+from tests.controller.staged import SECRET, audio, plain_sidecar, text
+from tests.test_session import Call, next_frames
+from tests.test_session_frames import heard, spoken
+
+pytestmark = pytest.mark.virtual_time
+
+Reason = RealtimeRestartReason
+EVEN = RestartPolicy(attempts=3, first_wait_s=1, factor=2, jitter=0)
+
+
+def said(*events: RealtimeEvent) -> list[RealtimeOutputFrame]:
+    return [RealtimeOutputFrame.of(event, response_id="answer") for event in events]
+
+
+def reports_in(frames: list[RealtimeOutputFrame]) -> list[RestartReport]:
+    return [frame.event.report for frame in frames if isinstance(frame.event, Restarted)]
+
+
+async def listen_to(session: RealtimeSession, frames: list[RealtimeOutputFrame]) -> None:
+    """Put what is heard into *frames*, as it is heard."""
+    async for frame in session.frames():
+        frames += [frame]
+
+
+async def until_restarted(session: RealtimeSession) -> RestartReport:
+    async for frame in session.frames():
+        if isinstance(frame.event, Restarted):
+            return frame.event.report
+    raise AssertionError("the session ended without a restart")
+
+
+# -- losses
+
+
+@pytest.mark.parametrize("loss", [Drop(), EndOfStream()], ids=["lost", "ended"])
+async def test_a_lost_connection_is_replaced_and_the_loop_goes_on(loss: Played) -> None:
+    call = Call(*spoken(1), loss, Delay(1), *spoken(2)[1:])
+
+    async with call.open() as session:
+        frames = await next_frames(session, 3)
+
+    assert heard(frames) == ["said.1", "restarted", "said.2"]
+    assert reports_in(frames)[0].reason is Reason.CONNECTION_LOST
+    assert await call.ending() == ("closed", RealtimeCloseReason.NORMAL)
+
+
+async def test_what_is_sent_meanwhile_waits_for_the_new_connection() -> None:
+    call = Call(Delay(5), Drop(), faults={("restart", 1): Delay(3)})
+    frames = [audio(number) for number in range(1, 5)]
+
+    async with call.open() as session:
+        await anyio.sleep(6)
+        for frame in frames:
+            await session.send(frame)
+        assert session.delivery.queued == 4
+        report = await until_restarted(session)
+
+    assert [frame.frame_id for frame in call.adapter.sent] == [frame.frame_id for frame in frames]
+    assert [(part.first, part.last) for part in report.gated] == [(1, 4)]
+    assert report.outage_s == pytest.approx(3, abs=0.1)
+
+
+async def test_a_loss_that_a_send_meets_is_mended_though_nobody_listens() -> None:
+    call = Call(faults={("send", 2): Drop(FrameFate.NOT_SENT)})
+    frames = [audio(number) for number in range(1, 4)]
+
+    async with call.open() as session:
+        for frame in frames:
+            await session.send(frame)
+        await anyio.sleep(1)
+
+    assert [frame.frame_id for frame in call.adapter.sent] == [frame.frame_id for frame in frames]
+    assert session.delivery.sent == 3
+
+
+async def test_attempts_that_fail_are_waited_between() -> None:
+    call = Call(Drop(), faults={("restart", 1): Refuse(), ("restart", 2): Refuse()})
+
+    async with call.open(restart_policy=EVEN) as session:
+        report = await until_restarted(session)
+
+    assert report.attempts == 3
+    assert report.outage_s == pytest.approx(1 + 2, abs=0.1)
+
+
+# -- planned restarts and stalls
+
+
+async def test_a_provider_that_says_goodbye_is_left_when_the_answer_is_over() -> None:
+    call = Call(*said(ResponseStarted(), GoAway(60)), Delay(4), *said(ResponseDone()))
+
+    async with call.open() as session:
+        frames = await next_frames(session, 4)
+        at = anyio.current_time()
+
+    assert isinstance(frames[2].event, ResponseDone)
+    assert reports_in(frames)[0].reason is Reason.GO_AWAY
+    assert at == pytest.approx(4, abs=0.1)
+
+
+async def test_a_turn_without_an_end_does_not_hold_up_a_goodbye() -> None:
+    call = Call(*said(ResponseStarted(), GoAway(60)))
+
+    async with call.open(restart_policy=RestartPolicy(turn_wait_s=7)) as session:
+        report = await until_restarted(session)
+        at = anyio.current_time()
+
+    assert report.reason is Reason.GO_AWAY
+    assert at == pytest.approx(7, abs=0.1)
+
+
+async def test_an_idle_connection_is_replaced_at_its_age_again_and_again() -> None:
+    call = Call()
+
+    async with call.open(restart_policy=RestartPolicy(attempts=1, max_connection_age_s=540)) as session:
+        reports = [await until_restarted(session) for _ in range(10)]
+        at = anyio.current_time()
+
+    assert {report.reason for report in reports} == {Reason.AGE}
+    assert at == pytest.approx(5400, abs=2)
+
+
+async def test_a_provider_that_hears_and_says_nothing_is_replaced() -> None:
+    call = Call()
+    policy = RestartPolicy(stalled_after_s=30, max_connection_age_s=None)
+
+    async with call.open(restart_policy=policy) as session, anyio.create_task_group() as tasks:
+        loop = await begin(tasks, partial(until_restarted, session))
+        for _ in range(100):
+            await session.send(audio())
+            await anyio.sleep(1)
+        tasks.cancel_scope.cancel()
+
+    assert isinstance(loop.result, RestartReport)
+    assert loop.result.reason is Reason.STALLED
+    assert loop.ended_at == pytest.approx(30, abs=0.1)
+
+
+async def test_silence_on_both_sides_is_no_stall() -> None:
+    call = Call()
+    policy = RestartPolicy(stalled_after_s=30, max_connection_age_s=None)
+
+    async with call.open(restart_policy=policy) as session:
+        await anyio.sleep(10_000)
+        assert session.state.restart_count == 0
+
+
+async def test_a_loop_that_does_not_listen_makes_no_stall() -> None:
+    call = Call(*spoken(200))
+    policy = RestartPolicy(stalled_after_s=30, max_connection_age_s=None)
+
+    async with call.open(restart_policy=policy) as session:
+        for _ in range(100):
+            await session.send(audio())
+            await anyio.sleep(1)
+        assert session.state.restart_count == 0
+
+
+async def test_the_program_may_ask_for_a_restart() -> None:
+    call = Call()
+
+    async with call.open() as session, anyio.create_task_group() as tasks:
+        loop = await begin(tasks, partial(until_restarted, session))
+        report = await session.restart(Reason.REQUESTED)
+        await settled()
+
+    assert loop.result == report
+    assert report.reason is Reason.REQUESTED
+
+
+async def test_two_who_ask_at_once_share_a_restart() -> None:
+    call = Call(faults={("restart", 1): Delay(2)})
+
+    async with call.open() as session, anyio.create_task_group() as tasks:
+        asked = [await begin(tasks, session.restart) for _ in range(2)]
+        for each in asked:
+            await each.over()
+
+    assert asked[0].result is asked[1].result
+    assert call.calls == ["connect", "restart", "close"]
+
+
+async def test_a_restart_goes_on_though_who_asked_for_it_does_not_wait() -> None:
+    call = Call(faults={("restart", 1): Delay(2)})
+
+    async with call.open() as session:
+        with anyio.move_on_after(1):
+            await session.restart()
+        await until_restarted(session)
+
+    assert session.state.restart_count == 1
+
+
+async def test_restarts_asked_for_are_not_counted_against_the_provider() -> None:
+    call = Call()
+
+    async with call.open(restart_policy=RestartPolicy(attempts=1)) as session:
+        for _ in range(80):
+            await session.restart()
+        frames = await next_frames(session, 1)
+
+        assert session.state.restart_count == 80
+    assert reports_in(frames)
+
+
+# -- the end of patience
+
+
+async def exhausted(session: RealtimeSession) -> RestartExhausted:
+    """Listen until there is no hope."""
+    with pytest.raises(RestartExhausted) as caught:
+        async for _ in session.frames():
+            pass
+    return caught.value
+
+
+async def test_a_provider_that_accepts_and_hangs_up_makes_no_storm() -> None:
+    call = Call(*[Drop()] * 1000)
+
+    async with call.open(restart_policy=EVEN) as session:
+        await exhausted(session)
+        at = anyio.current_time()
+
+    assert call.adapter.calls.count("restart") == 3
+    assert at == pytest.approx(1 + 2, abs=0.2)
+    assert await call.ending() == ("closed", RealtimeCloseReason.PROVIDER_FAILURE)
+
+
+async def test_what_the_provider_says_gives_the_attempts_back() -> None:
+    call = Call(*[item for frame in spoken(20) for item in (frame, Drop())], *[Drop()] * 9)
+    frames: list[RealtimeOutputFrame] = []
+
+    async with call.open(restart_policy=RestartPolicy(attempts=2)) as session:
+        with pytest.raises(RestartExhausted):
+            await listen_to(session, frames)
+
+    assert [name for name in heard(frames) if name != "restarted"] == [f"said.{n}" for n in range(1, 21)]
+
+
+async def test_a_session_without_hope_hands_back_what_it_could_not_send() -> None:
+    call = Call(Delay(1), Drop(), faults={("restart", number): Refuse() for number in range(1, 9)})
+    frames = [text(number) for number in range(1, 4)]
+
+    async with call.open(restart_policy=EVEN) as session, anyio.create_task_group() as tasks:
+        loop = await begin(tasks, partial(exhausted, session))
+        await anyio.sleep(2)
+        for frame in frames:
+            await session.send(frame)
+        await loop.over()
+        with pytest.raises(RestartExhausted):
+            await session.send(text())
+        with pytest.raises(RestartExhausted):
+            await session.restart()
+
+    assert isinstance(loop.result, RestartExhausted)
+    assert list(loop.result.frames) == frames
+    assert SECRET not in str(loop.result) + repr(loop.result)
+    records = await call.records()
+    dropped = [record.frame_id for record in records if record.kind == "input_dropped"]
+    assert dropped == [frame.frame_id for frame in frames]
+    assert session.delivery.dropped == 3
+    assert await call.ending() == ("closed", RealtimeCloseReason.PROVIDER_FAILURE)
+
+
+async def test_what_trying_again_cannot_help_is_tried_once() -> None:
+    fault = Refuse("invalid_api_key", RetryClassification.NOT_RETRYABLE)
+    call = Call(Drop(), faults={("restart", number): fault for number in range(1, 9)})
+
+    async with call.open() as session:
+        await exhausted(session)
+
+    assert call.adapter.calls.count("restart") == 1
+
+
+async def test_an_adapter_that_cannot_be_stopped_ends_the_session() -> None:
+    call = Call(Drop(), faults={("restart", number): Hang() for number in range(1, 3)})
+
+    async with call.open(restart_policy=RestartPolicy(attempts=2)) as session:
+        await exhausted(session)
+
+    assert await call.ending() == ("closed", RealtimeCloseReason.PROVIDER_FAILURE)
+
+
+async def test_what_the_provider_said_before_the_end_is_heard_first() -> None:
+    call = Call(*spoken(3), Drop(), *[Drop()] * 9)
+    frames: list[RealtimeOutputFrame] = []
+
+    async with call.open(restart_policy=RestartPolicy(attempts=1)) as session:
+        await anyio.sleep(60)
+        with pytest.raises(RestartExhausted):
+            await listen_to(session, frames)
+
+    # The answer was cut off by the first restart, and is fenced.
+    assert heard(frames) == ["restarted"]
+    assert reports_in(frames)[0].fenced == 3
+
+
+async def test_a_journal_that_fails_ends_the_loop() -> None:
+    call = Call(Delay(1), *spoken(1))
+    journal = FaultyJournal(MemoryJournal(), fail_at=4, how=JournalFault.REFUSE)
+    session_of = partial(open_session, plain_sidecar(), call.adapter, journal, run_id="run-1")
+
+    with pytest.raises(JournalFailure):
+        async with session_of() as session:
+            await next_frames(session, 3)
+
+
+async def test_a_refusal_among_the_frames_is_raised_in_its_place_and_ends_nothing() -> None:
+    call = Call(*spoken(1), Refuse("content_filter"), *spoken(2)[1:])
+
+    async with call.open() as session:
+        before = await next_frames(session, 1)
+        with pytest.raises(ProviderFailure):
+            await next_frames(session, 1)
+        after = await next_frames(session, 1)
+
+    assert heard(before + after) == ["said.1", "said.2"]
+
+
+async def test_a_restart_that_a_close_overtakes_ends_with_the_session() -> None:
+    call = Call(faults={("restart", 1): Hang()})
+
+    async with call.open() as session, anyio.create_task_group() as tasks:
+        asked = await begin(tasks, session.restart)
+        await session.close()
+        await asked.over()
+
+    assert asked.error is not None
+    assert await call.ending() == ("closed", RealtimeCloseReason.NORMAL)
+
+
+async def test_a_closed_session_cannot_be_restarted() -> None:
+    call = Call()
+
+    async with call.open() as session:
+        await session.close()
+        with pytest.raises(SessionStateError):
+            await session.restart()
