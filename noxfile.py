@@ -141,6 +141,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(tags=["slow"])
+def faults(session: nox.Session) -> None:
+    """Take the provider away while somebody speaks, at real lengths, and tell what was lost and how late the rest was."""
+    install(session, ".[test]")
+    session.run("python", "-m", "tests.faults", *session.posargs)
+
+
+@nox.session(tags=["slow"])
 def planted(session: nox.Session) -> None:
     """Plant each known fault in a copy of the package, and see the test that it belongs to fail."""
     install(session, ".[examples,local,test]")
