@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 
 import attrs
@@ -32,6 +32,10 @@ class GeminiCall:
     args: Json = attrs.field(factory=dict)
 
 
+def _calls(values: Iterable[GeminiCall]) -> tuple[GeminiCall, ...]:
+    return tuple(values)
+
+
 @attrs.frozen
 class GeminiAnswer:
     """
@@ -45,7 +49,7 @@ class GeminiAnswer:
     """
 
     text: str = "Of course."
-    calls: tuple[GeminiCall, ...] = attrs.field(default=(), converter=tuple)
+    calls: tuple[GeminiCall, ...] = attrs.field(default=(), converter=_calls)
     audio_ms: int = 400
     piece_ms: int = 100
     hold_after: int | None = None

@@ -65,7 +65,6 @@ class GeminiTurn:
                 }
             ]
         for messages in self._spoken() if self._is_spoken else self._written():
-            self._pieces += 1
             self._is_held = self._pieces == self._answer.hold_after
             yield messages
         yield [{"serverContent": {"generationComplete": True}}]
@@ -81,6 +80,7 @@ class GeminiTurn:
     def _spoken(self) -> Iterator[list[Json]]:
         words = list(self._answer.written())
         for place, part in enumerate(self._answer.spoken()):
+            self._pieces += 1
             messages: list[Json] = [
                 {"serverContent": {"modelTurn": {"role": "model", "parts": [part]}}, **self._usage()}
             ]
@@ -90,6 +90,7 @@ class GeminiTurn:
 
     def _written(self) -> Iterator[list[Json]]:
         for text in self._answer.written():
+            self._pieces += 1
             yield [
                 {
                     "serverContent": {"modelTurn": {"role": "model", "parts": [{"text": text}]}},
