@@ -18,7 +18,6 @@ from realtime_async import (
     Delivery,
     ProviderConnectionLost,
     RealtimeInputFrame,
-    RealtimeRestartReason,
     RealtimeSession,
     RealtimeSessionSidecar,
     RestartPolicy,
@@ -26,7 +25,7 @@ from realtime_async import (
     open_session,
 )
 from realtime_async.adapters.openai import OpenAIRealtimeAdapter, OpenAIRealtimeConfig
-from realtime_async.ports import ResponseDone, RunJournal
+from realtime_async.ports import ResponseDone, Restarted, RunJournal
 from realtime_async.testing.loopback import DropHow
 from realtime_async.testing.loopback.hearing import TurnsByNumber, numbered_audio
 from realtime_async.testing.loopback.openai import LoopbackOpenAI, OpenAIScript
@@ -193,13 +192,12 @@ async def _speak(session: RealtimeSession, tale: Tale) -> None:
 
 
 async def _listen(session: RealtimeSession, tale: Tale) -> None:
-    while True:
-        try:
-            async for frame in session.frames():
-                if isinstance(frame.event, ResponseDone):
-                    tale.answers.append(frame.event.status)
-        except ProviderConnectionLost:
-            tale.reports.append(await session.restart(RealtimeRestartReason.CONNECTION_LOST))
+    async for frame in session.frames():
+        match frame.event:
+            case ResponseDone(status):
+                tale.answers.append(status)
+            case Restarted(report):
+                tale.reports.append(report)
 
 
 def _ask(server: LoopbackOpenAI, tale: Tale) -> None:
