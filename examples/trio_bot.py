@@ -109,10 +109,13 @@ def run(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--microphone", action="store_true", help="speak to it; needs the extra audio")
     parser.add_argument("--journal", type=Path, default=Path("calls.db"), metavar="FILE.db")
     options = parser.parse_args(arguments)
+    failure: BaseException | None = None
     try:
         trio.run(main, options)
     except* (AgentError, ImportError, OSError) as errors:
-        sys.exit(f"trio_bot: {first_of(errors)}")
+        failure = first_of(errors)
+    if failure is not None:
+        sys.exit(f"trio_bot: {failure}")
 
 
 def first_of(error: BaseException) -> BaseException:
