@@ -28,6 +28,7 @@ from realtime_async.ports import RealtimeOutputFrame
 from realtime_async.testing.loopback.hearing import number_of, numbered_audio
 from realtime_async.testing.loopback.openai import LoopbackOpenAI, OpenAIConnection, OpenAIScript
 from tests.adapters.openai.openai_side import config_for
+from tests.testing.loopback.openai_types import misfits
 
 __all__ = ["QUIET", "SPOKEN", "Call", "calling", "known_numbers", "loud", "texts"]
 
@@ -133,3 +134,6 @@ async def calling(script: OpenAIScript | None = None, **config: Any) -> AsyncIte
         ):
             with anyio.fail_after(20):
                 yield Call(server, adapter, session)
+        for connection in server.log:
+            # The official client would have said it so, too.
+            assert misfits(connection.received[:20] + connection.received[-20:], "client") == []

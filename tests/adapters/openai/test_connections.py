@@ -1,0 +1,328 @@
+"""Connections that are refused, that end, and that are changed while they live."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from realtime_async.adapters.openai import OpenAIRealtimeAdapter
+from realtime_async.errors import (
+    ContractViolation,
+    ProviderConnectionLost,
+    ProviderFailure,
+    RetryClassification,
+    SessionStateError,
+)
+from realtime_async.ports import (
+    GoAway,
+    OutputAudio,
+    RealtimeCloseReason,
+    RealtimeConnectRequest,
+    RealtimeEvent,
+    RealtimeInputFrame,
+    RealtimeSessionId,
+    ResponseDone,
+    ResponseStarted,
+)
+from realtime_async.testing.loopback import DropHow, LoopbackServer, Peer
+from realtime_async.testing.loopback.openai import Answer, LoopbackOpenAI, OpenAIScript
+from tests.adapters.openai.openai_side import config_for, open_openai_side
+from tests.adapters.openai.talks import audio, config
+from tests.testing.loopback.openai_types import misfits
+
+SESSION = RealtimeSessionId("session.openai")
+REQUEST = RealtimeConnectRequest(SESSION, "provider.openai", "realtime.voice")
+ASK = RealtimeInputFrame.request_response()
+
+
+async def until(adapter: OpenAIRealtimeAdapter, kind: type[RealtimeEvent]) -> RealtimeEvent:
+    while True:
+        frame = await adapter.receive(SESSION)
+        assert frame is not None
+        if isinstance(frame.event, kind):
+            return frame.event
+
+
+@pytest.mark.parametrize(
+    "status, retry",
+    [
+        (401, RetryClassification.NOT_RETRYABLE),
+        (404, RetryClassification.NOT_RETRYABLE),
+        (429, RetryClassification.RETRYABLE),
+        (503, RetryClassification.RETRYABLE),
+    ],
+)
+async def test_a_refused_handshake_says_whether_another_can_help(
+    status: int, retry: RetryClassification
+) -> None:
+    async with LoopbackOpenAI() as server, OpenAIRealtimeAdapter(config_for(server)) as adapter:
+        server.refuse(times=1, status=status)
+
+        with pytest.raises(ProviderFailure) as refused:
+            await adapter.connect(REQUEST)
+
+        assert not isinstance(refused.value, ProviderConnectionLost)
+        assert (refused.value.http_status, refused.value.retry) == (status, retry)
+        await adapter.connect(REQUEST)
+
+
+async def test_a_wrong_key_is_refused_and_not_shown() -> None:
+    async with (
+        LoopbackOpenAI() as server,
+        OpenAIRealtimeAdapter(config_for(server, api_key="sk-wrong-91")) as adapter,
+    ):
+        with pytest.raises(ProviderFailure) as refused:
+            await adapter.connect(REQUEST)
+
+    shown, cause = "", refused.value
+    while cause is not None:
+        shown += f"{cause!s}{cause!r}{vars(cause)}"
+        cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]  # the chain ends somewhere
+    assert "sk-wrong-91" not in shown
+
+
+async def test_where_nobody_listens_the_connection_is_lost() -> None:
+    async with LoopbackOpenAI() as server:
+        gone = config_for(server)
+    async with OpenAIRealtimeAdapter(gone) as adapter:
+        with pytest.raises(ProviderConnectionLost) as lost:
+            await adapter.connect(REQUEST)
+
+    assert lost.value.delivered is False
+
+
+@pytest.mark.parametrize("code, retry", [(1008, "not_retryable"), (1013, "retryable")])
+async def test_a_connection_that_is_closed_at_once_is_lost(code: int, retry: str) -> None:
+    async with LoopbackOpenAI() as server, OpenAIRealtimeAdapter(config_for(server)) as adapter:
+        server.kick(code)
+
+        with pytest.raises(ProviderConnectionLost) as lost:
+            await adapter.connect(REQUEST)
+
+        assert (lost.value.close_code, lost.value.retry) == (code, retry)
+
+
+class Stubborn(LoopbackServer):
+    """Refuses every configuration, or says nothing about it."""
+
+    def __init__(self, *, is_silent: bool) -> None:
+        super().__init__()
+        self.is_silent = is_silent
+
+    async def handle(self, peer: Peer) -> None:
+        await peer.send_json({"type": "conversation.created"})
+        async for event in peer:
+            if not self.is_silent:
+                error = {"code": "invalid_value", "message": "secret", "event_id": event["event_id"]}
+                await peer.send_json({"type": "error", "error": error})
+
+
+async def test_a_configuration_that_is_refused_refuses_the_session() -> None:
+    async with (
+        Stubborn(is_silent=False) as server,
+        OpenAIRealtimeAdapter(config(base_url=server.url)) as adapter,
+    ):
+        with pytest.raises(ProviderFailure) as refused:
+            await adapter.connect(REQUEST)
+
+        assert (refused.value.code, refused.value.retry) == ("invalid_value", "not_retryable")
+        assert "secret" not in str(refused.value)
+        await server.until(lambda: not server.peers)
+
+
+async def test_a_server_that_confirms_nothing_is_served_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("realtime_async.adapters.openai.session.CONFIGURED_WITHIN_S", 0.05)
+    async with (
+        Stubborn(is_silent=True) as server,
+        OpenAIRealtimeAdapter(config(base_url=server.url)) as adapter,
+    ):
+        await adapter.connect(REQUEST)
+        await adapter.send(SESSION, RealtimeInputFrame.text("A table."))
+        await server.until(lambda: server.received == 2)
+
+
+async def test_a_fatal_error_ends_the_connection_and_says_why() -> None:
+    async with open_openai_side() as side:
+        await side.adapter.connect(REQUEST)
+        side.server.say('{"type": "error", "error": {"code": "insufficient_quota", "message": "secret"}}')
+
+        with pytest.raises(ProviderFailure) as refused:
+            await side.adapter.receive(SESSION)
+        with pytest.raises(ProviderConnectionLost) as lost:
+            await side.adapter.receive(SESSION)
+
+        assert refused.value.retry is RetryClassification.NOT_RETRYABLE
+        assert refused.value.code == lost.value.code == "insufficient_quota"
+
+
+async def test_a_session_that_has_expired_can_be_restarted() -> None:
+    async with (
+        LoopbackOpenAI(OpenAIScript(session_s=0.3)) as server,
+        OpenAIRealtimeAdapter(config_for(server, go_away_before_s=0)) as adapter,
+    ):
+        response = await adapter.connect(REQUEST)
+        await adapter.send(SESSION, RealtimeInputFrame.text("A table."))
+        with pytest.raises(ProviderConnectionLost):
+            await until(adapter, ResponseDone)
+
+        await adapter.restart(SESSION, response.connection_id)
+        await adapter.send(SESSION, ASK)
+
+        done = await until(adapter, ResponseDone)
+
+        assert isinstance(done, ResponseDone)
+        assert done.status == "completed"
+        assert len(server.log[1].items) == 2
+
+
+async def test_the_end_of_a_connection_is_announced_once_per_connection() -> None:
+    async with open_openai_side(connection_lifetime_s=60.05, go_away_before_s=60.0) as side:
+        response = await side.adapter.connect(REQUEST)
+
+        first = await until(side.adapter, GoAway)
+        await side.adapter.restart(SESSION, response.connection_id)
+        second = await until(side.adapter, GoAway)
+
+        for event in (first, second):
+            assert isinstance(event, GoAway)
+            assert event.time_left_s is not None
+            assert 55 < event.time_left_s <= 60
+
+
+async def test_the_provider_may_know_better_when_a_connection_ends() -> None:
+    async with (
+        LoopbackOpenAI(OpenAIScript(session_s=30.0)) as server,
+        OpenAIRealtimeAdapter(config_for(server)) as adapter,
+    ):
+        await adapter.connect(REQUEST)
+
+        event = await until(adapter, GoAway)
+
+        assert isinstance(event, GoAway)
+        assert event.time_left_s is not None
+        assert event.time_left_s <= 30
+
+
+async def test_a_changed_configuration_holds_on_the_next_connection_too() -> None:
+    async with open_openai_side() as side:
+        response = await side.adapter.connect(REQUEST)
+        changed = attrs.evolve(config_for(side.server), instructions="Be brief.", turns=None)
+
+        await side.adapter.update(SESSION, changed)
+        await side.server.until(lambda: "Be brief." in repr(side.server.log[0].session))
+        await side.adapter.restart(SESSION, response.connection_id)
+
+        for log in side.server.log:
+            assert log.session.get("instructions") == "Be brief."
+            assert log.session["audio"]["input"]["turn_detection"] is None
+            assert misfits(log.received, "client") == []
+
+
+async def test_an_answer_is_stopped_at_the_provider_too() -> None:
+    async with open_openai_side() as side:
+        await side.adapter.connect(REQUEST)
+        await side.adapter.send(SESSION, ASK)
+        await until(side.adapter, OutputAudio)
+
+        await side.adapter.interrupt(SESSION, None, played_ms=60)
+        done = await until(side.adapter, ResponseDone)
+        await side.server.until(lambda: "conversation.item.truncated" in repr(side.server.log[0].sent))
+
+        assert done == ResponseDone("cancelled")
+        assert side.server.log[0].errors == []
+
+
+async def test_one_answer_is_given_at_a_time() -> None:
+    script = OpenAIScript(otherwise=Answer(audio_ms=100))
+    async with LoopbackOpenAI(script) as server, OpenAIRealtimeAdapter(config_for(server)) as adapter:
+        await adapter.connect(REQUEST)
+        for _ in range(3):
+            await adapter.send(SESSION, ASK)
+
+        for _ in range(3):
+            await until(adapter, ResponseStarted)
+            await until(adapter, ResponseDone)
+
+        assert server.log[0].errors == []
+
+
+async def test_frames_are_taken_without_waiting_while_the_provider_does_not_read() -> None:
+    async with open_openai_side() as side:
+        await side.adapter.connect(REQUEST)
+        side.server.stall()
+
+        taken = [side.adapter.send_nowait(SESSION, frame) for frame in audio(500)]
+        side.server.release()
+        await side.server.until(lambda: side.server.log[0].heard_ms == 10_000)
+
+        assert all(taken)
+
+
+async def test_there_is_an_end_to_what_is_taken_without_waiting() -> None:
+    async with open_openai_side() as side:
+        await side.adapter.connect(REQUEST)
+        side.server.stall()
+        [frame] = audio()
+
+        taken = 0
+        while side.adapter.send_nowait(SESSION, frame):
+            taken += 1
+        side.server.release()
+        await side.adapter.send(SESSION, frame)
+        await side.server.until(lambda: side.server.log[0].heard_ms == 20 * (taken + 1))
+
+        assert taken >= 500
+
+
+async def test_a_malformed_message_is_raised_once_and_the_session_goes_on() -> None:
+    async with open_openai_side() as side:
+        await side.adapter.connect(REQUEST)
+        side.server.say("no json, but secret")
+        await side.say(SESSION, 7)
+
+        with pytest.raises(ProviderFailure) as raised:
+            await side.adapter.receive(SESSION)
+        frame = await side.adapter.receive(SESSION)
+
+        assert "secret" not in str(raised.value)
+        assert frame is not None
+        assert side.number_of(frame) == 7
+
+
+async def test_what_nobody_knows_is_counted() -> None:
+    async with open_openai_side() as side:
+        await side.adapter.connect(REQUEST)
+        side.server.say('{"type": "response.dance"}')
+        await side.say(SESSION, 1)
+        await side.adapter.receive(SESSION)
+
+        assert side.adapter.unknown_events(SESSION) == 1
+
+
+async def test_an_adapter_that_is_not_open_and_a_session_that_is_not_connected_say_so() -> None:
+    async with LoopbackOpenAI() as server:
+        adapter = OpenAIRealtimeAdapter(config_for(server))
+        with pytest.raises(ContractViolation, match="async with"):
+            await adapter.connect(REQUEST)
+        async with adapter:
+            with pytest.raises(SessionStateError, match="connect it first"):
+                await adapter.receive(SESSION)
+            await adapter.close(SESSION, RealtimeCloseReason.NORMAL)
+
+
+async def test_a_session_that_is_connected_again_has_one_connection() -> None:
+    async with open_openai_side() as side:
+        await side.adapter.connect(REQUEST)
+        await side.adapter.connect(REQUEST)
+
+        assert await side.connections() == 1
+
+
+@pytest.mark.parametrize("how", list(DropHow))
+async def test_any_end_that_nobody_asked_for_is_a_lost_connection(how: DropHow) -> None:
+    async with open_openai_side() as side:
+        await side.adapter.connect(REQUEST)
+        side.server.drop(how)
+
+        with pytest.raises(ProviderConnectionLost):
+            await side.adapter.receive(SESSION)

@@ -1,0 +1,202 @@
+"""What a new connection is told, and what is left to be replayed."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from realtime_async.adapters.openai.input_audio import InputAudio
+from realtime_async.adapters.openai.talk import Talk
+from realtime_async.ports import RealtimeInputFrame
+from tests.adapters.openai.talks import audio, heard, new_talk, said, say, stamped, to_send
+
+Frame = RealtimeInputFrame
+COMMITTED = said("input_audio_buffer.committed", item_id="item_u")
+SPEECH = (
+    said("input_audio_buffer.speech_started", audio_start_ms=200),
+    said("input_audio_buffer.speech_stopped", audio_end_ms=1000),
+    COMMITTED,
+)
+TRANSCRIPT = said(
+    "conversation.item.input_audio_transcription.completed", item_id="item_u", transcript="A table."
+)
+CREATED = said("response.created", response={"id": "resp_1"})
+DONE = said("response.done", response={"id": "resp_1", "status": "completed"})
+ANSWER = said(
+    "response.output_audio_transcript.done", response_id="resp_1", item_id="item_a", transcript="Yes."
+)
+
+
+def items(talk: Talk) -> list[Any]:
+    return [item for _, item in talk.items.restored()]
+
+
+def replaced(talk: Talk) -> tuple[int, list[str]]:
+    """Replace the connection; return what it knows, and what it is asked for."""
+    talk.disconnected()
+    kept = talk.reconnected()
+    return kept, [message["type"] for message in to_send(talk)]
+
+
+def test_the_conversation_is_put_back_in_order() -> None:
+    talk = new_talk()
+    say(talk, Frame.text("Hello."), *audio(60))
+    heard(talk, *SPEECH, TRANSCRIPT, CREATED, ANSWER, DONE)
+    say(talk, Frame.text("Thank you."))
+
+    assert [(item["role"], item["content"][0]["text"]) for item in items(talk)] == [
+        ("user", "Hello."),
+        ("user", "A table."),
+        ("assistant", "Yes."),
+        ("user", "Thank you."),
+    ]
+
+
+def test_what_was_said_and_not_written_down_is_put_back_as_sound() -> None:
+    talk = new_talk()
+    say(talk, *audio(60))
+    heard(talk, *SPEECH)
+
+    [item] = items(talk)
+
+    # From 200 ms to 1000 ms, in frames of 20 ms.
+    assert len(base64.b64decode(item["content"][0]["audio"])) == 40 * 960
+
+
+def test_what_was_written_down_is_no_longer_kept_as_sound() -> None:
+    talk = new_talk()
+    say(talk, *audio(60))
+    heard(talk, *SPEECH)
+    before = talk.items.bytes
+
+    heard(talk, TRANSCRIPT)
+
+    assert talk.items.bytes < before / 100
+
+
+@pytest.mark.parametrize("events, asked", [(0, []), (1, []), (2, []), (3, ["response.create"])])
+def test_an_answer_is_owed_from_the_commit_on(events: int, asked: list[str]) -> None:
+    talk = new_talk()
+    say(talk, *stamped(audio(60)))
+    heard(talk, *SPEECH[:events])
+
+    kept, asked_for = replaced(talk)
+
+    assert asked_for == asked
+    assert kept == (50 if events == 3 else 0)
+
+
+def test_an_answer_that_was_given_is_not_owed() -> None:
+    talk = new_talk()
+    say(talk, *stamped(audio(60)))
+    heard(talk, *SPEECH, CREATED, DONE)
+
+    assert replaced(talk) == (50, [])
+
+
+def test_a_connection_that_dies_before_the_replay_leaves_it_to_the_next() -> None:
+    talk = new_talk()
+    say(talk, *stamped(audio(60)))
+    heard(talk, *SPEECH, CREATED, DONE)
+
+    assert replaced(talk)[0] == replaced(talk)[0] == 50
+
+
+def test_a_turn_that_the_program_ends_is_replayed_with_its_end_and_its_request() -> None:
+    talk = new_talk(turns=None)
+    frames = stamped([*audio(10), Frame.end_of_turn(), Frame.request_response()])
+    before = say(talk, *frames)
+
+    kept, asked = replaced(talk)
+    again = say(talk, *frames)
+
+    assert (kept, asked) == (0, [])
+    assert [message["type"] for message in again] == [message["type"] for message in before]
+
+
+def test_a_turn_that_was_committed_is_not_replayed_and_its_answer_is_asked_for() -> None:
+    talk = new_talk(turns=None)
+    frames = stamped([*audio(10), Frame.end_of_turn(), Frame.request_response(), *audio(5)])
+    say(talk, *frames)
+    heard(talk, COMMITTED)
+
+    kept, asked = replaced(talk)
+    again = say(talk, *frames[kept:])
+
+    assert (kept, asked) == (11, ["response.create"])
+    assert [message["type"] for message in again] == ["input_audio_buffer.append"] * 5
+
+
+def test_what_was_put_back_is_not_said_again_by_a_replay() -> None:
+    talk = new_talk()
+    frames = stamped([*audio(5), Frame.text("A table."), Frame.request_response(), *audio(5)])
+    say(talk, *frames)
+
+    kept, asked = replaced(talk)
+    again = say(talk, *frames)
+
+    assert (kept, asked) == (0, ["response.create"])
+    assert [message["type"] for message in again] == ["input_audio_buffer.append"] * 10
+
+
+def test_cleared_input_is_not_wanted_back() -> None:
+    talk = new_talk()
+    frames = stamped([*audio(5), Frame.clear_input(), *audio(5)])
+    say(talk, *frames)
+
+    assert replaced(talk)[0] == 6
+    assert len(say(talk, *frames[6:])) == 5
+
+
+def test_speech_that_is_too_long_to_be_kept_is_replayed() -> None:
+    talk = new_talk(turns=None)
+    frames = InputAudio.BYTES // 960 + 100
+    say(talk, *stamped([*audio(frames), Frame.end_of_turn(), Frame.request_response()]))
+    heard(talk, COMMITTED)
+
+    kept, asked = replaced(talk)
+
+    assert (kept, asked) == (0, [])
+    assert items(talk) == []
+
+
+def test_input_is_kept_in_bounds_while_nobody_speaks() -> None:
+    talk = new_talk()
+
+    say(talk, *audio(20_000))
+
+    assert talk.input._bytes <= InputAudio.SILENCE_S * 48_000
+
+
+def test_a_result_whose_call_was_forgotten_is_put_back_in_words() -> None:
+    talk = new_talk()
+    item = {"id": "item_f", "type": "function_call", "call_id": "call_1", "name": "book", "arguments": "{}"}
+    heard(talk, CREATED, said("response.output_item.done", response_id="resp_1", item=item), DONE)
+    say(talk, Frame.tool_result("call_1", "booked"))
+    talk.items.drop("call.call_1")
+
+    [put_back] = items(talk)
+
+    assert put_back["type"] == "message"
+    assert "booked" in put_back["content"][0]["text"]
+
+
+def test_an_item_that_the_provider_refused_is_not_put_back() -> None:
+    talk = new_talk()
+    talk.is_begun = True
+    [message] = say(talk, Frame.image(b"no picture", mime_type="image/png"))
+
+    heard(talk, said("error", error={"code": "invalid_value", "event_id": message["event_id"]}))
+
+    assert items(talk) == []
+
+
+def test_messages_that_put_something_back_are_known_by_the_same_name() -> None:
+    talk = new_talk()
+    [message] = say(talk, Frame.text("A table."))
+
+    [again] = talk.restoring()
+
+    assert message["event_id"] in again

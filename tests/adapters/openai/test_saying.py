@@ -1,0 +1,225 @@
+"""What each frame of the program is on the wire."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import attrs
+import pytest
+
+from realtime_async.adapters.openai import saying
+from realtime_async.adapters.openai.conversation import Conversation
+from realtime_async.adapters.openai.saying import MAX_AUDIO_BYTES
+from realtime_async.errors import ContractViolation, ProviderFailure, RetryClassification
+from realtime_async.ports import AudioFormat, RealtimeInputFrame, RealtimeMediaKind
+from tests.adapters.openai.talks import FRAME, audio, heard, new_talk, said, say, to_send
+
+Frame = RealtimeInputFrame
+PICTURE = b"\x89PNG"
+
+
+def user(part: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "conversation.item.create",
+        "item": {"type": "message", "role": "user", "content": [part]},
+    }
+
+
+@pytest.mark.parametrize(
+    "frame, message",
+    [
+        (
+            Frame.audio(FRAME),
+            {"type": "input_audio_buffer.append", "audio": base64.b64encode(FRAME).decode()},
+        ),
+        (Frame.text("A table."), user({"type": "input_text", "text": "A table."})),
+        (
+            Frame.image(PICTURE, mime_type="image/png"),
+            user({"type": "input_image", "image_url": "data:image/png;base64,iVBORw=="}),
+        ),
+        (
+            Frame.video(PICTURE),
+            user({"type": "input_image", "image_url": "data:image/jpeg;base64,iVBORw=="}),
+        ),
+        (Frame.request_response(), {"type": "response.create"}),
+        (
+            Frame.request_response("Be brief."),
+            {"type": "response.create", "response": {"instructions": "Be brief."}},
+        ),
+        (Frame.end_of_turn(), {"type": "input_audio_buffer.commit"}),
+        (Frame.clear_input(), {"type": "input_audio_buffer.clear"}),
+    ],
+    ids=lambda value: value["type"] if isinstance(value, dict) else None,
+)
+def test_a_frame_is_one_message(frame: Frame, message: dict[str, Any]) -> None:
+    [sent] = say(new_talk(), frame)
+
+    sent.pop("event_id", None)
+    assert sent == message
+
+
+def test_half_a_character_does_not_stop_a_text() -> None:
+    [sent] = say(new_talk(), Frame.text("a \ud800 b"))
+
+    assert sent["item"]["content"][0]["text"] == "a ? b"
+
+
+def test_audio_without_samples_is_no_message() -> None:
+    assert say(new_talk(), Frame.audio(b"")) == []
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Frame.audio(bytes(640), audio_format=AudioFormat(sample_rate=16_000)),
+        Frame.audio(bytes(MAX_AUDIO_BYTES + 2)),
+        Frame.image(PICTURE, mime_type="image/gif"),
+        Frame.media_ref(RealtimeMediaKind.IMAGE, "content.1"),
+        Frame.media_ref(RealtimeMediaKind.AUDIO, "content.1"),
+        Frame(media_kind=RealtimeMediaKind.TRANSCRIPT, payload="secret words"),
+        Frame(media_kind=RealtimeMediaKind.CONTROL),
+    ],
+    ids=["rate", "size", "picture", "reference", "reference to audio", "transcript", "no signal"],
+)
+def test_what_the_provider_has_no_word_for_is_refused(frame: Frame) -> None:
+    with pytest.raises(ProviderFailure) as refused:
+        say(new_talk(), frame)
+
+    assert refused.value.retry is RetryClassification.NOT_RETRYABLE
+    assert "secret" not in str(refused.value)
+
+
+def called(call_id: str = "call_1") -> tuple[str, ...]:
+    item = {"id": "item_f", "type": "function_call", "call_id": call_id, "name": "book", "arguments": "{}"}
+    done = {**item, "status": "completed"}
+    return (
+        said("response.created", response={"id": "resp_1"}),
+        said("response.output_item.done", response_id="resp_1", output_index=0, item=done),
+        said("response.done", response={"id": "resp_1", "status": "completed"}),
+    )
+
+
+def test_a_result_goes_to_the_call_that_the_provider_made() -> None:
+    talk = new_talk()
+    heard(talk, *called())
+
+    [sent] = say(talk, Frame.tool_result("call_1", "booked"))
+
+    assert sent["item"] == {"type": "function_call_output", "call_id": "call_1", "output": "booked"}
+
+
+def test_a_result_of_a_call_that_nobody_knows_is_told_in_words() -> None:
+    [sent] = say(new_talk(), Frame.tool_result("call_of_another_process", "booked"))
+
+    assert sent["item"]["role"] == "user"
+    assert "booked" in sent["item"]["content"][0]["text"]
+
+
+def test_a_request_during_an_answer_waits_for_its_end() -> None:
+    talk = new_talk()
+    [first] = say(talk, Frame.request_response("First."))
+    assert say(talk, Frame.request_response("Second."), Frame.request_response("Third.")) == []
+
+    heard(talk, said("response.created", response={"id": "resp_1"}))
+    assert to_send(talk) == []
+    heard(talk, said("response.done", response={"id": "resp_1", "status": "completed"}))
+    [second] = to_send(talk)
+    heard(talk, said("response.created", response={"id": "resp_2"}))
+    heard(talk, said("response.done", response={"id": "resp_2", "status": "failed"}))
+    [third] = to_send(talk)
+
+    said_with = [each["response"]["instructions"] for each in (first, second, third)]
+    assert said_with == ["First.", "Second.", "Third."]
+
+
+def test_too_many_requests_are_refused() -> None:
+    talk = new_talk()
+    say(talk, *[Frame.request_response()] * 33)
+
+    with pytest.raises(ProviderFailure, match="ResponseDone"):
+        say(talk, Frame.request_response())
+
+
+def refusal(event_id: str | None, code: str = "conversation_already_has_active_response") -> str:
+    error = {"type": "invalid_request_error", "code": code, "message": "secret", "event_id": event_id}
+    return said("error", error=error)
+
+
+def test_a_request_that_came_too_early_goes_out_again_when_the_answer_ends() -> None:
+    talk = new_talk()
+    [request] = say(talk, Frame.request_response("Mine."))
+    # The provider has begun an answer by itself, at the same moment.
+    heard(talk, said("response.created", response={"id": "resp_auto"}))
+
+    assert heard(talk, refusal(request["event_id"])) == []
+    assert to_send(talk) == []
+    heard(talk, said("response.done", response={"id": "resp_auto", "status": "completed"}))
+
+    assert [each["response"] for each in to_send(talk)] == [{"instructions": "Mine."}]
+
+
+def test_an_answer_that_the_provider_denies_itself_concerns_no_request() -> None:
+    talk = new_talk()
+    say(talk, Frame.request_response())
+    heard(talk, said("response.created", response={"id": "resp_1"}))
+
+    assert heard(talk, refusal(None)) == []
+    heard(talk, said("response.done", response={"id": "resp_1", "status": "completed"}))
+
+    assert to_send(talk) == []
+
+
+def test_a_request_that_is_refused_though_nobody_speaks_is_given_up_in_the_end() -> None:
+    talk = new_talk()
+    [request] = say(talk, Frame.request_response())
+
+    assert heard(talk, refusal(request["event_id"])) == []
+    assert len(to_send(talk)) == 1
+    assert heard(talk, refusal(request["event_id"])) == []
+    assert len(to_send(talk)) == 1
+    assert len(heard(talk, refusal(request["event_id"]))) == 1
+    assert to_send(talk) == []
+
+
+def test_a_configuration_is_changed_by_what_is_new_in_it() -> None:
+    talk = new_talk(instructions="Be brief.", voice="marin")
+    saying.update(talk, attrs.evolve(talk.config, voice="cedar", turns=None))
+    [first] = to_send(talk)
+    saying.update(talk, attrs.evolve(talk.config, instructions=None))
+    [second] = to_send(talk)
+    saying.update(talk, talk.config)
+
+    assert first["session"] == {
+        "type": "realtime",
+        "audio": {"input": {"turn_detection": None}, "output": {"voice": "cedar"}},
+    }
+    assert second["session"] == {"type": "realtime", "instructions": ""}
+    assert to_send(talk) == []
+    with pytest.raises(ContractViolation, match="model"):
+        saying.update(talk, attrs.evolve(talk.config, model="another"))
+
+
+def test_a_change_that_the_provider_refuses_did_not_happen() -> None:
+    talk = new_talk()
+    talk.is_begun = talk.is_configured = True
+    before = talk.config
+    saying.update(talk, attrs.evolve(before, voice="cedar"))
+    [message] = to_send(talk)
+
+    [warning] = heard(talk, refusal(message["event_id"], "cannot_update_voice"))
+
+    assert talk.config == before
+    assert "cannot_update_voice" in repr(warning)
+
+
+def test_what_is_held_is_bounded_in_items_and_bytes() -> None:
+    talk = new_talk()
+
+    for _ in range(Conversation.ITEMS + 50):
+        say(talk, Frame.text("x" * 50_000))
+    say(talk, *audio(3_000))
+
+    assert len(talk.items) <= Conversation.ITEMS
+    assert talk.items.bytes <= Conversation.BYTES
+    assert len(list(talk.restoring())) == len(talk.items)
