@@ -81,6 +81,8 @@ class Coverage:
 
     def knows(self, number: int, kind: InputKind) -> bool:
         """Whether the conversation holds that frame already, so that it must not be said again."""
+        if number <= self.kept.through:
+            return True
         return number <= self._media_through if kind is InputKind.MEDIA else number in self._known
 
     def sent(self, number: int, kind: InputKind, now: float) -> None:
