@@ -279,9 +279,9 @@ async def opened_speaker(
 
 
 @contextmanager
-def opened_answer(path: Path, adapter: LocalSpeechAdapter) -> Iterator[wave.Wave_write]:
+def opened_answer(path: Path, sample_rate: int) -> Iterator[wave.Wave_write]:
     with path.open("wb") as file, wave.open(file, "wb") as answer:
-        answer.setparams((1, 2, adapter.output_format.sample_rate, 0, "NONE", ""))
+        answer.setparams((1, 2, sample_rate, 0, "NONE", ""))
         yield answer
 
 
@@ -308,7 +308,7 @@ async def run(options: argparse.Namespace, brain: Brain, console: Console) -> No
             sound = sound_of(question, options.speed)
             console.print(f"listening to {escape(str(options.input))}, {question.duration_s:.1f} s")
         speaker = await stack.enter_async_context(opened_speaker(options, adapter))
-        answer = stack.enter_context(opened_answer(options.output, adapter))
+        answer = stack.enter_context(opened_answer(options.output, adapter.output_format.sample_rate))
         await stack.enter_async_context(adapter)
         journal = await stack.enter_async_context(SqliteJournal.open(options.journal))
         status = stack.enter_context(console.status("listening") if console.is_terminal else nullcontext())

@@ -25,6 +25,8 @@ class FakeStream:
     dtype: str
     device: int | str | None
     callback: Callback
+    hears: bool = True
+    """A microphone; else it is a speaker."""
     is_started: bool = False
     is_closed: bool = False
 
@@ -50,7 +52,7 @@ class FakeStream:
 
 
 def running(sound: bytes, speed: float, played: bytearray) -> Callable[..., FakeStream]:
-    """Make streams that run: microphones hear *sound* and then silence; what speakers play is added to *played*."""
+    """Make streams that run: microphones hear *sound* and then silence; what speakers play, silence included, is added to *played*."""
 
     class RunningStream(FakeStream):
         def start(self) -> None:
@@ -60,14 +62,13 @@ def running(sound: bytes, speed: float, played: bytearray) -> Callable[..., Fake
             self.thread.start()
 
         def run(self) -> None:
-            pending = sound
+            pending = sound if self.hears else b""
             while not self.ended.wait(0.02 / speed):
                 # Silence where there is no more to hear, and room for what is to be played.
                 buffer = bytearray(pending[: self.frame_bytes].ljust(self.frame_bytes, b"\0"))
                 pending = pending[self.frame_bytes :]
-                before = bytes(buffer)
                 self.callback(memoryview(buffer), self.blocksize, None, None)
-                if buffer != before:
+                if not self.hears:
                     played.extend(buffer)
 
         def close(self) -> None:
@@ -99,13 +100,13 @@ class FakeSoundDevice:
     PortAudioError: type[Exception] = PortAudioError
 
     def RawInputStream(self, **options: Any) -> FakeStream:  # noqa: N802 - as sounddevice names it
-        return self._make(self.inputs, options)
+        return self._make(self.inputs, options, hears=True)
 
     def RawOutputStream(self, **options: Any) -> FakeStream:  # noqa: N802 - as sounddevice names it
-        return self._make(self.outputs, options)
+        return self._make(self.outputs, options, hears=False)
 
-    def _make(self, streams: list[FakeStream], options: dict[str, Any]) -> FakeStream:
+    def _make(self, streams: list[FakeStream], options: dict[str, Any], *, hears: bool) -> FakeStream:
         if not self.has_device:
             raise PortAudioError("Error querying device -1")
-        streams.append(self.makes(**options))
+        streams.append(self.makes(**options, hears=hears))
         return streams[-1]

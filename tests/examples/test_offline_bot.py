@@ -2,83 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
-import wave
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import attrs
 import pytest
 
 from examples import make_question, offline_bot
-from realtime_async.adapters.local import Brain, answer_command
 from tests.adapters.local.speech import noise, noisy, silence, spoken
-from tests.examples.watching import BACKENDS, found, journal_of, watched_calls
+from tests.examples.calling import Bot, Outcome
+from tests.examples.watching import BACKENDS, found, watched_calls
 from tests.oracle.evidence import INTENTS, intents_of, steps_of
 from tests.oracle.invariants import check
 
 QUESTION = "please book a table for two"
 ANSWER = ["A table for two is booked.", "See you tonight!"]
 GOODBYE = ["Goodbye!", "It was nice talking to you."]
-
-
-@attrs.frozen
-class Outcome:
-    """What the bot printed, and what it left."""
-
-    printed: str
-    folder: Path
-
-    @property
-    def heard(self) -> list[str]:
-        return re.findall(r"heard: (.*\S)", self.printed)
-
-    @property
-    def said(self) -> list[str]:
-        return re.findall(r"said:  (.*\S)", self.printed)
-
-    def summary(self, name: str) -> str:
-        return found(rf"^ *{name}  (.*\S)", self.printed)
-
-    @property
-    def answer_s(self) -> float:
-        with wave.open(str(self.folder / "answer.wav"), "rb") as answer:
-            return answer.getnframes() / answer.getframerate()
-
-    @property
-    def run_id(self) -> str:
-        return found(r"run (\S+),", self.summary("journal"))
-
-    def journal(self) -> list[dict[str, Any]]:
-        return journal_of(self.folder / "calls.db", self.run_id)
-
-
-@attrs.frozen
-class Bot:
-    """The bot in a folder of its own."""
-
-    folder: Path
-    capsys: pytest.CaptureFixture[str]
-
-    def hears(self, sound: bytes, *arguments: str, brain: Brain = answer_command) -> Outcome:
-        with wave.open(str(self.folder / "sound.wav"), "wb") as file:
-            file.setparams((1, 2, 16_000, 0, "NONE", ""))
-            file.writeframes(sound)
-        return self.runs("--input", "sound.wav", *arguments, brain=brain)
-
-    def runs(self, *arguments: str, brain: Brain = answer_command) -> Outcome:
-        self.capsys.readouterr()
-        offline_bot.main(arguments, brain=brain)
-        return Outcome(self.capsys.readouterr().out, self.folder)
-
-
-@pytest.fixture
-def bot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bot:
-    monkeypatch.chdir(tmp_path)
-    return Bot(tmp_path, capsys)
 
 
 @pytest.fixture(params=BACKENDS)

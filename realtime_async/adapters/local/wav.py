@@ -21,6 +21,7 @@ class WavInput:
     The sound of a WAV file as the local adapter takes it, 20 ms at a time; the last frame is filled up with silence.
 
     It is read as it is iterated over, once.
+    At 8 kHz the upper half of speech is missing: of the recogniser's own sentences it then hears three in four right.
 
     Raises:
         ContractViolation: It is no WAV file of 16-bit samples with one or two channels.
