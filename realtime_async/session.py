@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
+from anyio.abc import TaskGroup
 
 from realtime_async._core.accounting import Delivery, RealtimeRestartReason, RestartReport
 from realtime_async._core.lifecycle import RealtimeSessionState
@@ -14,19 +15,20 @@ from realtime_async._core.sidecar import RealtimeSessionSidecar
 from realtime_async._session.by_hand import ByHand
 from realtime_async._session.dialing import Dialing
 from realtime_async._session.supervising import Supervisor
+from realtime_async._session.tools import Tool, ToolCalls, checked_call
 from realtime_async._shell.iterating import FrameIterator
 from realtime_async.completion import RealtimeCompletionGate
 from realtime_async.controller import Deadlines, RealtimeSessionController
 from realtime_async.errors import ContractViolation, SessionStateError
 from realtime_async.ports import (
     RealtimeCloseReason,
-    RealtimeEvent,
     RealtimeInputFrame,
     RealtimeOutputFrame,
     RealtimeProviderAdapter,
     RealtimeSessionRecord,
     RunJournal,
     SourceRef,
+    ToolCall,
 )
 
 __all__ = ["RealtimeSession", "open_session"]
@@ -35,9 +37,18 @@ __all__ = ["RealtimeSession", "open_session"]
 class RealtimeSession:
     """A connected session, as an agent loop uses it; `open_session` makes it."""
 
-    def __init__(self, controller: RealtimeSessionController, connection: Supervisor | ByHand) -> None:
+    def __init__(
+        self, controller: RealtimeSessionController, restart_policy: RestartPolicy | None, tasks: TaskGroup
+    ) -> None:
         self.controller = controller
-        self._connection = connection
+        self._tools = ToolCalls(controller, tasks, self.send)
+        if restart_policy is None:
+            self._connection: Supervisor | ByHand = ByHand(controller, self._tools.heard)
+            return
+        dialing = _dialing_of(controller, restart_policy)
+        self._connection = Supervisor(controller, restart_policy, dialing, self._tools.heard)
+        tasks.start_soon(self._connection.pump)
+        tasks.start_soon(self._connection.watch)
 
     @property
     def state(self) -> RealtimeSessionState:
@@ -98,6 +109,26 @@ class RealtimeSession:
             ProviderConnectionLost: The connection is gone, where the session has no restart policy.
         """
         return FrameIterator(self._connection.next_frame)
+
+    async def answer(self, call: ToolCall, function: Tool) -> None:
+        """
+        Have *function* called for the model, within `Deadlines.tool`, and give the model what it returns.
+
+        It is called with the members of `call.arguments` by name, in the session's task group, so the loop goes on;
+        a text that it returns is sent as it is, all else as JSON, and then the model is asked to go on.
+        A call id is executed once at most, and answered once, however often its connection is replaced.
+        One that the provider takes back is cancelled; one that fails is answered with an error, without its text.
+
+        Raises:
+            ContractViolation: These are no call and no function.
+            SessionStateError: The session has ended.
+        """
+        checked_call(call, function)
+        try:
+            self._tools.answer(call, function)
+        except SessionStateError:
+            self._check()
+            raise
 
     async def interrupt(
         self, response_id: str | None = None, played_ms: int | None = None
@@ -167,17 +198,11 @@ async def open_session(
         tags=tags,
         deadlines=deadlines,
     ) as controller:
-        dialing = Dialing(sidecar.provider_route_ref, (restart_policy or RestartPolicy()).dials_per_s)
-        await dialing.turn()
+        await _dialing_of(controller, restart_policy or RestartPolicy()).turn()
         await controller.connect()
         async with anyio.create_task_group() as tasks:
-            connection: Supervisor | ByHand = ByHand(controller)
-            if restart_policy is not None:
-                connection = Supervisor(controller, restart_policy, dialing, _unheard)
-                tasks.start_soon(connection.pump)
-                tasks.start_soon(connection.watch)
             try:
-                yield RealtimeSession(controller, connection)
+                yield RealtimeSession(controller, restart_policy, tasks)
             except anyio.get_cancelled_exc_class():
                 raise
             except BaseException as error:  # noqa: BLE001 - raised again outside the group, which would wrap it
@@ -188,5 +213,5 @@ async def open_session(
             raise raised
 
 
-def _unheard(event: RealtimeEvent) -> None:
-    """Nobody else listens."""
+def _dialing_of(controller: RealtimeSessionController, policy: RestartPolicy) -> Dialing:
+    return Dialing(controller.state.provider_route_ref, policy.dials_per_s)

@@ -131,6 +131,11 @@ class RealtimeSessionRecordKind(StrEnum):
     CLOSE_FAILED = "close_failed"
     OUTCOME_UNKNOWN = "outcome_unknown"
     """The result of any intent whose process died."""
+    TOOL_CALL_REQUESTED = "tool_call_requested"
+    """A function of the program is about to be called for the model."""
+    TOOL_CALL_COMPLETED = "tool_call_completed"
+    """It returned; `frame_id` is the frame that bears what it returned."""
+    TOOL_CALL_FAILED = "tool_call_failed"
 
 
 _Kind = RealtimeSessionRecordKind
@@ -151,6 +156,8 @@ INTENT_OF: Mapping[RealtimeSessionRecordKind, RealtimeSessionRecordKind] = {
     _Kind.RESTART_FAILED: _Kind.RESTART_STARTED,
     _Kind.CLOSED: _Kind.CLOSE_REQUESTED,
     _Kind.CLOSE_FAILED: _Kind.CLOSE_REQUESTED,
+    _Kind.TOOL_CALL_COMPLETED: _Kind.TOOL_CALL_REQUESTED,
+    _Kind.TOOL_CALL_FAILED: _Kind.TOOL_CALL_REQUESTED,
 }
 """Which intent a result closes.  `outcome_unknown` closes any; the kinds that are neither are not here."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import anyio
 
@@ -10,7 +11,7 @@ from realtime_async._core.accounting import RealtimeRestartReason, RestartReport
 from realtime_async._core.restarts import RestartPolicy
 from realtime_async.controller import RealtimeReceived, RealtimeSessionController
 from realtime_async.errors import RestartExhausted
-from realtime_async.ports import RealtimeOutputFrame, RealtimeSessionRecord, Restarted
+from realtime_async.ports import RealtimeEvent, RealtimeOutputFrame, RealtimeSessionRecord, Restarted
 
 __all__ = ["ByHand"]
 
@@ -20,8 +21,9 @@ class ByHand:
 
     ended_by: RestartExhausted | None = None
 
-    def __init__(self, controller: RealtimeSessionController) -> None:
+    def __init__(self, controller: RealtimeSessionController, heard: Callable[[RealtimeEvent], None]) -> None:
         self._controller = controller
+        self._heard = heard
         # One entry a restart, taken out by the loop; a loop that never reads needs no more than the last.
         self._news: deque[RestartReport] = deque(maxlen=64)
         self._waiting: anyio.CancelScope | None = None
@@ -38,6 +40,7 @@ class ByHand:
                 return RealtimeOutputFrame.of(Restarted(self._news.popleft()))
             received = await self._receive()
             if received is not None:
+                self._heard(received.frame.event)
                 return received.frame
             if not self._news:
                 return None

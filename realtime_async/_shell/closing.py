@@ -165,6 +165,14 @@ class Closing:
             flight.settled = True
             flight.error = refusal(Operation.COMPLETE_RESTART, life.phase, life.session_id)
             flight.cut(flight.error)
+        elif flight.name == "tool":
+            flight.cut(
+                AgentError(
+                    f"the tool call was cut, because session {str(life.session_id)!r} closes",
+                    kind=AgentErrorKind.CANCELLED,
+                    retry=RetryClassification.UNKNOWN_OUTCOME,
+                )
+            )
         elif flight.name == "connect":
             flight.cut(refusal(Operation.CONNECT, life.phase, life.session_id))
         else:

@@ -26,6 +26,8 @@ class Deadlines:
     """For room in a full gate, in place of `send`."""
     journal: float = 10.0
     """For one record to become durable; beyond it the run stops."""
+    tool: float = 30.0
+    """For a function that `RealtimeSession.answer` calls."""
 
     def __attrs_post_init__(self) -> None:
         for name, seconds in attrs.asdict(self).items():

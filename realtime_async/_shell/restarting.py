@@ -104,7 +104,7 @@ class Restarting:
 
     def _cut(self, reason: RealtimeRestartReason) -> None:
         for flight in list(self.rt.flights):
-            if flight.name == "receive" or reason in _CUTTING:
+            if flight.name == "receive" or (reason in _CUTTING and flight.uses_the_connection):
                 # A receive is not lost: it goes on, under its intent, with the new connection.
                 flight.cut(self._lost(flight))
 
@@ -120,13 +120,16 @@ class Restarting:
         """Wait until no call is in flight, so that none meets two connections."""
         rt = self.rt
         with anyio.move_on_after(rt.deadlines.restart) as scope:
-            while (self._sending.wire.is_taken or rt.flights) and rt.life.phase is Phase.RESTARTING:
+            while (self._sending.wire.is_taken or self._in_flight()) and rt.life.phase is Phase.RESTARTING:
                 await rt.changed.wait()
         if scope.cancelled_caught:
             raise DeadlineExceeded(
                 f"the connection of session {str(rt.life.session_id)!r} cannot be replaced: "
-                f"{', '.join(sorted(flight.name for flight in rt.flights)) or 'send'} does not end: mend the adapter"
+                f"{', '.join(sorted(self._in_flight())) or 'send'} does not end: mend the adapter"
             )
+
+    def _in_flight(self) -> list[str]:
+        return [flight.name for flight in self.rt.flights if flight.uses_the_connection]
 
     def _announce(self, before: _Before) -> tuple[Appended, Appended]:
         rt = self.rt

@@ -108,6 +108,11 @@ class Flight:
     error: AgentError | None = None
     cut_by: AgentError | None = None
 
+    @property
+    def uses_the_connection(self) -> bool:
+        """Whether it ends with the connection; a tool goes on."""
+        return self.name != "tool"
+
     def cut(self, error: AgentError) -> None:
         """End the call; it fails with *error*."""
         if self.cut_by is None:
@@ -266,6 +271,10 @@ class SessionRuntime:
         if self.when_lost is not None:
             self.when_lost()
         self.changed.notify()
+
+    def warn(self, event: str, **facts: str) -> None:
+        """Log what is in no record."""
+        self._log.warning(event, **facts)
 
     def journal_failed(self) -> None:
         """Take note that nothing can be written any more."""

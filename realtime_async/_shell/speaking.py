@@ -35,6 +35,8 @@ _LEVEL: Mapping[RealtimeSessionRecordKind, str] = {
     _Kind.SESSION_RECOVERED: "info",
     _Kind.CLOSED: "info",
     _Kind.CLOSE_FAILED: "warning",
+    _Kind.TOOL_CALL_COMPLETED: "info",
+    _Kind.TOOL_CALL_FAILED: "warning",
 }
 
 

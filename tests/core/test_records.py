@@ -31,6 +31,7 @@ EFFECTS = {
     "interrupt_requested": {"interrupted", "interrupt_failed"},
     "restart_started": {"restart_completed", "restart_failed"},
     "close_requested": {"closed", "close_failed"},
+    "tool_call_requested": {"tool_call_completed", "tool_call_failed"},
 }
 NEITHER = {
     "restart_requested", "backpressure_applied", "input_dropped", "output_discarded", "output_fenced",

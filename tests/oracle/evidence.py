@@ -36,6 +36,7 @@ INTENTS: Mapping[str, frozenset[str]] = {
     "interrupt_requested": frozenset({"interrupted", "interrupt_failed"}),
     "restart_started": frozenset({"restart_completed", "restart_failed"}),
     "close_requested": frozenset({"closed", "close_failed"}),
+    "tool_call_requested": frozenset({"tool_call_completed", "tool_call_failed"}),
 }
 """Every intent, and the results that it can have; any can have `outcome_unknown`."""
 

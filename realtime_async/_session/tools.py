@@ -1,0 +1,232 @@
+"""
+The tools that the model calls: run in the session's task group, recorded, and answered once.
+
+A function's arguments, its result and its errors are in no record and no log line.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import anyio
+import attrs
+from anyio.abc import TaskGroup
+
+from realtime_async._core.lifecycle import Operation
+from realtime_async._core.tools import CallBook
+from realtime_async._shell.lane import Appended
+from realtime_async._shell.runtime import Flight, recorded
+from realtime_async.controller import RealtimeSessionController
+from realtime_async.errors import (
+    AgentError,
+    AgentErrorKind,
+    BackpressureOverflow,
+    ContractViolation,
+    DeadlineExceeded,
+    JournalFailure,
+    ProviderConnectionLost,
+    RetryClassification,
+)
+from realtime_async.ports import (
+    ContentRef,
+    RealtimeEvent,
+    RealtimeInputFrame,
+    RealtimeMediaKind,
+    RealtimeSessionRecord,
+    RealtimeSessionRecordKind,
+    StreamChannel,
+    StreamDirection,
+    ToolCall,
+    ToolCallCancelled,
+    safe_id_fragment,
+)
+
+__all__ = ["Tool", "ToolCalls"]
+
+_Kind = RealtimeSessionRecordKind
+
+Tool = Callable[..., Awaitable[object]]
+"""Called with the members of the model's JSON object by name; what it returns is sent as text or as JSON."""
+
+
+# Until a result that found the gate full is offered again; long beside a restart it need not be.
+_AGAIN_S = 0.5
+
+
+class _BadArguments(AgentError):
+    """The model did not keep to the function's parameters."""
+
+    default_kind = AgentErrorKind.CONTRACT_VIOLATION
+
+
+@attrs.define(eq=False)
+class _Running:
+    flight: Flight
+    intent: Appended
+
+
+class ToolCalls:
+    """
+    The tool calls of one session.
+
+    Args:
+        send: Takes the results; while there is no connection they wait in the gate.
+    """
+
+    def __init__(
+        self,
+        controller: RealtimeSessionController,
+        tasks: TaskGroup,
+        send: Callable[[RealtimeInputFrame], Awaitable[RealtimeSessionRecord]],
+    ) -> None:
+        self._rt = controller._rt
+        self._tasks = tasks
+        self._send = send
+        self._book = CallBook()
+        self._running: dict[str, _Running] = {}
+
+    def heard(self, event: RealtimeEvent) -> None:
+        """Stop what the provider takes back."""
+        if isinstance(event, ToolCallCancelled):
+            for call_id in event.call_ids:
+                self._book.withdraw(call_id)
+                if call_id in self._running:
+                    self._running[call_id].flight.cut(_given_up("the provider took it back"))
+
+    def answer(self, call: ToolCall, function: Tool) -> None:
+        rt = self._rt
+        rt.check()
+        rt.life.demand(Operation.SEND)
+        if not self._book.begin(call.call_id):
+            return
+        fields = _fields(call)
+
+        def failed(error: AgentError, flight: Flight) -> Appended:
+            return rt.append(_Kind.TOOL_CALL_FAILED, running.intent, **fields, error=recorded(error))
+
+        flight = Flight("tool", failed)
+        running = _Running(flight, rt.append(_Kind.TOOL_CALL_REQUESTED, **fields))
+        # Known before its task runs: a close in between gives it its result.
+        rt.flights.add(flight)
+        self._running[call.call_id] = running
+        self._tasks.start_soon(self._run, call, function, running, fields)
+
+    async def _run(self, call: ToolCall, function: Tool, running: _Running, fields: dict[str, Any]) -> None:
+        rt, flight = self._rt, running.flight
+        try:
+            output = await rt.effect(
+                flight, running.intent, rt.deadlines.tool, partial(self._called, function, call)
+            )
+            result = RealtimeInputFrame.tool_result(call.call_id, output)
+            # The frame that bears the result is named, so a reader can follow whether it was sent.
+            rt.append(_Kind.TOOL_CALL_COMPLETED, running.intent, **{**fields, "frame_id": result.frame_id})
+        except JournalFailure:
+            # The run has stopped; whoever uses the session next is told so.
+            return
+        except AgentError as error:
+            if flight.cut_by is not None:
+                return
+            result = RealtimeInputFrame.tool_result(call.call_id, _told(error))
+        finally:
+            del self._running[call.call_id]
+        await self._give(result)
+
+    async def _called(self, function: Tool, call: ToolCall) -> str:
+        arguments = _arguments(function, call)
+        try:
+            returned = await function(**arguments)
+            return returned if isinstance(returned, str) else json.dumps(returned)
+        except Exception as error:
+            # Without its text, which may repeat what was said.
+            self._rt.warn("tool_call_raised", raised=type(error).__name__)
+            raise AgentError(
+                f"the tool {call.name!r} raised {type(error).__name__}",
+                retry=RetryClassification.UNKNOWN_OUTCOME,
+            ) from error
+
+    async def _give(self, result: RealtimeInputFrame) -> None:
+        """Answer the model, and let it go on once it has all its answers."""
+        try:
+            await self._until_accepted(result)
+            if not self._running:
+                await self._until_accepted(RealtimeInputFrame.request_response())
+        except ProviderConnectionLost:
+            # It may have arrived; where it has not, the tail that is sent again holds it.
+            return
+        except AgentError as error:
+            # The session has ended, or the provider refused, which the send has recorded.
+            self._rt.warn("tool_result_not_sent", error_kind=str(error.kind))
+
+    async def _until_accepted(self, frame: RealtimeInputFrame) -> None:
+        """Send *frame*; while the gate is full, again and again."""
+        while True:
+            try:
+                await self._send(frame)
+                return
+            except (BackpressureOverflow, DeadlineExceeded) as error:
+                if error.retry is not RetryClassification.RETRYABLE:
+                    raise
+            await anyio.sleep(_AGAIN_S)
+
+
+def _fields(call: ToolCall) -> dict[str, Any]:
+    return {
+        "media_kind": RealtimeMediaKind.TOOL_CALL,
+        "channel": StreamChannel.TOOL_CALL_ARGUMENTS,
+        "direction": StreamDirection.OUTPUT_FROM_PROVIDER,
+        "content_refs": (ContentRef(f"realtime.tool_call.{safe_id_fragment(call.call_id)}"),),
+    }
+
+
+def _arguments(function: Tool, call: ToolCall) -> dict[str, Any]:
+    try:
+        arguments = json.loads(call.arguments or "{}")
+        inspect.signature(function).bind(**arguments)
+    except (TypeError, ValueError, RecursionError):
+        raise _BadArguments(
+            f"the model called the tool {call.name!r} with arguments that it does not take: "
+            "describe its parameters to the provider"
+        ) from None
+    checked: dict[str, Any] = arguments
+    return checked
+
+
+# What the model is told, which will put it into words of its own.
+_BAD_ARGUMENTS = '{"error": "these arguments do not fit"}'
+_TOO_SLOW = '{"error": "it took too long"}'
+_FAILED = '{"error": "it failed"}'
+
+
+def _told(error: AgentError) -> str:
+    if isinstance(error, _BadArguments):
+        return _BAD_ARGUMENTS
+    return _TOO_SLOW if isinstance(error, DeadlineExceeded) else _FAILED
+
+
+def _given_up(why: str) -> AgentError:
+    return AgentError(
+        f"the tool call was given up: {why}",
+        kind=AgentErrorKind.CANCELLED,
+        retry=RetryClassification.UNKNOWN_OUTCOME,
+    )
+
+
+def checked_call(call: object, function: object) -> None:
+    """
+    Find out whether these can be a call and its tool.
+
+    Raises:
+        ContractViolation: They cannot.
+    """
+    if not isinstance(call, ToolCall):
+        raise ContractViolation(
+            f"answer takes a ToolCall, not {type(call).__name__}: give it the `event` of the frame"
+        )
+    if not callable(function):
+        raise ContractViolation(
+            f"answer needs an async function, not {type(function).__name__}: give the tool itself"
+        )
