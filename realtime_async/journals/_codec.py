@@ -51,7 +51,8 @@ def decode(line: bytes | str) -> JournalRecord:
     Read a record that this release or an earlier one has written.
 
     Raises:
-        JournalCorrupt: It is no record, or one that a newer release has written.
+        JournalCorrupt: It is no record.
+        JournalFailure: A newer release has written it.
     """
     try:
         public = orjson.loads(line)
@@ -66,7 +67,7 @@ def restore(public: Public, named: str) -> JournalRecord:
     try:
         version = public["schema_version"]
         if version > SCHEMA_VERSION:
-            raise JournalCorrupt(
+            raise JournalFailure(
                 f"{named} has schema version {version!r}, and this release reads up to {SCHEMA_VERSION}: "
                 "read it with the release that wrote it, or a later one"
             )

@@ -193,7 +193,8 @@ def unpack(run_id: RunId, journal_seq: int, packed: Packed) -> JournalRecord:
     Put a record together again.
 
     Raises:
-        JournalCorrupt: It is no record, or one that a newer release has written.
+        JournalCorrupt: It is no record.
+        JournalFailure: A newer release has written it.
     """
     try:
         *shared, text = packed

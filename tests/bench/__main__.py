@@ -27,6 +27,7 @@ from tests.bench.footprint import footprint
 from tests.bench.frame_cost import frames_cost, receive_cost, send_cost
 from tests.bench.paced import paced
 from tests.bench.stage import FRAME, FRAME_S, SIDECAR, Effort, Records
+from tests.bench.wire import duplex, paced_wire
 
 __all__ = ["main"]
 
@@ -38,6 +39,8 @@ SECTIONS: Mapping[str, Callable[[Effort, Path], Iterator[Table]]] = {
     "receive": receive_cost,
     "frames": frames_cost,
     "paced": paced,
+    "duplex": duplex,
+    "paced-wire": paced_wire,
 }
 
 FULL = Effort(
@@ -71,7 +74,8 @@ def settings(effort: Effort, directory: Path) -> dict[str, str]:
     return {
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": ", ".join(
-            f"{name} {version(name)}" for name in ("realtime-async", "anyio", "trio", "attrs", "orjson")
+            f"{name} {version(name)}"
+            for name in ("realtime-async", "anyio", "trio", "attrs", "orjson", "websockets")
         ),
         "SQLite": f"{sqlite3.sqlite_version}, WAL, synchronous FULL, in {directory}",
         "machine": f"{platform.system()} {platform.release()}, {_processor()}, {os.cpu_count()} core(s)",

@@ -11,8 +11,10 @@ __all__ = [
     "ADDED_P99_MS",
     "ADDED_US",
     "APPEND_TO_COMMIT",
+    "DUPLEX_TO_FLOOR",
     "IMPORT_MS",
     "JOURNAL_MB_PER_HOUR",
+    "PACED_TO_FLOOR",
     "SESSION_KB",
     "TEN_APPENDERS_TO_ONE",
     "THROUGHPUT_TO_RAW",
@@ -40,3 +42,7 @@ ADDED_P99_MS: Mapping[Records, Goal] = {Records.PER_FRAME: AtMost(10), Records.S
 JOURNAL_MB_PER_HOUR: Goal = AtMost(5)
 SESSION_KB: Goal = AtMost(64)
 IMPORT_MS: Goal = AtMost(150)
+
+# CPU of the WebSocket alone: what a session may add on top is another half, and a fifth.
+DUPLEX_TO_FLOOR: Goal = AtMost(1.0)
+PACED_TO_FLOOR: Goal = AtMost(1.2)

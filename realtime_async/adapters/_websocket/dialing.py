@@ -42,7 +42,8 @@ async def dialled(address: WebSocketURI, ssl_context: ssl.SSLContext | None) -> 
         else:
             stream = await anyio.connect_tcp(proxy.host, proxy.port)
     except OSError as error:
-        raise Unreachable(f"no connection to {where}: {type(error).__name__}") from error
+        # Of several addresses anyio tells in the cause.
+        raise Unreachable(f"no connection to {where}: {type(error.__cause__ or error).__name__}") from error
     try:
         if proxy is not None:
             stream = await _through(proxy, stream, address)
