@@ -103,6 +103,10 @@ class RealtimeCompletionGate:
             self._mark("realtime_sessions_terminal")
             self._mark("journal_terminal")
 
+    def session_withdrawn(self, token: int) -> None:
+        """A controller gave its session up to another one, which answers for it."""
+        self._open.discard(token)
+
     def _mark(self, name: str) -> None:
         setattr(self, name, True)
         for waiter in self._waiters:

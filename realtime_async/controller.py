@@ -19,6 +19,7 @@ import anyio
 from realtime_async._core.accounting import Delivery, RealtimeRestartReason, RestartReport
 from realtime_async._core.lifecycle import RealtimeSessionState, policies_if_valid
 from realtime_async._core.records import FEATURE_TAG
+from realtime_async._core.recovery import check_sidecar, fingerprint_of
 from realtime_async._core.restarts import RestartPolicy
 from realtime_async._core.sidecar import RealtimeSessionSidecar
 from realtime_async._shell.closing import Closing
@@ -29,6 +30,7 @@ from realtime_async._shell.iterating import FrameIterator
 from realtime_async._shell.lane import lane_of
 from realtime_async._shell.receiving import RealtimeReceived, Receiving
 from realtime_async._shell.restarting import Restarting
+from realtime_async._shell.resuming import read_run, resume
 from realtime_async._shell.runtime import SessionRuntime, Writer
 from realtime_async._shell.sending import Sending
 from realtime_async._version import __version__
@@ -99,7 +101,7 @@ class RealtimeSessionController:
             destination=DestinationRef("provider", sidecar.provider_route_ref),
             subject=EntityRef("realtime_session", session),
             tags=(FEATURE_TAG, *(tag for tag in tags if tag != FEATURE_TAG)),
-            fingerprint=_fingerprint(sidecar)
+            fingerprint=fingerprint_of(sidecar, __version__)
             if runtime_package_fingerprint is None
             else runtime_package_fingerprint,
             redaction={"redaction_policy_id": policies[0]} if policies else {},
@@ -110,6 +112,7 @@ class RealtimeSessionController:
         if gate is not None:
             gate.session_opens(self._token)
         self._rt = SessionRuntime(sidecar, adapter, lane_of(journal, run), session, writer, deadlines)
+        self._rt.on_superseded = self._superseded
         self._sending = Sending(self._rt)
         self._receiving = Receiving(self._rt)
         self._interrupting = Interrupting(self._rt, self._sending, self._receiving)
@@ -117,6 +120,70 @@ class RealtimeSessionController:
         self._closing = Closing(
             self._rt, self._sending, self._receiving, self._restarting, self._terminal_is_durable
         )
+
+    @classmethod
+    async def resume(
+        cls,
+        sidecar: RealtimeSessionSidecar,
+        adapter: RealtimeProviderAdapter,
+        journal: RunJournal,
+        *,
+        run_id: str,
+        agent_id: str = "agent.default",
+        source: SourceRef = SourceRef("host", "realtime_async"),
+        runtime_package_fingerprint: str | None = None,
+        session_id: str | None = None,
+        gate: RealtimeCompletionGate | None = None,
+        tags: Sequence[str] = (),
+        deadlines: Deadlines = Deadlines(),
+        allow_other_sidecar: bool = False,
+    ) -> Self:
+        """
+        Take up a session whose process died, or whose controller is to be replaced, on a new connection.
+
+        What was under way is recorded as unknown, and frames that waited in the gate as dropped: their
+        payloads went with the process.
+        Totals and cursors go on; a number that may have been used is not used again.
+        Whoever had the session is fenced: its next append raises `JournalConflict`.
+        A resume that failed or was cancelled may be tried again.
+
+        Args:
+            session_id: Needed where more than one session of the run has not ended.
+            allow_other_sidecar: Go on though the session was run by another configuration.
+
+        Raises:
+            SessionStateError: The run has no such session, or it has ended.
+            ContractViolation: Several sessions could be meant, or the sidecar is not the session's.
+            JournalConflict: Its owner, or another resume, was faster; the adapter was not called.
+            JournalCorrupt: What the journal holds is no run.
+            ProviderFailure: The provider refused.
+            DeadlineExceeded: It did not answer, or the journal was not in time.
+        """
+        sidecar.validate()
+        run = RunId(run_id)
+        records = await read_run(journal, run, deadlines.journal)
+        session = records.session(run, session_id)
+        if not allow_other_sidecar:
+            check_sidecar(session, sidecar)
+        controller = cls(
+            sidecar,
+            adapter,
+            journal,
+            run_id=run,
+            agent_id=agent_id,
+            source=source,
+            runtime_package_fingerprint=runtime_package_fingerprint,
+            session_id=session.state.session_id,
+            gate=gate,
+            tags=tags,
+            deadlines=deadlines,
+        )
+        try:
+            await resume(controller._rt, records, session)
+        except BaseException:
+            controller._superseded()
+            raise
+        return controller
 
     @property
     def run_id(self) -> RunId:
@@ -264,13 +331,14 @@ class RealtimeSessionController:
                 if error is None:
                     raise
 
+    def _superseded(self) -> None:
+        self._sending.gate.forget_all()
+        if self._completion is not None:
+            self._completion.session_withdrawn(self._token)
+
     def _terminal_is_durable(self) -> None:
         if self._completion is not None:
             self._completion.session_ended(self._token)
-
-
-def _fingerprint(sidecar: RealtimeSessionSidecar) -> str:
-    return f"realtime-async:{__version__}:{sidecar.content_hash()}"
 
 
 def _reason_of(error: BaseException | None) -> RealtimeCloseReason:

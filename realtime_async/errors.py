@@ -240,6 +240,6 @@ class JournalStalled(JournalFailure, DeadlineExceeded):
 
 
 class JournalCorrupt(JournalFailure):
-    """The journal holds what no run can have written."""
+    """The journal holds what no run can have written, or what only a later release can read."""
 
     default_kind = AgentErrorKind.JOURNAL_CORRUPT

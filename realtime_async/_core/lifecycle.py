@@ -278,6 +278,22 @@ class SessionLife:
             policy_ref=None if backpressure_ref is None else PolicyRef(backpressure_ref),
         )
 
+    def recover(self, state: RealtimeSessionState) -> None:
+        """Stand where an earlier process left the session; the configuration stays this one's."""
+        self.connection_id = state.connection_id
+        self.status = state.lifecycle_status
+        self.send_cursor = state.send_cursor
+        self.receive_cursor = state.receive_cursor
+        self.restart_count = state.restart_count
+        held = state.backpressure_state
+        self.backpressure = attrs.evolve(
+            self.backpressure,
+            queued_frames=held.queued_frames,
+            dropped_frames=held.dropped_frames,
+            gated_frames=held.gated_frames,
+            last_action=held.last_action,
+        )
+
     def verdict(self, operation: Operation) -> Verdict | None:
         """What the phase says to *operation*; None: it is an error."""
         return ALLOWED[self.phase].get(operation)

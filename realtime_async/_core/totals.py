@@ -25,6 +25,16 @@ class DeliveryTotals:
         self.replayed = 0
         self.confirmed = 0
         self._doubts: deque[int] = deque(maxlen=DOUBTS)
+        self._recovered_through = 0
+
+    def recover(self, delivery: Delivery, last: int) -> None:
+        """Go on with what an earlier process counted, whose last frame was number *last*."""
+        self.sent = delivery.sent
+        self.failed = delivery.failed
+        self.dropped = delivery.dropped
+        self.in_doubt = delivery.in_doubt
+        self.replayed = delivery.replayed
+        self._recovered_through = last
 
     def doubt(self, number: int) -> None:
         """Frame *number* may have reached the provider."""
@@ -56,11 +66,13 @@ class DeliveryTotals:
         Returns:
             The cursors that were sent, and those that were in doubt.
         """
-        doubts = {number for number in self._doubts if self.confirmed < number <= last}
+        # What went with an earlier process is told by its records, not by the reports of this one.
+        known = max(self.confirmed, self._recovered_through)
+        doubts = {number for number in self._doubts if known < number <= last}
         in_doubt = ranges_of(doubts - replayed)
-        gaps = sorted(doubts | {number for number in replayed if self.confirmed < number <= last})
+        gaps = sorted(doubts | {number for number in replayed if known < number <= last})
         unconfirmed: list[CursorRange] = []
-        begin = self.confirmed + 1
+        begin = known + 1
         for number in [*gaps, last + 1]:
             if begin < number:
                 unconfirmed.append(CursorRange(begin, number - 1))

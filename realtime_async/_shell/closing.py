@@ -284,10 +284,7 @@ class Closing:
     def _give_up_all(self, failure: JournalFailure | None) -> None:
         """The journal has failed: nothing can be recorded, so nothing may go on."""
         assert failure is not None
-        for flight in list(self.rt.flights):
-            flight.settled = True
-            flight.error = failure
-            flight.cut(failure)
+        self.rt.give_up_calls(failure)
         self._sending.gate.forget_all()
         self.rt.changed.notify()
 

@@ -14,12 +14,19 @@ from realtime_async.ports import (
     RealtimeSessionRecordKind,
 )
 
-__all__ = ["connect"]
+__all__ = ["begin_connection", "connect"]
 
 _Kind = RealtimeSessionRecordKind
 
 
 async def connect(rt: SessionRuntime) -> RealtimeSessionRecord:
+    connected = await begin_connection(rt)
+    await rt.durable(connected)
+    return connected.record.payload
+
+
+async def begin_connection(rt: SessionRuntime) -> Appended:
+    """Connect; the record that says so is begun, and not yet waited for."""
     rt.sidecar.validate()
     rt.check()
     rt.life.demand(Operation.CONNECT)
@@ -27,14 +34,12 @@ async def connect(rt: SessionRuntime) -> RealtimeSessionRecord:
     rt.keep_clock()
     rt.life.happen(Happening.CONNECT_BEGUN)
     try:
-        connected = await _attempt(rt)
+        return await _attempt(rt)
     except BaseException:
         # The session is new again, and whoever connects it next may be another controller.
         if rt.life.phase is Phase.NEW:
             rt.lane.disclaim(rt.life.session_id)
         raise
-    await rt.durable(connected)
-    return connected.record.payload
 
 
 async def _attempt(rt: SessionRuntime) -> Appended:
@@ -48,6 +53,7 @@ async def _attempt(rt: SessionRuntime) -> Appended:
         session_id=rt.life.session_id,
         provider_route_ref=rt.sidecar.provider_route_ref,
         realtime_capability_ref=rt.sidecar.realtime_capability_ref,
+        previous_connection_id=rt.previous_connection_id,
     )
 
     async def call() -> RealtimeConnectResponse:
@@ -56,6 +62,9 @@ async def _attempt(rt: SessionRuntime) -> Appended:
     response = await rt.effect(Flight("connect", failed), intent, rt.deadlines.connect, call)
     rt.life.connection_id = response.connection_id
     rt.has_connected = True
+    if response.input_kept_through is not None:
+        last = rt.life.send_cursor.chunk_sequence
+        rt.totals.confirm(min(response.input_kept_through.chunk_sequence, last))
     rt.life.happen(Happening.CONNECTED)
     rt.changed.notify()
     return rt.append(_Kind.CONNECTED, intent)

@@ -10,21 +10,27 @@ from __future__ import annotations
 import weakref
 from collections import OrderedDict
 from collections.abc import Awaitable
-from typing import Protocol
+from typing import Protocol, Self
 
 import anyio
 
-from realtime_async.errors import JournalFailure, JournalStalled, SessionStateError
+from realtime_async.errors import JournalConflict, JournalFailure, JournalStalled, SessionStateError
 from realtime_async.ports import JournalCursor, JournalRecord, RealtimeSessionId, RunId, RunJournal
 
-__all__ = ["Appended", "Lane", "LaneMember", "lane_of"]
+__all__ = ["Appended", "Lane", "LaneMember", "begun_on", "lane_of"]
 
 
 class LaneMember(Protocol):
     """A session on a lane."""
 
+    @property
+    def session_id(self) -> RealtimeSessionId: ...
+
     def journal_failed(self) -> None:
         """Take note that nothing can be written any more."""
+
+    def superseded(self, conflict: JournalConflict) -> None:
+        """Take note that another controller has the session."""
 
 
 class Appended:
@@ -32,10 +38,15 @@ class Appended:
 
     __slots__ = ("_ack", "_known_durable", "record")
 
-    def __init__(self, record: JournalRecord, ack: Awaitable[JournalCursor]) -> None:
+    def __init__(self, record: JournalRecord, ack: Awaitable[JournalCursor] | None) -> None:
         self.record = record
         self._ack = ack
-        self._known_durable = False
+        self._known_durable = ack is None
+
+    @classmethod
+    def known(cls, record: JournalRecord) -> Self:
+        """One that was read from the journal."""
+        return cls(record, None)
 
     @property
     def is_durable(self) -> bool:
@@ -44,6 +55,7 @@ class Appended:
 
     async def durable(self) -> None:
         if not self.is_durable:
+            assert self._ack is not None
             await self._ack
             self._known_durable = True
 
@@ -51,10 +63,11 @@ class Appended:
 class LanePosition:
     """Where a run stands in this process; outlives the controllers, so that sessions can follow each other."""
 
-    __slots__ = ("__weakref__", "failure", "members", "next_seq", "session_ids")
+    __slots__ = ("__weakref__", "failure", "last", "members", "next_seq", "session_ids")
 
-    def __init__(self) -> None:
-        self.next_seq = 1
+    def __init__(self, next_seq: int = 1) -> None:
+        self.next_seq = next_seq
+        self.last: Appended | None = None
         self.failure: JournalFailure | None = None
         self.session_ids: set[str] = set()
         self.members: weakref.WeakSet[LaneMember] = weakref.WeakSet()
@@ -67,6 +80,7 @@ class Lane:
         self.run_id = run_id
         self._journal = journal
         self._position = position
+        self._superseded: JournalConflict | None = None
 
     @property
     def next_seq(self) -> int:
@@ -74,7 +88,11 @@ class Lane:
 
     @property
     def failure(self) -> JournalFailure | None:
-        return self._position.failure
+        return self._superseded or self._position.failure
+
+    def supersede(self, conflict: JournalConflict) -> None:
+        """Stop this session alone, because it has another controller."""
+        self._superseded = conflict
 
     def join(self, member: LaneMember) -> None:
         self._position.members.add(member)
@@ -93,6 +111,29 @@ class Lane:
             )
         self._position.session_ids.add(session_id)
 
+    def take_over(self, member: LaneMember, last_seq: int) -> None:
+        """
+        Go on after *last_seq* with the session of *member*, which a resume has read.
+
+        An older controller of that session in this process is stopped; the other sessions of the run go on
+        where their lane stands there too.
+        """
+        session_id = member.session_id
+        older = [other for other in self._position.members if other is not member]
+        for other in older:
+            if other.session_id == session_id:
+                other.superseded(
+                    JournalConflict(
+                        f"session {str(session_id)!r} of run {str(self.run_id)!r} was resumed by another controller: "
+                        "use that one"
+                    )
+                )
+        self.disclaim(session_id)
+        if self._position.failure is not None or self.next_seq != last_seq + 1:
+            self._position.members.discard(member)
+            self._position = _runs_of(self._journal)[self.run_id] = LanePosition(last_seq + 1)
+            self.join(member)
+
     def disclaim(self, session_id: RealtimeSessionId) -> None:
         self._position.session_ids.discard(session_id)
 
@@ -103,8 +144,9 @@ class Lane:
         Raises:
             JournalFailure: It cannot; this is the failure that stopped it.
         """
-        if self._position.failure is not None:
-            raise self._position.failure.with_traceback(None)
+        failure = self.failure
+        if failure is not None:
+            raise failure.with_traceback(None)
 
     def append(self, record: JournalRecord) -> Appended:
         """
@@ -122,7 +164,8 @@ class Lane:
         except Exception as error:
             raise self._broken(error) from error
         self._position.next_seq += 1
-        return Appended(record, ack)
+        appended = self._position.last = Appended(record, ack)
+        return appended
 
     async def durable(self, appended: Appended, seconds: float) -> None:
         """
@@ -188,6 +231,12 @@ def lane_of(journal: RunJournal, run_id: RunId) -> Lane:
     runs.move_to_end(run_id)
     _forget_idle(runs)
     return Lane(journal, run_id, position)
+
+
+def begun_on(journal: RunJournal, run_id: RunId) -> Appended | None:
+    """The last record of *run_id* that this process has begun; None: none, or it can write the run no more."""
+    position = _runs_of(journal).get(run_id)
+    return None if position is None or position.failure is not None else position.last
 
 
 def _runs_of(journal: RunJournal) -> OrderedDict[RunId, LanePosition]:

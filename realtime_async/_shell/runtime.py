@@ -28,6 +28,7 @@ from realtime_async.errors import (
     AgentError,
     AgentErrorKind,
     DeadlineExceeded,
+    JournalConflict,
     JournalFailure,
     ProviderConnectionLost,
     ProviderFailure,
@@ -39,6 +40,7 @@ from realtime_async.ports import (
     EffectId,
     EntityRef,
     JournalRecord,
+    RealtimeConnectionId,
     RealtimeProviderAdapter,
     RealtimeSessionId,
     RealtimeSessionRecordKind,
@@ -172,11 +174,18 @@ class SessionRuntime:
         self.when_lost: Callable[[], None] | None = None
         """What whoever supervises the session does then."""
         self.has_connected = False
+        self.previous_connection_id: RealtimeConnectionId | None = None
+        """That of an earlier process; None: there was none."""
+        self.on_superseded: Callable[[], None] | None = None
         self.terminal: Appended | None = None
         self._log = voice_of(str(lane.run_id), str(session_id))
         self.now: Callable[[], float] = anyio.current_time
         """Seconds, on the clock of the event loop."""
         lane.join(self)
+
+    @property
+    def session_id(self) -> RealtimeSessionId:
+        return self.life.session_id
 
     def keep_clock(self) -> None:
         """Ask the running event loop itself for the time from now on, where it has a clock to ask."""
@@ -276,6 +285,21 @@ class SessionRuntime:
             self._log.error("journal_failed", kind=str(failure.kind), retry=str(failure.retry))
         self.changed.notify()
 
+    def superseded(self, conflict: JournalConflict) -> None:
+        """Take note that another controller has the session: what is in flight is given up, unrecorded."""
+        self.lane.supersede(conflict)
+        self.give_up_calls(conflict)
+        self.journal_failed()
+        if self.on_superseded is not None:
+            self.on_superseded()
+
+    def give_up_calls(self, failure: JournalFailure) -> None:
+        """Cut every call in flight; there is no journal to record it in."""
+        for flight in list(self.flights):
+            flight.settled = True
+            flight.error = failure
+            flight.cut(failure)
+
     async def effect(
         self, flight: Flight, intent: Appended, seconds: float, call: Callable[[], Awaitable[_T]]
     ) -> _T:
@@ -302,6 +326,8 @@ class SessionRuntime:
                 raise flight.cut_by
             if intent is not None and not intent.is_durable:
                 await self.durable(intent, flight.scope)
+                # Whoever has taken the session over meanwhile has closed the intent.
+                self.lane.check()
             flight.started = True
             result = await call()
         except JournalFailure:

@@ -51,8 +51,7 @@ def decode(line: bytes | str) -> JournalRecord:
     Read a record that this release or an earlier one has written.
 
     Raises:
-        JournalCorrupt: It is no record.
-        JournalFailure: A newer release has written it.
+        JournalCorrupt: It is no record, or one that a newer release has written.
     """
     try:
         public = orjson.loads(line)
@@ -67,7 +66,7 @@ def restore(public: Public, named: str) -> JournalRecord:
     try:
         version = public["schema_version"]
         if version > SCHEMA_VERSION:
-            raise JournalFailure(
+            raise JournalCorrupt(
                 f"{named} has schema version {version!r}, and this release reads up to {SCHEMA_VERSION}: "
                 "read it with the release that wrote it, or a later one"
             )

@@ -193,8 +193,7 @@ def unpack(run_id: RunId, journal_seq: int, packed: Packed) -> JournalRecord:
     Put a record together again.
 
     Raises:
-        JournalCorrupt: It is no record.
-        JournalFailure: A newer release has written it.
+        JournalCorrupt: It is no record, or one that a newer release has written.
     """
     try:
         *shared, text = packed

@@ -7,6 +7,7 @@ how many records were taken, and how many of those were durable.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Generator, Iterator
 from contextlib import contextmanager
@@ -94,13 +95,19 @@ class RecordedJournal:
 class RecordedAdapter:
     """Passes every call on to *inner*, and notes it in `log`."""
 
-    def __init__(self, inner: RealtimeProviderAdapter, journal: RecordedJournal, run_id: str) -> None:
+    def __init__(
+        self,
+        inner: RealtimeProviderAdapter,
+        journal: RecordedJournal,
+        run_id: str,
+        before: RecordedAdapter | None = None,
+    ) -> None:
         self.inner = inner
-        self.log: list[dict[str, Any]] = []
-        """What the oracle reads."""
+        self.log: list[dict[str, Any]] = [] if before is None else before.log
+        """What the oracle reads; of several owners of a run, one after the other, all calls."""
         self._journal = journal
         self._run_id = run_id
-        self._calls = 0
+        self._numbers: Iterator[int] = itertools.count(1) if before is None else before._numbers
 
     @property
     def adapter_ref(self) -> str:
@@ -161,17 +168,17 @@ class RecordedAdapter:
     def _noting(
         self, operation: str, session_id: str, frame: RealtimeInputFrame | None = None
     ) -> Iterator[dict[str, Any]]:
-        self._calls += 1
+        number = next(self._numbers)
         cursor = None if frame is None or frame.cursor is None else frame.cursor.chunk_sequence
         self._note(
             "started",
-            call=self._calls,
+            call=number,
             operation=operation,
             session_id=str(session_id),
             frame_id=None if frame is None else str(frame.frame_id),
             cursor=cursor,
         )
-        end: dict[str, Any] = {"call": self._calls, "outcome": "returned"}
+        end: dict[str, Any] = {"call": number, "outcome": "returned"}
         try:
             yield end
         except ProviderConnectionLost as lost:
@@ -206,8 +213,16 @@ class NowaitRecordedAdapter(RecordedAdapter):
 
 
 def recorded_adapter(
-    inner: RealtimeProviderAdapter, journal: RecordedJournal, run_id: str
+    inner: RealtimeProviderAdapter,
+    journal: RecordedJournal,
+    run_id: str,
+    before: RecordedAdapter | None = None,
 ) -> RecordedAdapter:
-    """Record *inner* as what it is: with `send_nowait` only where it has one."""
+    """
+    Record *inner* as what it is: with `send_nowait` only where it has one.
+
+    Args:
+        before: Of an earlier owner of the run, whose log is gone on with.
+    """
     kind = NowaitRecordedAdapter if hasattr(inner, "send_nowait") else RecordedAdapter
-    return kind(inner, journal, run_id)
+    return kind(inner, journal, run_id, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 from collections.abc import Iterable
@@ -80,15 +81,32 @@ class StagedSession:
         self.adapter: RecordedAdapter = recorded_adapter(self.provider, self.journal, run_id)
         self.accepted: list[str] = []
         """Frame ids in the order in which they were given to `send`; left empty where that is not known."""
+        self.sidecar = plain_sidecar() if sidecar is None else sidecar
         self._json: list[dict[str, Any]] = []
         self._fold = RunFold()
         self.controller = RealtimeSessionController(
-            plain_sidecar() if sidecar is None else sidecar,
-            self.adapter,
-            self.journal,
-            run_id=run_id,
-            **options,
+            self.sidecar, self.adapter, self.journal, run_id=run_id, **options
         )
+
+    async def resumed(
+        self, provider: ScriptedAdapter | None = None, *, journal: RunJournal | None = None, **options: Any
+    ) -> StagedSession:
+        """
+        Resume the session, as another process would: with a lane of its own, and its calls in the same log.
+
+        Args:
+            provider: The same one, unless told.
+            journal: What this one's journal writes to, unless told.
+        """
+        after = copy.copy(self)
+        after.journal = RecordedJournal(self.journal.inner if journal is None else journal)
+        after.provider = self.provider if provider is None else provider
+        after.adapter = recorded_adapter(after.provider, after.journal, self.run_id, self.adapter)
+        options = {"sidecar": self.sidecar, **options}
+        after.controller = await RealtimeSessionController.resume(
+            adapter=after.adapter, journal=after.journal, run_id=self.run_id, **options
+        )
+        return after
 
     @property
     def session_id(self) -> str:
@@ -161,6 +179,7 @@ class Stage:
 
     def __init__(self) -> None:
         self._sessions: list[StagedSession] = []
+        self._left: list[StagedSession] = []
 
     def session(self, provider: ScriptedAdapter | None = None, **options: Any) -> StagedSession:
         """A session that is not connected; the arguments are those of `StagedSession`."""
@@ -174,9 +193,19 @@ class Stage:
         await staged.controller.connect()
         return staged
 
+    async def resumed(
+        self, before: StagedSession, provider: ScriptedAdapter | None = None, **options: Any
+    ) -> StagedSession:
+        """Put in the place of *before* what resumes it, see `StagedSession.resumed`."""
+        staged = await before.resumed(provider, **options)
+        self._sessions.remove(before)
+        self._left.append(before)
+        self._sessions.append(staged)
+        return staged
+
     async def strike(self) -> None:
         """Close every session, and let the oracle look at each."""
-        for staged in self._sessions:
+        for staged in self._left + self._sessions:
             with suppress(AgentError):
                 await staged.controller.close()
         for staged in self._sessions:

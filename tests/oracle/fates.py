@@ -81,7 +81,12 @@ def totals_of(steps: Sequence[Step]) -> Totals:
         if intent.step.extent is None or result is None:
             continue
         frames = 0 if result.extent is None else result.extent.frames
-        if intent.step.kind == "input_replay_requested":
+        if result.kind == "outcome_unknown":
+            # What came of a replay is known to nobody; of a span, what its numbers do not prove.
+            if intent.step.kind == "input_send_requested":
+                totals.in_doubt += frames
+                totals.sent += result.send_cursor - frames - _numbered(steps, result)
+        elif intent.step.kind == "input_replay_requested":
             totals.replayed += frames
         elif intent.step.kind == "input_send_requested":
             totals.sent += frames
@@ -91,6 +96,12 @@ def totals_of(steps: Sequence[Step]) -> Totals:
             elif result.kind == "input_send_failed" and not _regated(result, steps):
                 totals.failed += 1
     return totals
+
+
+def _numbered(steps: Sequence[Step], result: Step) -> int:
+    """The last number that was spoken for when *result* was still open."""
+    ends = {"input_sent", "input_send_failed", "outcome_unknown"}
+    return max((step.send_cursor for step in steps if step.seq < result.seq and step.kind in ends), default=0)
 
 
 def _regated(failure: Step, steps: Sequence[Step]) -> bool:
@@ -112,18 +123,28 @@ def check_fates(steps: Sequence[Step], calls: Sequence[Call]) -> Iterator[Violat
             yield Violation(4, f"frame {frame_id} is {life}, yet the adapter took it")
     if ended:
         yield from _numbers(steps)
+        yield from _numbers_taken(steps, calls)
 
 
 def _numbers(steps: Sequence[Step]) -> Iterator[Violation]:
     """Sent and in-doubt frames take a number, failed ones none."""
-    if any(step.kind == "outcome_unknown" for step in steps):
-        return
     totals = totals_of(steps)
     if steps[-1].send_cursor != totals.sent + totals.in_doubt:
         yield Violation(
             4,
             f"the send cursor is {steps[-1].send_cursor}, "
             f"with {totals.sent} frames sent and {totals.in_doubt} in doubt",
+        )
+
+
+def _numbers_taken(steps: Sequence[Step], calls: Sequence[Call]) -> Iterator[Violation]:
+    """The adapter took what was sent, and beside it nothing but what is in doubt."""
+    totals = totals_of(steps)
+    taken = {call.cursor for call in calls if call.operation == "send" and call.outcome == "returned"}
+    if not totals.sent <= len(taken) <= totals.sent + totals.in_doubt:
+        yield Violation(
+            4,
+            f"the adapter took {len(taken)} numbers, with {totals.sent} frames sent and {totals.in_doubt} in doubt",
         )
 
 

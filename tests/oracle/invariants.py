@@ -3,6 +3,7 @@ The oracle: does what was recorded, and what the adapter saw, keep the contract'
 
 It speaks of invariants 1 to 7, 9 and 11; 8 is kept where these are kept after a cancellation,
 and 10 shows in an adapter that was not called.
+A run may have had several owners, one after the other; their calls are in one log.
 """
 
 from __future__ import annotations
@@ -112,9 +113,9 @@ def _results(steps: Sequence[Step]) -> Iterator[Violation]:
             elif step.kind != "outcome_unknown" and step.kind not in INTENTS[intent.kind]:
                 yield Violation(2, f"{step} is no result of {intent}")
             resolved.add(step.intent_ref or "")
-        if step.kind in TERMINAL:
+        if step.kind in TERMINAL or step.kind == "session_recovered":
             for intent in open_intents.values():
-                yield Violation(2, f"{intent} has no result when the session ends")
+                yield Violation(2, f"{intent} has no result at {step}")
 
 
 # How many of a kind may be without a result at a time; of spans, one that is filled and one ahead.
@@ -341,8 +342,10 @@ def _queue(steps: Sequence[Step]) -> Iterator[Violation]:
             draining = {frame} & gate
             gate.discard(frame)
             in_flight.add(frame)
-        elif step.kind in {"input_sent", "input_send_failed"}:
+        elif step.kind in {"input_sent", "input_send_failed", "outcome_unknown"}:
             draining.discard(frame)
+        elif step.kind == "session_recovered" and gate:
+            yield Violation(4, f"{step} leaves {len(gate)} frames in the gate of a process that died")
         allowed = step.capacity + (1 if returned & (gate | draining) else 0)
         if step.queued > allowed:
             yield Violation(11, f"{step} has {step.queued} frames in a gate of {step.capacity}")

@@ -155,6 +155,7 @@ def test_a_crash_closes_what_was_open_with_an_unknown_outcome() -> None:
     tale = connected()
     intent = tale.record("input_send_requested", frame_id="a")
     tale.end(tale.start("send", "a", 1), "cancelled")
+    tale.standing["send_cursor"] = 1
     tale.record("outcome_unknown", of=intent)
     tale.record("session_recovered")
     tale.connect(connection_id="second")
