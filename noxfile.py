@@ -130,7 +130,14 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the documentation; every warning is an error."""
     install(session, ".[docs,local,test]")
-    session.run("sphinx-build", "-W", "--keep-going", "-E", "-b", "html", "docs", "docs/_build/html")
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-E", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session(tags=["slow"])
+def links(session: nox.Session) -> None:
+    """Ask each site that the documentation links to whether the page is still there; this needs a network."""
+    install(session, ".[docs,local,test]")
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "linkcheck", "docs", "docs/_build/links")
 
 
 @nox.session(tags=["slow"])

@@ -286,8 +286,9 @@ class RunJournal(Protocol):
         What is returned may be awaited more than once, by several tasks; cancelling one harms no other.
         Where it has an attribute `is_durable`, True there spares the wait.
         Appending a record again that is equal in every field changes nothing.
-        A failure stops this run only.
-        One that nobody awaited is raised by the run's next append, and by `aclose`.
+        A record refused in the call was not taken, and the run goes on with one that fits.
+        A failure to write what was taken stops this run, and no other; one that nobody awaited is raised by
+        the run's next append, and by `aclose`.
 
         Raises:
             JournalConflict: Another record holds this run_id and journal_seq.

@@ -3,7 +3,7 @@ Lets autodoc read docstrings as this package writes them.
 
 The names that `realtime_async` offers say that they live there, so autodoc would look for the texts
 under their fields in the wrong file.
-Napoleon knows `Args:` and `Raises:`, but takes the text under a field for "type: description".
+Napoleon knows `Args:` and `Raises:`, but takes the text under a field, and that of `Returns:`, for "type: description".
 What stands indented between paragraphs is code or a drawing.
 A name in backticks is looked for in the whole package; one in lower case may be a value, or somebody else's, and is
 left alone where it isn't found.
@@ -11,6 +11,7 @@ left alone where it isn't found.
 
 from __future__ import annotations
 
+import re
 from pkgutil import walk_packages
 
 from docutils import nodes
@@ -43,13 +44,20 @@ def analyzed(module: str) -> ModuleAnalyzer:
     return analyzer
 
 
+class HouseDocstring(GoogleDocstring):
+    """Its `Returns:` is a sentence, which may have a colon, and no type before it."""
+
+    def _consume_returns_section(self, preprocess_types: bool = False) -> list[tuple[str, str, list[str]]]:  # noqa: FBT001, FBT002 - napoleon's own
+        return [("", "", self._dedent(self._consume_to_next_section()))]
+
+
 def read_docstring(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     for number in reversed(range(2, len(lines))):
         before, blank, line = lines[number - 2 : number + 1]
         if line.startswith("    ") and not blank and before and not before.startswith((" ", "..")):
             lines[number:number] = ["::", ""]
     if what not in {"attribute", "property"}:
-        lines[:] = GoogleDocstring(lines, name=name, obj=obj).lines()
+        lines[:] = HouseDocstring(lines, name=name, obj=obj).lines()
 
 
 def find_name(
@@ -65,7 +73,8 @@ def find_name(
     for full in at_home or (called_so if len(called_so) == 1 else ()):
         found = domain.objects[full]
         return make_refnode(app.builder, node["refdoc"], found.docname, found.node_id, shown, full)
-    return None if name[:1].isupper() and not called_so else shown
+    is_ours = re.fullmatch(r"[A-Z][a-z]+[A-Z]\w*", name) and not called_so
+    return None if is_ours else shown
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

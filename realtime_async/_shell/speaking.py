@@ -11,12 +11,12 @@ from typing import Any
 
 from realtime_async.ports import RealtimeSessionRecord, RealtimeSessionRecordKind
 
-__all__ = ["speak", "voice_of"]
+__all__ = ["LEVELS", "speak", "voice_of"]
 
 _Kind = RealtimeSessionRecordKind
 
 # The level at which a record is logged.  A kind that is missing is not: it happens per frame.
-_LEVEL: Mapping[RealtimeSessionRecordKind, str] = {
+LEVELS: Mapping[RealtimeSessionRecordKind, str] = {
     _Kind.CONNECTED: "info",
     _Kind.CONNECT_FAILED: "warning",
     _Kind.INPUT_SEND_FAILED: "warning",
@@ -51,7 +51,7 @@ def voice_of(run_id: str, session_id: str) -> Any:
 
 def speak(log: Any, record: RealtimeSessionRecord) -> None:
     """Log *record*, if it is worth a line."""
-    level = _LEVEL.get(record.kind)
+    level = LEVELS.get(record.kind)
     if level is None:
         return
     facts: dict[str, object] = {"connection_id": str(record.connection_id)}

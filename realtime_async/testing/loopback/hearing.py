@@ -16,6 +16,7 @@ import attrs
 
 __all__ = [
     "FRAME_MS",
+    "Ear",
     "Speech",
     "Turns",
     "TurnsByFrame",
