@@ -1,0 +1,189 @@
+"""
+A voice bot with Gemini Live: it hears a question in a WAV file or from a microphone, and answers aloud.
+
+    export GEMINI_API_KEY=...
+    python examples/gemini_bot.py
+    python examples/gemini_bot.py --input question.wav --output answer.wav --journal calls.db
+    python examples/gemini_bot.py --microphone
+
+It needs the extra gemini, and with --microphone the extra audio; use headphones, or the bot hears itself.
+The key is that of the Gemini API, from Google AI Studio; speaking costs what Google says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import uuid
+import wave
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import chain, repeat
+from pathlib import Path
+
+import anyio
+import structlog
+
+from realtime_async import (
+    AgentError,
+    InputTranscript,
+    OutputAudio,
+    OutputTranscript,
+    RealtimeOutputFrame,
+    RealtimeSession,
+    RealtimeSessionSidecar,
+    ResponseDone,
+    Restarted,
+    SpeechStarted,
+    open_session,
+)
+from realtime_async.adapters.gemini import ContextCompression, GeminiLiveAdapter, GeminiLiveConfig
+from realtime_async.audio import Microphone, SilentSpeaker, Speaker, paced
+from realtime_async.journals import SqliteJournal
+
+KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+QUESTION = Path(__file__).with_name("question.wav")
+FRAME_BYTES = 640
+
+
+async def run(options: argparse.Namespace, key: str) -> None:
+    config = GeminiLiveConfig(
+        model=options.model,
+        api_key=key,
+        base_url=options.base_url,
+        instructions="You are a friendly assistant on the phone. Answer in one or two sentences.",
+        voice=options.voice,
+        # Without it, a call ends after some 15 minutes.
+        compression=ContextCompression(),
+    )
+    sidecar = RealtimeSessionSidecar.voice_defaults("gemini-bot")
+    run_id = f"gemini-bot.{uuid.uuid4().hex[:12]}"
+    async with (
+        GeminiLiveAdapter(config) as adapter,
+        SqliteJournal.open(options.journal) as journal,
+        sound(options, adapter) as (microphone, speaker),
+        open_session(sidecar, adapter, journal, run_id=run_id) as session,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(session.send_audio_from, microphone)
+        await answer(session, speaker, options)
+        await speaker.finished()
+        tasks.cancel_scope.cancel()
+    print(f"{session.delivery}, journal {options.journal}, run {run_id}")
+
+
+async def answer(
+    session: RealtimeSession, speaker: Speaker | SilentSpeaker, options: argparse.Namespace
+) -> None:
+    """Play and print what is said: to a file until it has its answer, to a microphone until it is interrupted."""
+    async for frame in session.frames():
+        match frame.event:
+            case OutputAudio():
+                await speaker.play(frame)
+            case InputTranscript(text, final=True):
+                print(f"heard: {text.strip()}")
+            case OutputTranscript(text, final=True):
+                print(f"said:  {text.strip()}")
+            case SpeechStarted() if speaker.is_playing:
+                await session.interrupt(played_ms=speaker.stop())
+            case Restarted(report):
+                print(report)
+            case ResponseDone("completed") if not options.microphone:
+                return
+
+
+class Recording(SilentSpeaker):
+    """Plays to a file, as fast as the answer comes."""
+
+    def __init__(self, adapter: GeminiLiveAdapter, file: wave.Wave_write) -> None:
+        super().__init__(adapter.output_format, speed=1000.0)
+        file.setparams((1, 2, adapter.output_format.sample_rate, 0, "NONE", ""))
+        self._file = file
+
+    async def play(self, frame: RealtimeOutputFrame) -> None:
+        if isinstance(frame.payload, bytes):
+            self._file.writeframes(frame.payload)
+        await super().play(frame)
+
+
+@asynccontextmanager
+async def sound(
+    options: argparse.Namespace, adapter: GeminiLiveAdapter
+) -> AsyncIterator[tuple[AsyncIterable[bytes], Speaker | SilentSpeaker]]:
+    """Open a microphone and a speaker, or a file in place of each."""
+    if options.microphone:
+        async with Speaker(adapter.output_format) as speaker:
+            yield Microphone(adapter.input_format), speaker
+        return
+    with options.output.open("wb") as file, wave.open(file, "wb") as recording:
+        # After the question nobody speaks any more, which is how the provider notices that it has ended.
+        frames = chain(pieces_of(options.input), repeat(bytes(FRAME_BYTES)))
+        yield paced(frames, speed=options.speed), Recording(adapter, recording)
+
+
+def pieces_of(path: Path) -> Iterator[bytes]:
+    """
+    Yield 20 ms at a time.
+
+    Raises:
+        ValueError: It isn't the audio that Gemini takes.
+    """
+    with path.open("rb") as file, wave.open(file, "rb") as question:
+        given = question.getnchannels(), question.getsampwidth(), question.getframerate()
+        if given != (1, 2, 16_000):
+            raise ValueError(
+                f"{path} has {given[0]} channel(s) of {8 * given[1]} bit at {given[2]} Hz: "
+                "convert it to 1 channel of 16 bit at 16000 Hz"
+            )
+        while piece := question.readframes(FRAME_BYTES // 2):
+            yield piece.ljust(FRAME_BYTES, b"\0")
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Talk with Gemini Live.")
+    parser.add_argument("--microphone", action="store_true", help="speak to it, and hear it")
+    parser.add_argument(
+        "--input", type=Path, default=QUESTION, metavar="FILE.wav", help="the spoken question"
+    )
+    parser.add_argument("--output", type=Path, default=Path("answer.wav"), metavar="FILE.wav")
+    parser.add_argument("--journal", type=Path, default=Path("calls.db"), metavar="FILE.db")
+    parser.add_argument("--model", default="gemini-3.8-live")
+    parser.add_argument("--voice", help="such as Puck; Google chooses where it isn't given")
+    parser.add_argument(
+        "--speed", type=float, default=1.0, help="how many times as fast as life to send the file"
+    )
+    parser.add_argument("--base-url", default="wss://generativelanguage.googleapis.com")
+    parser.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parsed(arguments)
+    key = next((os.environ[name] for name in KEYS if os.environ.get(name)), None)
+    if key is None:
+        sys.exit(
+            f"gemini_bot: there is no key: set {KEYS[0]} to one from https://aistudio.google.com/apikey; "
+            "examples/offline_bot.py needs none"
+        )
+    failure: BaseException | None = None
+    try:
+        anyio.run(run, options, key, backend=options.backend)
+    except* KeyboardInterrupt:
+        pass
+    except* (AgentError, ImportError, OSError, ValueError, wave.Error) as errors:
+        failure = first_of(errors)
+    if failure is not None:
+        sys.exit(f"gemini_bot: {failure}")
+
+
+def first_of(error: BaseException) -> BaseException:
+    """What a task group wraps."""
+    return first_of(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+
+
+if __name__ == "__main__":
+    # The session logs what happens to it; what the caller wants to see is printed above.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    main()

@@ -1,0 +1,73 @@
+"""The bot that talks with Gemini, against a server on loopback."""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from examples import gemini_bot
+from realtime_async.testing.loopback.gemini import GeminiAnswer, GeminiScript, LoopbackGemini
+
+KEY = "mauve-door-91"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in gemini_bot.KEYS:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def server() -> Iterator[LoopbackGemini]:
+    script = GeminiScript(
+        otherwise=GeminiAnswer("A table for two is booked."), heard_as="Please book a table for two."
+    )
+    with LoopbackGemini(script, key=KEY) as server:
+        yield server
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_it_hears_a_question_and_answers_it(
+    backend: str, server: LoopbackGemini, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", KEY)
+
+    gemini_bot.main(["--base-url", server.url, "--speed", "20", "--backend", backend])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith(("heard:", "said:"))] == [
+        "heard: Please book a table for two.",
+        "said:  A table for two is booked.",
+    ]
+    with wave.open("answer.wav") as answer:
+        assert (answer.getframerate(), answer.getnframes()) == (24_000, 400 * 24)
+    assert KEY.encode() not in Path("calls.db").read_bytes()
+    assert server.log[0].refused is None
+
+
+def test_who_has_no_key_is_told_where_to_get_one() -> None:
+    with pytest.raises(SystemExit, match=r"^gemini_bot: there is no key: set GEMINI_API_KEY to one from"):
+        gemini_bot.main([])
+
+
+def test_a_wrong_key_is_told_and_not_shown(server: LoopbackGemini, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_API_KEY", "wrong-lamp-17")
+
+    with pytest.raises(SystemExit, match=r"^gemini_bot: Gemini Live refused .* HTTP status 401") as told:
+        gemini_bot.main(["--base-url", server.url])
+
+    assert "wrong-lamp-17" not in str(told.value)
+
+
+def test_a_file_of_another_kind_is_told(server: LoopbackGemini, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", KEY)
+    with wave.open("stereo.wav", "wb") as file:
+        file.setparams((2, 2, 44_100, 0, "NONE", ""))
+        file.writeframes(bytes(400))
+
+    with pytest.raises(SystemExit, match=r"2 channel\(s\) of 16 bit at 44100 Hz: convert it to 1 channel"):
+        gemini_bot.main(["--base-url", server.url, "--input", "stereo.wav"])
