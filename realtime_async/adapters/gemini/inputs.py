@@ -156,6 +156,9 @@ class Inputs:
                 assert_never(frame.signal)
 
     def _request(self, instructions: object) -> Plan:
+        if self._said_last is InputKind.RESULT and not isinstance(instructions, str):
+            # The results of functions ask by themselves; content would cut off the answer to them.
+            return Plan(InputKind.NOTHING)
         if self._is_ordered:
             parts = [{"text": instructions}] if isinstance(instructions, str) else []
             return Plan(InputKind.ASKS, (self._step(_client_content(parts, asks=True)),))
@@ -167,7 +170,7 @@ class Inputs:
             )
         if self._said_last is InputKind.MEDIA:
             return self._end_of_turn()
-        # Text and tool results have asked by themselves.
+        # Text has asked by itself.
         return Plan(InputKind.NOTHING)
 
     def _end_of_turn(self) -> Plan:

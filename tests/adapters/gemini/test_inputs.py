@@ -149,6 +149,15 @@ def test_a_tool_result_bears_the_name_of_its_call_and_is_an_object(
     }
 
 
+@pytest.mark.parametrize("text_input", list(TextInput))
+def test_results_ask_by_themselves(text_input: TextInput) -> None:
+    calls = ToolCalls()
+    calls.asked("call", "weather")
+    frames = [Frame.tool_result("call", "21"), Frame.request_response()]
+
+    assert len(said(inputs(calls, text_input=text_input), *frames)) == 1
+
+
 def test_a_call_is_answered_once_and_not_after_it_was_taken_back() -> None:
     calls = ToolCalls()
     for call_id in ("answered", "cancelled", "lost"):
