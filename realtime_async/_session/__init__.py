@@ -1,1 +1,3 @@
 """What `open_session` adds to a controller: nothing here is public."""
+
+__all__: list[str] = []
