@@ -78,14 +78,6 @@ def test_it_hears_in_noise(bot: Bot) -> None:
     assert outcome.heard == ["what can you do"]
 
 
-def test_it_hears_two_people_in_turn(bot: Bot, backend: Sequence[str]) -> None:
-    first, second = spoken("what can you do"), spoken("tell me a joke", "en-us+f2")
-
-    outcome = bot.hears(silence(0.3) + first + silence(0.8) + second, *backend, "--restart-at", "2.5")
-
-    assert outcome.heard == ["what can you do", "tell me a joke"]
-
-
 @pytest.mark.parametrize("sound", [b"", silence(2), noise(2, rms=300)], ids=["nothing", "silence", "noise"])
 def test_it_hears_nobody_where_nobody_speaks(sound: bytes, bot: Bot) -> None:
     outcome = bot.hears(sound)

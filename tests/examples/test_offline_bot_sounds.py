@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -48,17 +49,20 @@ def test_it_hears_two_people_in_turn(bot: Bot) -> None:
     assert bot.hears(said(sentences, "en-us", "en-us+f2")).heard == sentences
 
 
-@pytest.mark.parametrize("at_s", [1.0, 4.0])
-def test_it_hears_all_sentences_though_the_connection_is_replaced(at_s: float, bot: Bot) -> None:
+@pytest.mark.parametrize("backend, at_s", [("asyncio", 1.0), ("trio", 3.8)], ids=["first", "second"])
+def test_it_hears_both_sentences_though_the_connection_is_replaced_in_one(
+    backend: str, at_s: float, bot: Bot
+) -> None:
     sentences = drawn(5, 2)
 
-    outcome = bot.hears(said(sentences, "en-us"), "--restart-at", str(at_s))
+    outcome = bot.hears(said(sentences, "en-us", "en-us+f2"), "--restart-at", str(at_s), "--backend", backend)
 
-    assert outcome.heard == sentences
+    # A question whose answer was cut off is heard, and answered, again.
+    assert [sentence for sentence, _ in groupby(outcome.heard)] == sentences
     assert outcome.summary("lost") == "nothing"
 
 
-@pytest.mark.parametrize("rate, channels", [(8000, 1), (8000, 2), (44_100, 2), (48_000, 1)], ids=str)
+@pytest.mark.parametrize("rate, channels", [(8000, 1), (44_100, 2)], ids=str)
 def test_a_file_may_have_any_rate_and_two_channels(rate: int, channels: int, bot: Bot) -> None:
     samples = np.frombuffer(silence(0.3) + spoken("what can you do") + silence(0.2), dtype="<i2")
     resampled = soxr.resample(samples, 16_000, rate).astype("<i2")
