@@ -121,7 +121,7 @@ class LoopbackOpenAI(LoopbackServer):
     Not offered: transcription sessions, responses outside the conversation, MCP, `idle_timeout_ms`.
 
     Args:
-        key: What a client must bear, as `Authorization: Bearer` or as `api-key`.
+        key: What a client must bear, as a bearer token or in the header api-key.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class LoopbackOpenAI(LoopbackServer):
 
     async def handle(self, peer: Peer) -> None:
         model = parse_qs(urlsplit(peer.path).query).get("model", ["gpt-realtime"])[0]
-        talk = _Talk(self, peer, model)
+        talk = _Talk(self, peer, self._progress, model)
         self.log.append(talk.connection)
         self._talks.add(talk)
         try:
@@ -189,10 +189,7 @@ class LoopbackOpenAI(LoopbackServer):
         finally:
             self._talks.discard(talk)
 
-    def progress(self) -> Progress:
-        return self._progress
-
-    async def spring_traps(self, kind: str, moment: Moment) -> None:
+    async def _spring_traps(self, kind: str, moment: Moment) -> None:
         """Do what waits for this event."""
         if moment is Moment.BEFORE:
             self._events_sent += 1
@@ -206,7 +203,7 @@ class LoopbackOpenAI(LoopbackServer):
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 
-    def note_heard(self, numbers: Sequence[int]) -> None:
+    def _note_heard(self, numbers: Sequence[int]) -> None:
         """Tell whoever waits for one of these."""
         self._count(lambda: None)
         due = [each for each in self._listening_for if each[0] <= max(numbers)]
@@ -234,12 +231,12 @@ class LoopbackOpenAI(LoopbackServer):
 class _Talk:
     """One connection while it lives: the rules, a socket, and a clock."""
 
-    def __init__(self, server: LoopbackOpenAI, peer: Peer, model: str) -> None:
+    def __init__(self, server: LoopbackOpenAI, peer: Peer, progress: Progress, model: str) -> None:
         self._server = server
         self._peer = peer
         self._loop = asyncio.get_running_loop()
         self._rules = OpenAIRules(
-            server.progress(),
+            progress,
             model=model,
             number=len(server.log) + 1,
             now=self._loop.time(),
@@ -267,7 +264,7 @@ class _Talk:
         fresh = self.connection.heard[known:]
         if fresh:
             self.connection.heard_at += [time.monotonic()] * len(fresh)
-            self._server.note_heard(fresh)
+            self._server._note_heard(fresh)
 
     async def watch_the_clock(self) -> None:
         while not self._rules.is_closed:
@@ -289,6 +286,6 @@ class _Talk:
                 await self._peer.close(output.code, output.reason)
                 raise PeerGone
             self.connection.sent.append(output)
-            await self._server.spring_traps(output["type"], Moment.BEFORE)
+            await self._server._spring_traps(output["type"], Moment.BEFORE)
             await self._peer.send(orjson.dumps(output).decode())
-            await self._server.spring_traps(output["type"], Moment.AFTER)
+            await self._server._spring_traps(output["type"], Moment.AFTER)
