@@ -51,8 +51,15 @@ class FakeStream:
         return bytes(buffer)
 
 
-def running(sound: bytes, speed: float, played: bytearray) -> Callable[..., FakeStream]:
-    """Make streams that run: microphones hear *sound* and then silence; what speakers play, silence included, is added to *played*."""
+def running(
+    sound: bytes, speed: float, played: bytearray, interjection: bytes = b""
+) -> Callable[..., FakeStream]:
+    """
+    Make streams that run.
+
+    Microphones hear *sound* and then silence, and *interjection* once half a second of an answer was played.
+    What speakers play, silence included, is added to *played*.
+    """
 
     class RunningStream(FakeStream):
         def start(self) -> None:
@@ -63,7 +70,10 @@ def running(sound: bytes, speed: float, played: bytearray) -> Callable[..., Fake
 
         def run(self) -> None:
             pending = sound if self.hears else b""
+            to_interject = interjection if self.hears else b""
             while not self.ended.wait(0.02 / speed):
+                if to_interject and len(played.strip(b"\0")) > 22_050:
+                    pending, to_interject = pending + to_interject, b""
                 # Silence where there is no more to hear, and room for what is to be played.
                 buffer = bytearray(pending[: self.frame_bytes].ljust(self.frame_bytes, b"\0"))
                 pending = pending[self.frame_bytes :]

@@ -21,16 +21,16 @@ from tests.examples.watching import BACKENDS, found, terminated_when
 
 FASTER = 3
 
-Plug = Callable[[bytes], tuple[FakeSoundDevice, bytearray]]
+Plug = Callable[..., tuple[FakeSoundDevice, bytearray]]
 
 
 @pytest.fixture
 def plug(monkeypatch: pytest.MonkeyPatch) -> Plug:
-    """Put devices into the machine: a microphone that hears a sound, and a speaker."""
+    """Put devices into the machine, see `running`."""
 
-    def plugged(sound: bytes) -> tuple[FakeSoundDevice, bytearray]:
+    def plugged(sound: bytes, interjection: bytes = b"") -> tuple[FakeSoundDevice, bytearray]:
         played = bytearray()
-        devices = FakeSoundDevice(makes=running(sound, FASTER, played))
+        devices = FakeSoundDevice(makes=running(sound, FASTER, played, interjection))
         monkeypatch.setitem(sys.modules, "sounddevice", devices)
         return devices, played
 
@@ -56,8 +56,7 @@ def test_it_hears_the_microphone_and_is_heard_by_the_speaker(backend: str, bot: 
 
 
 def test_it_says_so_when_it_is_spoken_over_and_stops(bot: Bot, plug: Plug) -> None:
-    sound = silence(0.3) + spoken("what can you do") + silence(1.8) + spoken("goodbye")
-    plug(sound)
+    plug(silence(0.3) + spoken("what can you do"), spoken("goodbye"))
 
     outcome = bot.runs("--microphone", "--speaker")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from examples import trio_bot
-from tests.adapters.local.speech import silence, spoken
+from tests.adapters.local.speech import spoken
 from tests.audio.fake_sounddevice import FakeSoundDevice, running
 from tests.examples.watching import watched_calls
 
@@ -34,9 +34,8 @@ def test_it_is_quiet_when_it_is_spoken_over(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     played = bytearray()
-    # The question comes while the greeting, of two seconds, is being spoken.
-    sound = silence(0.7) + spoken("please book a table for four people")
-    devices = FakeSoundDevice(makes=running(sound, 5, played))
+    question = spoken("please book a table for four people")
+    devices = FakeSoundDevice(makes=running(b"", 5, played, interjection=question))
     monkeypatch.setitem(sys.modules, "sounddevice", devices)
     calls = watched_calls(monkeypatch, trio_bot)
 
