@@ -1,0 +1,93 @@
+"""The bot that talks to OpenAI, run as it stands against a provider on loopback."""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from examples import openai_bot
+from realtime_async import ToolCall
+from realtime_async.testing.loopback import DropHow
+from realtime_async.testing.loopback.openai import Answer, Call, LoopbackOpenAI, OpenAIScript
+from tests.examples.watching import BACKENDS
+from tests.testing.loopback.openai_types import misfits
+
+SCRIPT = OpenAIScript(
+    answers=[Answer(text=None, calls=[Call("book_table", '{"people": 2}')])],
+    otherwise=Answer(text="A table for two is booked.", audio_ms=600),
+    transcript_otherwise="Please book a table for two.",
+)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LoopbackOpenAI]:
+    with LoopbackOpenAI(SCRIPT) as server:
+        monkeypatch.setenv("OPENAI_API_KEY", server.key)
+        monkeypatch.chdir(tmp_path)
+        yield server
+    for connection in server.log:
+        assert misfits(connection.received[:20] + connection.received[-20:], "client") == []
+
+
+def arguments(server: LoopbackOpenAI, *others: str) -> list[str]:
+    return ["--base-url", server.url, "--speed", "20", *others]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_it_hears_a_question_uses_its_tool_and_speaks_its_answer_into_a_file(
+    server: LoopbackOpenAI, backend: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    openai_bot.run(arguments(server, "--backend", backend))
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith(("heard:", "booked", "said:"))] == [
+        "heard: Please book a table for two.",
+        "booked a table for 2",
+        "said:  A table for two is booked.",
+    ]
+    assert "failed=0, dropped=0, in_doubt=0" in lines[-1]
+    with wave.open("answer.wav") as answer:
+        assert answer.getparams()[:4] == (1, 2, 24_000, 14_400)
+    assert server.log[0].errors == []
+
+
+def test_a_connection_that_dies_costs_neither_question_nor_answer(
+    server: LoopbackOpenAI, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.drop(DropHow.RESET, after_received=60)
+
+    openai_bot.run(arguments(server))
+
+    printed = capsys.readouterr().out
+    assert "said:  A table for two is booked." in printed
+    assert "RestartReport" in printed
+
+
+def test_without_a_key_it_says_where_to_put_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    with pytest.raises(SystemExit, match="OPENAI_API_KEY"):
+        openai_bot.run([])
+
+
+def test_a_wrong_key_is_told_and_not_shown(server: LoopbackOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-91")
+
+    with pytest.raises(SystemExit, match="HTTP 401") as ended:
+        openai_bot.run(arguments(server))
+
+    assert "sk-wrong-91" not in str(ended.value)
+
+
+def test_a_file_that_is_no_sound_is_told_so(server: LoopbackOpenAI, tmp_path: Path) -> None:
+    (tmp_path / "no.wav").write_bytes(b"no sound")
+
+    with pytest.raises(SystemExit, match=r"^openai_bot: "):
+        openai_bot.run(arguments(server, "--input", str(tmp_path / "no.wav")))
+
+
+def test_a_tool_call_that_cannot_be_read_is_answered_with_a_question() -> None:
+    assert "how many" in openai_bot.booked(ToolCall("call_1", "book_table", "no json"))
