@@ -123,7 +123,7 @@ class PlaybackLedger:
         Forget what waits, as a player does that falls silent.
 
         Returns:
-            How much was heard of the answer that was being played: what `interrupt(played_ms=...)` takes.
+            The milliseconds that were heard of the answer being played, as `interrupt` wants them.
         """
         played_ms = self.played_ms()
         for answer in self._answers.values():
