@@ -13,7 +13,7 @@ from realtime_async.testing.loopback._gemini_shapes import Json, Refused, bytes_
 from realtime_async.testing.loopback._gemini_turn import GeminiTurn
 from realtime_async.testing.loopback.hearing import FRAME_MS, Speech, number_of
 
-__all__ = ["GeminiRules"]
+__all__ = ["POLICY", "GeminiRules"]
 
 POLICY = 1008
 TOO_BIG = 1009

@@ -87,6 +87,8 @@ class GeminiScript:
         heard_as: What the transcript of each spoken question says.
         models: Those that take `clientContent` at any time, and those that take it only as their first history.
         sessions: At a time; one more is refused with HTTP 429.
+        connection_s: How long a connection may live, in seconds; Google allows about 10 minutes.
+        go_away_s: How long before its end that is announced; who stays is closed with 1008.
         max_message_bytes: Google publishes no such number.
         handle_s: How long a handle is good, in seconds.
         setup_s: How long the server takes to answer a setup, in seconds.
@@ -99,6 +101,8 @@ class GeminiScript:
     any_content_models: frozenset[str] = frozenset({"models/gemini-2.5-flash-native-audio"})
     first_content_models: frozenset[str] = frozenset({"models/gemini-3.8-live"})
     sessions: int = 1000
+    connection_s: float = 600.0
+    go_away_s: float = 50.0
     max_message_bytes: int = 4 * 2**20
     first_handle: FirstHandle = FirstHandle.AFTER_TURN
     handle_s: float = 7200.0

@@ -21,7 +21,7 @@ from websockets.http11 import Request, Response
 
 from realtime_async.testing.loopback._faults import DropHow
 from realtime_async.testing.loopback._gemini_memory import GeminiConversation, GeminiMemory
-from realtime_async.testing.loopback._gemini_rules import GeminiRules
+from realtime_async.testing.loopback._gemini_rules import POLICY, GeminiRules
 from realtime_async.testing.loopback._gemini_script import FirstHandle, GeminiAnswer, GeminiCall, GeminiScript
 from realtime_async.testing.loopback._gemini_shapes import Json, Refused
 from realtime_async.testing.loopback._peer import Peer, PeerGone
@@ -36,6 +36,8 @@ __all__ = [
     "GeminiScript",
     "LoopbackGemini",
 ]
+
+_OVERSTAYED = "The client failed to close the connection after receiving a GoAway signal."
 
 _SERVICE = "/ws/google.ai.generativelanguage."
 _METHODS = tuple(
@@ -107,8 +109,8 @@ class LoopbackGemini(LoopbackServer):
         return self.url.replace("ws", "http", 1)
 
     @property
-    def setup_s(self) -> float:
-        return self._memory.script.setup_s
+    def script(self) -> GeminiScript:
+        return self._memory.script
 
     @property
     def conversations(self) -> list[GeminiConversation]:
@@ -195,7 +197,7 @@ class LoopbackGemini(LoopbackServer):
         )
         if self.key not in given:
             return connection.respond(HTTPStatus.UNAUTHORIZED, "unauthenticated\n")
-        if len(self._talks) >= self._memory.script.sessions:
+        if len(self._talks) >= self.script.sessions:
             return connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "too many sessions\n")
         return await super()._process_request(connection, request)
 
@@ -220,7 +222,7 @@ class _Talk:
 
     async def listen(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            speaking = tasks.create_task(self._speak())
+            others = [tasks.create_task(self._speak()), tasks.create_task(self._run_out())]
             try:
                 while True:
                     is_first = not self.connection.received
@@ -231,7 +233,8 @@ class _Talk:
                     await self.tell(messages)
                     self._goes_on.set()
             finally:
-                speaking.cancel()
+                for task in others:
+                    task.cancel()
 
     def go_on(self) -> None:
         self._rules.go_on()
@@ -256,9 +259,18 @@ class _Talk:
                 raise PeerGone from None
 
     async def _complete_setup(self, messages: list[Json]) -> None:
-        await asyncio.sleep(self._server.setup_s)
+        await asyncio.sleep(self._server.script.setup_s)
         self._rules.complete_setup()
         await self.tell(messages)
+
+    async def _run_out(self) -> None:
+        """Announce the end of the connection, and close it if the client stays."""
+        script = self._server.script
+        await asyncio.sleep(script.connection_s - script.go_away_s)
+        await self.tell([{"goAway": {"timeLeft": f"{script.go_away_s:g}s"}}])
+        await asyncio.sleep(script.go_away_s)
+        self.connection.refused = _OVERSTAYED
+        await self._peer.close(POLICY, _OVERSTAYED)
 
     async def _speak(self) -> None:
         """Say what the model says, as long as it may."""

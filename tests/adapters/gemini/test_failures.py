@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import anyio
@@ -11,6 +12,8 @@ from realtime_async.adapters.gemini import GeminiLiveAdapter, GeminiLiveConfig
 from realtime_async.errors import ProviderConnectionLost, ProviderFailure, RetryClassification
 from realtime_async.ports import (
     GoAway,
+    RealtimeInputFrame,
+    ResponseDone,
 )
 from realtime_async.testing.loopback import DropHow
 from realtime_async.testing.loopback.gemini import GeminiScript, LoopbackGemini
@@ -127,3 +130,14 @@ async def test_a_key_that_cannot_be_fetched_is_a_failure_of_the_provider() -> No
 
     assert SECRET not in refused.value.message
     assert "LookupError" in refused.value.message
+
+
+async def test_neither_the_key_nor_what_is_said_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    async with talk() as it:
+        await it.say(RealtimeInputFrame.text(SECRET))
+        await it.until(ResponseDone)
+
+    assert KEY not in caplog.text
+    assert SECRET not in caplog.text

@@ -218,6 +218,18 @@ def test_one_session_too_many_is_refused_by_http() -> None:
     assert refused.value.response.status_code == 429
 
 
+def test_who_stays_after_the_announced_end_is_closed() -> None:
+    script = GeminiScript(connection_s=0.2, go_away_s=0.1)
+    with LoopbackGemini(script) as server, raw_gemini(server) as client:
+        client.set_up()
+
+        code, reason = client.closed()
+
+    assert client.messages[-1] == {"goAway": {"timeLeft": "0.1s"}}
+    assert code == 1008
+    assert "after receiving a GoAway signal" in reason
+
+
 def test_the_older_model_takes_content_at_any_time(client: RawGemini) -> None:
     client.set_up(model=OLDER_MODEL)
 
