@@ -1,5 +1,5 @@
 """
-A provider in a process of its own, so that none of its work is counted: one audio delta for each message.
+A provider in a process of its own, so that none of its work is counted: one audio delta for each frame, as OpenAI sends it.
 
 Prints its port, and ends when its input does.
 """
@@ -20,12 +20,27 @@ from tests.bench.stage import FRAME
 
 __all__ = ["running_provider"]
 
+# What OpenAI says before a session takes audio, and what an answer begins with.
+CREATED = {"type": "session.created", "event_id": "event_1", "session": {"type": "realtime", "id": "sess_1"}}
+RESPONSE = {"id": "resp_1", "object": "realtime.response", "status": "in_progress", "output": []}
+ITEM = {"id": "item_1", "type": "message", "role": "assistant", "status": "in_progress", "content": []}
+BEGINNING = [
+    {"type": "session.updated", "event_id": "event_2", "session": {"type": "realtime", "id": "sess_1"}},
+    {"type": "response.created", "event_id": "event_3", "response": RESPONSE},
+    {
+        "type": "response.output_item.added",
+        "event_id": "event_4",
+        "response_id": "resp_1",
+        "output_index": 0,
+        "item": ITEM,
+    },
+]
 DELTA = json.dumps(
     {
         "type": "response.output_audio.delta",
         "event_id": "event_0123456789abcdef",
-        "response_id": "resp_0123456789abcdef",
-        "item_id": "item_0123456789abcdef",
+        "response_id": "resp_1",
+        "item_id": "item_1",
         "output_index": 0,
         "content_index": 0,
         "delta": base64.b64encode(FRAME).decode(),
@@ -57,7 +72,13 @@ async def main() -> None:
 
 
 async def answer(connection: ServerConnection) -> None:
-    async for _ in connection:
+    await connection.send(json.dumps(CREATED))
+    async for message in connection:
+        # A frame begins otherwise; only one of the few messages before it is worth reading.
+        if isinstance(message, str) and '"session.update"' in message[:100]:
+            for event in BEGINNING:
+                await connection.send(json.dumps(event))
+            continue
         await connection.send(DELTA)
 
 

@@ -1,5 +1,6 @@
 """
-What a pair of frames costs over a WebSocket: one out, one back, base64 in JSON, as OpenAI has it.
+What a pair of frames costs over a WebSocket: one out, one back, base64 in JSON, as OpenAI has it; by itself, and with
+a session on top.
 
 The floor is a bare `websockets` client on asyncio, with the same JSON and the same base64.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import gc
+import itertools
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -21,11 +23,25 @@ import attrs
 import orjson
 from websockets.asyncio.client import connect
 
+from realtime_async import OutputAudio, open_session
 from realtime_async.adapters._websocket import open_websocket
+from realtime_async.adapters.openai import OpenAIRealtimeAdapter, OpenAIRealtimeConfig
 from tests.bench.echo_provider import running_provider
 from tests.bench.figures import Figure, Goal, Row, Table, quantile
 from tests.bench.goals import DUPLEX_TO_FLOOR, PACED_TO_FLOOR
-from tests.bench.stage import FRAME, FRAME_S, Effort, Loop, Work, cpu_of
+from tests.bench.stage import (
+    FRAME,
+    FRAME_S,
+    FRAMES,
+    SIDECAR,
+    Effort,
+    Loop,
+    Records,
+    Store,
+    Work,
+    cpu_of,
+    opened_journal,
+)
 
 __all__ = ["duplex", "paced_wire"]
 
@@ -34,64 +50,112 @@ LEAD_S = 0.1
 
 @attrs.frozen
 class Client:
-    """One connection: how it sends a message, and how it gets one."""
+    """One connection: how it sends a frame, and how it waits for one."""
 
-    send: Callable[[bytes], Awaitable[None]]
-    receive: Callable[[], Awaitable[str | bytes]]
+    send: Callable[[], Awaitable[object]]
+    receive: Callable[[], Awaitable[object]]
 
 
-Connects: TypeAlias = Callable[[str], AbstractAsyncContextManager[Client]]
+Connects: TypeAlias = Callable[[str, Path], AbstractAsyncContextManager[Client]]
+"""Takes the provider's address, and a directory for journals."""
 
 
 @asynccontextmanager
-async def bare(url: str) -> AsyncIterator[Client]:
+async def bare(url: str, directory: Path) -> AsyncIterator[Client]:
     async with connect(url, compression=None, proxy=None, max_size=2**24, ping_interval=20) as websocket:
-        yield Client(partial(websocket.send, text=True), partial(websocket.recv, decode=False))
+
+        async def send() -> None:
+            await websocket.send(encoded(), text=True)
+
+        async def receive() -> None:
+            decoded(await websocket.recv(decode=False))
+
+        await websocket.recv()
+        yield Client(send, receive)
 
 
 @asynccontextmanager
-async def ours(url: str) -> AsyncIterator[Client]:
+async def ours(url: str, directory: Path) -> AsyncIterator[Client]:
     async with anyio.create_task_group() as tasks:
         websocket = await open_websocket(tasks, url)
 
-        async def send(message: bytes) -> None:
-            text = message.decode()
+        async def send() -> None:
+            text = encoded().decode()
             if not websocket.send_nowait(text):
                 await websocket.send(text)
 
-        yield Client(send, websocket.receive)
+        async def receive() -> None:
+            decoded(await websocket.receive())
+
+        await websocket.receive()
+        yield Client(send, receive)
         await websocket.aclose()
 
 
+def session(records: Records) -> Connects:
+    """A session with OpenAI and a journal on disk: all that a voice agent has."""
+
+    @asynccontextmanager
+    async def open_one(url: str, directory: Path) -> AsyncIterator[Client]:
+        config = OpenAIRealtimeConfig(model="bench", api_key="none", base_url=url)
+        async with (
+            OpenAIRealtimeAdapter(config) as adapter,
+            opened_journal(Store.SQLITE, directory) as (journal, _),
+            open_session(SIDECAR[records], adapter, journal, run_id="call") as opened,
+        ):
+            frames = itertools.cycle(FRAMES)
+            received = opened.frames()
+
+            async def send() -> None:
+                await opened.send(next(frames))
+
+            async def receive() -> None:
+                while not isinstance((await anext(received)).event, OutputAudio):
+                    pass
+
+            yield Client(send, receive)
+
+    return open_one
+
+
 FLOOR = "bare websockets client, asyncio"
-CLIENTS: Mapping[str, tuple[Connects, Loop]] = {
-    FLOOR: (bare, Loop.ASYNCIO),
-    **{f"our WebSocket, {loop}": (ours, loop) for loop in Loop},
+CLIENTS: Mapping[str, tuple[Connects, Loop, Records | None]] = {
+    FLOOR: (bare, Loop.ASYNCIO, None),
+    **{f"our WebSocket, {loop}": (ours, loop, None) for loop in Loop},
+    **{
+        f"session with OpenAI, SQLite full, {records}, {loop}": (session(records), loop, records)
+        for records in reversed(Records)
+        for loop in Loop
+    },
 }
+
+
+def _goal(name: str, goals: Mapping[Records | None, Goal]) -> Goal | None:
+    return None if name == FLOOR else goals[CLIENTS[name][2]]
 
 
 @attrs.frozen
 class Reading:
-    cpu_s: float
-    elapsed_s: float
+    cpu_us: float
+    """Of a pair."""
+    pairs_per_s: float
     round_trips_s: list[float]
 
 
 def duplex(effort: Effort, directory: Path) -> Iterator[Table]:
     """Send as fast as it goes, and take what comes meanwhile."""
     for sessions in effort.sessions:
-        pairs = max(effort.frames.values()) * 2 // sessions
-        readings = _rounds(effort, partial(_saturated, sessions, pairs))
+        readings = _rounds(effort, directory, partial(_saturated, sessions, effort))
         yield Table(
-            f"WebSocket, duplex, saturated, {_count(sessions)}",
+            f"duplex over a WebSocket, saturated, {_count(sessions)}",
             ("CPU µs/pair", "× floor", "pairs/s"),
             [
                 Row(
                     name,
                     (
-                        Figure(each.cpu_s / pairs / sessions * 1e6 for each in mine),
-                        _ratio(mine, readings[FLOOR], None if name == FLOOR else DUPLEX_TO_FLOOR),
-                        Figure(pairs * sessions / each.elapsed_s for each in mine),
+                        Figure(each.cpu_us for each in mine),
+                        _ratio(mine, readings[FLOOR], _goal(name, DUPLEX_TO_FLOOR)),
+                        Figure(each.pairs_per_s for each in mine),
                     ),
                 )
                 for name, mine in readings.items()
@@ -103,17 +167,17 @@ def paced_wire(effort: Effort, directory: Path) -> Iterator[Table]:
     """Send a frame every 20 ms, and take its answer."""
     for sessions in effort.sessions:
         frames = round(effort.paced_s / FRAME_S)
-        readings = _rounds(effort, partial(_paced, sessions, frames))
+        readings = _rounds(effort, directory, partial(_paced, sessions, frames))
         yield Table(
-            f"WebSocket, paced 50 pairs/s each, {_count(sessions)}",
+            f"over a WebSocket, paced 50 pairs/s each, {_count(sessions)}",
             ("CPU µs/pair", "CPU ms/session-second", "× floor", "round trip p50 ms", "p99 ms"),
             [
                 Row(
                     name,
                     (
-                        Figure(each.cpu_s / frames / sessions * 1e6 for each in mine),
-                        Figure(each.cpu_s / frames / sessions / FRAME_S * 1e3 for each in mine),
-                        _ratio(mine, readings[FLOOR], None if name == FLOOR else PACED_TO_FLOOR),
+                        Figure(each.cpu_us for each in mine),
+                        Figure(each.cpu_us / FRAME_S / 1e3 for each in mine),
+                        _ratio(mine, readings[FLOOR], _goal(name, PACED_TO_FLOOR)),
                         Figure(quantile(each.round_trips_s, 0.5) * 1e3 for each in mine),
                         Figure(quantile(each.round_trips_s, 0.99) * 1e3 for each in mine),
                     ),
@@ -128,58 +192,68 @@ def _count(sessions: int) -> str:
 
 
 def _ratio(mine: list[Reading], floor: list[Reading], goal: Goal | None) -> Figure:
-    ratios = [each.cpu_s / bare.cpu_s for each, bare in zip(mine, floor, strict=True)]
+    ratios = [each.cpu_us / bare.cpu_us for each, bare in zip(mine, floor, strict=True)]
     return Figure(ratios, goal)
 
 
-def _rounds(effort: Effort, read: Callable[[Connects, str], Awaitable[Reading]]) -> dict[str, list[Reading]]:
+def _rounds(
+    effort: Effort, directory: Path, read: Callable[[Connects, Records | None, str, Path], Awaitable[Reading]]
+) -> dict[str, list[Reading]]:
     readings: dict[str, list[Reading]] = {name: [] for name in CLIENTS}
     with running_provider() as url:
         for number in range(-1, effort.rounds):
             # There and back, so that each of them meets the same noise.
             for name in list(CLIENTS)[:: 1 if number % 2 == 0 else -1]:
-                connects, loop = CLIENTS[name]
-                reading = anyio.run(read, connects, url, backend=loop)
+                connects, loop, records = CLIENTS[name]
+                reading = anyio.run(read, connects, records, url, directory, backend=loop)
                 # The first fills the caches, and Python adapts itself to the code.
                 if number >= 0:
                     readings[name].append(reading)
     return readings
 
 
-async def _saturated(sessions: int, pairs: int, connects: Connects, url: str) -> Reading:
+async def _saturated(
+    sessions: int, effort: Effort, connects: Connects, records: Records | None, url: str, directory: Path
+) -> Reading:
+    pairs = effort.frames[records or Records.SPANS] // sessions
+
     async def send(client: Client) -> None:
         for _ in range(pairs):
-            await client.send(encoded())
+            await client.send()
 
     async def receive(client: Client) -> None:
         for _ in range(pairs):
-            decoded(await client.receive())
+            await client.receive()
 
     async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(connects(url)) for _ in range(sessions)]
+        clients = [await stack.enter_async_context(connects(url, directory)) for _ in range(sessions)]
         works: list[Work] = [partial(send, client) for client in clients]
         works += [partial(receive, client) for client in clients]
         started = time.perf_counter()
         cpu = await cpu_of(works)
-        return Reading(cpu, time.perf_counter() - started, [])
+        elapsed = time.perf_counter() - started
+        return Reading(cpu / pairs / sessions * 1e6, pairs * sessions / elapsed, [])
 
 
-async def _paced(sessions: int, frames: int, connects: Connects, url: str) -> Reading:
+async def _paced(
+    sessions: int, frames: int, connects: Connects, records: Records | None, url: str, directory: Path
+) -> Reading:
+
     round_trips: list[float] = []
 
     async def send(client: Client, sent: deque[float], first: float) -> None:
         for number in range(frames):
             await anyio.sleep_until(first + number * FRAME_S)
             sent.append(time.perf_counter())
-            await client.send(encoded())
+            await client.send()
 
     async def receive(client: Client, sent: deque[float]) -> None:
         for _ in range(frames):
-            decoded(await client.receive())
+            await client.receive()
             round_trips.append(time.perf_counter() - sent.popleft())
 
     async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(connects(url)) for _ in range(sessions)]
+        clients = [await stack.enter_async_context(connects(url, directory)) for _ in range(sessions)]
         gc.collect()
         begin = anyio.current_time() + LEAD_S
         works: list[Work] = []
@@ -189,7 +263,8 @@ async def _paced(sessions: int, frames: int, connects: Connects, url: str) -> Re
             works.append(partial(receive, client, sent))
         started = time.perf_counter()
         cpu = await cpu_of(works)
-        return Reading(cpu, time.perf_counter() - started, round_trips)
+        elapsed = time.perf_counter() - started
+        return Reading(cpu / len(round_trips) * 1e6, len(round_trips) / elapsed, round_trips)
 
 
 def encoded() -> bytes:

@@ -138,27 +138,54 @@ async def test_a_message_larger_than_the_queue_goes_alone(echo: LoopbackServer) 
         assert len(await websocket.receive()) == 5000
 
 
-async def test_those_who_wait_for_room_go_in_order_and_nobody_overtakes_them() -> None:
-    may_read = threading.Event()
+class LateReader:
+    """Reads nothing until it may."""
 
-    def read_late(peer: RawPeer) -> None:
-        may_read.wait()
+    def __init__(self) -> None:
+        self.may_read = threading.Event()
+
+    def __call__(self, peer: RawPeer) -> None:
+        self.may_read.wait(10)
         peer.read_to_the_end()
 
-    with RawServer(read_late) as server:
-        async with opened(server.url, limits=WebSocketLimits(queued_messages=2)) as websocket:
-            # More than the buffers of a socket hold.
-            websocket.send_nowait(b"x" * 30_000_000)
+
+# More than the buffers of two sockets hold.
+LARGE = b"x" * 30_000_000
+
+
+async def test_those_who_wait_for_room_go_in_order_and_nobody_overtakes_them() -> None:
+    reader = LateReader()
+    with RawServer(reader) as server:
+        async with opened(server.url, limits=WebSocketLimits(queued_bytes=len(LARGE) + 1000)) as websocket:
+            websocket.send_nowait(LARGE)
             async with anyio.create_task_group() as tasks:
-                for number in ("1", "2", "3", "4"):
-                    tasks.start_soon(websocket.send, number)
+                for number in range(1, 4):
+                    # There is no room for it until half of the large one has gone.
+                    tasks.start_soon(websocket.send, b"%d" % number * (len(LARGE) // 2))
                     await anyio.wait_all_tasks_blocked()
-                refused = not websocket.send_nowait("overtaking")
-                may_read.set()
+                refused = not websocket.send_nowait("small enough")
+                reader.may_read.set()
             await websocket.aclose()
 
     assert refused
-    assert server.peers[0].messages[1:] == [b"1", b"2", b"3", b"4"]
+    assert [message[:1] for message in server.peers[0].messages] == [b"x", b"1", b"2", b"3"]
+
+
+async def test_a_send_that_gave_up_waiting_for_room_is_not_sent() -> None:
+    reader = LateReader()
+    with RawServer(reader) as server:
+        async with opened(server.url, limits=WebSocketLimits(queued_messages=1)) as websocket:
+            websocket.send_nowait(LARGE)
+            async with anyio.create_task_group() as tasks:
+                for _ in range(3):
+                    tasks.start_soon(websocket.send, "given up")
+                await anyio.wait_all_tasks_blocked()
+                tasks.cancel_scope.cancel()
+            reader.may_read.set()
+            await websocket.send("after")
+            await websocket.aclose()
+
+    assert server.peers[0].messages[1:] == [b"after"]
 
 
 async def test_what_nobody_takes_is_not_read_and_not_lost() -> None:
@@ -202,23 +229,27 @@ async def test_bytes_that_nobody_takes_count_too() -> None:
 
 
 async def test_pongs_that_nobody_reads_are_bounded() -> None:
-    is_stuck = threading.Event()
+    much = 30_000_000
+    is_over = threading.Event()
+    written = 0
 
     def ask_and_never_read(peer: RawPeer) -> None:
+        nonlocal written
         peer.protocol.send_ping(b"x" * 125)
-        data = peer.protocol.data_to_send()[0] * 100
+        data = peer.protocol.data_to_send()[0] * 1000
         peer.socket.setblocking(False)
-        while select.select([], [peer.socket], [], 0.2)[1]:
+        # It is stuck only where the client stops to read what it can't answer.
+        while written < much and select.select([], [peer.socket], [], 0.5)[1]:
             with suppress(BlockingIOError):
-                peer.socket.send(data)
-        is_stuck.set()
+                written += peer.socket.send(data)
+        is_over.set()
 
     with RawServer(ask_and_never_read, receive_buffer=4096) as server:
         async with opened(server.url) as websocket:
-            # It ends only where the client stops to read what it can't answer.
-            await anyio.to_thread.run_sync(is_stuck.wait)
-
+            await anyio.to_thread.run_sync(is_over.wait)
             websocket.abort()
+
+    assert 0 < written < much
 
 
 async def test_headers_and_the_subprotocol_go_with_the_handshake() -> None:
