@@ -100,7 +100,12 @@ def setup_failure(failure: WebSocketFailure) -> ProviderFailure:
 
 def refused_handle(failure: WebSocketFailure) -> bool:
     """Whether the setup may have failed for its resumption handle alone."""
-    return isinstance(failure, WebSocketClosed) and failure.code == _INVALID
+    # The same code stands for an expired key, which a handle survives.
+    return (
+        isinstance(failure, WebSocketClosed)
+        and failure.code == _INVALID
+        and _meaning(failure) == _CLOSES[_INVALID]
+    )
 
 
 def _meaning(closed: WebSocketClosed) -> tuple[RetryClassification, str | None]:

@@ -141,3 +141,18 @@ async def test_neither_the_key_nor_what_is_said_is_logged(caplog: pytest.LogCapt
 
     assert KEY not in caplog.text
     assert SECRET not in caplog.text
+
+
+async def test_a_handle_outlives_an_expired_key() -> None:
+    async with talk() as it:
+        await it.say(RealtimeInputFrame.text("frame 1"))
+        await it.until(ResponseDone)
+        it.server.kick(1007, "API key expired. Please renew the API key.")
+        with pytest.raises(ProviderFailure) as refused:
+            await it.restart()
+        kept = await it.restart()
+
+    assert refused.value.code == "invalid_api_key"
+    assert kept is not None
+    assert kept.chunk_sequence == 1
+    assert it.server.connections == 3
