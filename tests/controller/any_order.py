@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -209,6 +210,36 @@ class Cancel:
 
 
 @attrs.frozen
+class CrashAndResume:
+    """The process dies with all that is under way, and another takes the session up."""
+
+    fault: Fault | None
+    """Of the first attempt to resume."""
+
+    async def take(self, world: World) -> None:
+        dead = world.staged
+        dead.journal.is_dead = True
+        kinds = await dead.kinds()
+        if not kinds or kinds[-1] in {"closed", "close_failed"}:
+            dead.journal.is_dead = False
+            return
+        for begun in world.pending:
+            begun.scope.cancel()
+        await settled()
+        world.pending.clear()
+        world.suffer("connect", self.fault)
+        world.staged = await self._resumed(dead)
+        with suppress(AgentError):
+            await dead.controller.close()
+
+    async def _resumed(self, dead: StagedSession) -> StagedSession:
+        try:
+            return await dead.resumed()
+        except AgentError:
+            return await dead.resumed()
+
+
+@attrs.frozen
 class Wait:
     seconds: float
 
@@ -311,6 +342,7 @@ STEPS: list[st.SearchStrategy[Any]] = [
     st.builds(Mend, KEPT),
     st.builds(Mend, KEPT),
     st.builds(Cancel, st.integers(0, 5)),
+    st.builds(CrashAndResume, FAULTS),
     st.builds(Wait, st.sampled_from([0.1, 1.0, 12.0])),
 ]
 CLOSE = st.builds(Close, st.sampled_from(RealtimeCloseReason), FAULTS, WAITS)

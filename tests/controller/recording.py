@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from realtime_async.errors import ProviderConnectionLost, ProviderFailure
+from realtime_async.errors import JournalFailure, ProviderConnectionLost, ProviderFailure
 from realtime_async.ports import (
     AudioFormat,
     JournalCursor,
@@ -61,11 +61,15 @@ class RecordedJournal:
         self.inner = inner
         self.kinds: list[str] = []
         """Of the records that were taken, of all runs, in order."""
+        self.is_dead = False
+        """Set it, and whoever writes here writes no more."""
         self._begun: dict[str, int] = {}
         self._durable: dict[str, int] = {}
         self._pending: dict[str, deque[Ack]] = {}
 
     def append(self, record: JournalRecord) -> Ack:
+        if self.is_dead:
+            raise JournalFailure("the process is dead, says the test")
         ack = Ack(record.journal_seq, self.inner.append(record))
         self._begun[record.run_id] = record.journal_seq
         self._pending.setdefault(record.run_id, deque()).append(ack)

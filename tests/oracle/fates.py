@@ -100,8 +100,8 @@ def totals_of(steps: Sequence[Step]) -> Totals:
 
 def _numbered(steps: Sequence[Step], result: Step) -> int:
     """The last number that was spoken for when *result* was still open."""
-    ends = {"input_sent", "input_send_failed", "outcome_unknown"}
-    return max((step.send_cursor for step in steps if step.seq < result.seq and step.kind in ends), default=0)
+    sends = (intent.result for intent in intents_of(steps) if intent.step.kind == "input_send_requested")
+    return max((step.send_cursor for step in sends if step is not None and step.seq < result.seq), default=0)
 
 
 def _regated(failure: Step, steps: Sequence[Step]) -> bool:
@@ -171,6 +171,8 @@ def _unrecorded(steps: Sequence[Step], calls: Sequence[Call]) -> list[Call]:
     """The calls that took a frame of a span that is still open."""
     intents = intents_of(steps)
     own = {step.frame_id for step in steps if step.frame_id is not None}
+    # What a process that died had sent is spoken for when its session is taken up.
+    spoken_for = max((step.send_cursor for step in steps if step.kind == "outcome_unknown"), default=0)
     closed = [
         intent.result.extent
         for intent in intents
@@ -185,6 +187,7 @@ def _unrecorded(steps: Sequence[Step], calls: Sequence[Call]) -> list[Call]:
         if call.operation == "send"
         and call.outcome == "returned"
         and call.frame_id not in own
+        and (call.cursor or 0) > spoken_for
         and not any(extent.holds(call.cursor or 0) for extent in closed)
     ]
 
