@@ -1,0 +1,164 @@
+"""
+A program in which processes contend for runs; it prints what became of each of them, as JSON.
+
+    python -m tests.controller.owning DIRECTORY race|pause ROUNDS
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import structlog
+
+from realtime_async import RealtimeInputFrame, RealtimeSessionController
+from realtime_async.adapters.scripted import ScriptedAdapter
+from realtime_async.errors import AgentError
+from realtime_async.journals import SqliteJournal
+from realtime_async.ports import JournalRecord, RunJournal
+from tests.controller.staged import plain_sidecar
+
+__all__: list[str] = []
+
+SIDECAR = plain_sidecar()
+
+
+class Line:
+    """Two pipes: a word each way, and whoever reads waits for it."""
+
+    def __init__(self) -> None:
+        self._to_child, self._to_parent = os.pipe(), os.pipe()
+
+    def say(self, *, up: bool) -> None:
+        os.write(self._to_parent[1] if up else self._to_child[1], b".")
+
+    def wait(self, *, up: bool) -> None:
+        assert os.read(self._to_parent[0] if up else self._to_child[0], 1)
+
+
+class HeldJournal:
+    """Waits at the line before its first append."""
+
+    def __init__(self, inner: RunJournal, line: Line) -> None:
+        self._inner = inner
+        self._line: Line | None = line
+
+    def append(self, record: JournalRecord) -> Any:
+        if self._line is not None:
+            line, self._line = self._line, None
+            line.say(up=True)
+            line.wait(up=False)
+        return self._inner.append(record)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def forked(work: Callable[[], Awaitable[None]]) -> int:
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            anyio.run(work)
+            code = 0
+        finally:
+            os._exit(code)
+    return child
+
+
+def tell(**facts: Any) -> None:
+    os.write(1, (json.dumps(facts) + "\n").encode())
+
+
+async def begun(path: Path, rounds: int) -> None:
+    async with SqliteJournal.open(path, durability="normal") as journal:
+        for number in range(rounds):
+            owner = RealtimeSessionController(SIDECAR, ScriptedAdapter(), journal, run_id=f"run-{number}")
+            await owner.connect()
+            await owner.send(RealtimeInputFrame.text("x"))
+
+
+async def contend(path: Path, rounds: int, name: str, line: Line) -> None:
+    """Resume every run at the same moment as another."""
+    async with SqliteJournal.open(path, durability="normal") as journal:
+        for number in range(rounds):
+            adapter, error = ScriptedAdapter(), None
+            try:
+                await RealtimeSessionController.resume(
+                    SIDECAR, adapter, HeldJournal(journal, line), run_id=f"run-{number}"
+                )
+            except AgentError as raised:
+                error = type(raised).__name__
+            tell(round=number, name=name, error=error, calls=adapter.calls)
+            line.say(up=True)
+            line.wait(up=False)
+
+
+async def own(path: Path, rounds: int, line: Line) -> None:
+    """Own every run, be stopped, and go on as if nothing had been."""
+    async with SqliteJournal.open(path, durability="normal") as journal:
+        for number in range(rounds):
+            adapter, error = ScriptedAdapter(), None
+            owner = RealtimeSessionController(SIDECAR, adapter, journal, run_id=f"run-{number}")
+            await owner.connect()
+            await owner.send(RealtimeInputFrame.text("x"))
+            line.say(up=True)
+            line.wait(up=False)
+            for _ in range(2):
+                try:
+                    await owner.send(RealtimeInputFrame.text("x"))
+                except AgentError as raised:
+                    error = type(raised).__name__
+            tell(round=number, name="owner", error=error, calls=adapter.calls)
+            line.say(up=True)
+
+
+async def supersede(path: Path, rounds: int, owner: int, line: Line) -> None:
+    """Stop the owner of each run, take that over, and wake the owner."""
+    async with SqliteJournal.open(path, durability="normal") as journal:
+        for number in range(rounds):
+            line.wait(up=True)
+            os.kill(owner, signal.SIGSTOP)
+            adapter = ScriptedAdapter()
+            heir = await RealtimeSessionController.resume(SIDECAR, adapter, journal, run_id=f"run-{number}")
+            await heir.send(RealtimeInputFrame.text("x"))
+            os.kill(owner, signal.SIGCONT)
+            line.say(up=False)
+            line.wait(up=True)
+            await heir.send(RealtimeInputFrame.text("x"))
+            tell(round=number, name="heir", error=None, calls=adapter.calls)
+
+
+def race(path: Path, rounds: int) -> list[int]:
+    os.waitpid(forked(partial(begun, path, rounds)), 0)
+    lines = {name: Line() for name in ("one", "two")}
+    children = [forked(partial(contend, path, rounds, name, line)) for name, line in lines.items()]
+    # Twice a round: before the first append, and when it is over.
+    for _ in range(2 * rounds):
+        for line in lines.values():
+            line.wait(up=True)
+        for line in lines.values():
+            line.say(up=False)
+    return children
+
+
+def pause(path: Path, rounds: int) -> list[int]:
+    line = Line()
+    owner = forked(partial(own, path, rounds, line))
+    return [owner, forked(partial(supersede, path, rounds, owner, line))]
+
+
+if __name__ == "__main__":
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    directory, what, count = sys.argv[1:]
+    contest = race if what == "race" else pause
+    for child in contest(Path(directory) / "calls.db", int(count)):
+        assert os.waitpid(child, 0)[1] == 0

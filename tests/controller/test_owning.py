@@ -1,0 +1,40 @@
+"""Two processes and one run: one of them goes on, and the other reaches no provider."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+ROUNDS = 100
+
+
+def contest(what: str, directory: Path) -> list[list[dict[str, Any]]]:
+    """What two processes told of each round."""
+    program = [sys.executable, "-m", "tests.controller.owning", str(directory), what, str(ROUNDS)]
+    ran = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
+    assert ran.returncode == 0, ran.stderr
+    told = [json.loads(line) for line in ran.stdout.splitlines()]
+    return [[each for each in told if each["round"] == number] for number in range(ROUNDS)]
+
+
+def test_of_two_processes_that_resume_a_run_at_once_one_goes_on(tmp_path: Path) -> None:
+    for told in contest("race", tmp_path):
+        loser, winner = sorted(told, key=lambda each: each["error"] is None)
+
+        assert winner["error"] is None
+        assert winner["calls"] == ["connect"]
+        assert loser["error"] == "JournalConflict"
+        assert loser["calls"] == []
+
+
+def test_an_owner_that_was_stopped_and_superseded_reaches_its_provider_no_more(tmp_path: Path) -> None:
+    for told in contest("pause", tmp_path):
+        heir, owner = sorted(told, key=lambda each: str(each["name"]))
+
+        assert owner["error"] == "JournalConflict"
+        assert owner["calls"] == ["connect", "send"]
+        assert heir["calls"] == ["connect", "send", "send"]
