@@ -21,6 +21,9 @@ from realtime_async.completion import RealtimeCompletionGate
 from realtime_async.controller import Deadlines, RealtimeSessionController
 from realtime_async.errors import ContractViolation, SessionStateError
 from realtime_async.ports import (
+    AudioFormat,
+    OutputAudio,
+    PlaybackLedger,
     RealtimeCloseReason,
     RealtimeInputFrame,
     RealtimeOutputFrame,
@@ -41,6 +44,12 @@ class RealtimeSession:
         self, controller: RealtimeSessionController, restart_policy: RestartPolicy | None, tasks: TaskGroup
     ) -> None:
         self.controller = controller
+        self.playback = PlaybackLedger(controller._rt.adapter.output_format or AudioFormat())
+        """
+        What of each answer was heard, for a player of one's own: tell it what was played, by `play`.
+
+        It knows what `frames` has yielded.
+        """
         self._tools = ToolCalls(controller, tasks, self.send)
         if restart_policy is None:
             self._connection: Supervisor | ByHand = ByHand(controller, self._tools.heard)
@@ -108,7 +117,13 @@ class RealtimeSession:
             RestartExhausted: The connection is gone, and could not be replaced; the session is closed.
             ProviderConnectionLost: The connection is gone, where the session has no restart policy.
         """
-        return FrameIterator(self._connection.next_frame)
+        return FrameIterator(self._next_frame)
+
+    async def _next_frame(self) -> RealtimeOutputFrame | None:
+        frame = await self._connection.next_frame()
+        if frame is not None and isinstance(frame.event, OutputAudio) and isinstance(frame.payload, bytes):
+            self.playback.take(frame.response_id, len(frame.payload))
+        return frame
 
     async def answer(self, call: ToolCall, function: Tool) -> None:
         """
@@ -133,7 +148,14 @@ class RealtimeSession:
     async def interrupt(
         self, response_id: str | None = None, played_ms: int | None = None
     ) -> RealtimeSessionRecord:
-        """See `RealtimeSessionController.interrupt`; what `frames` still had of the answer goes too."""
+        """
+        See `RealtimeSessionController.interrupt`; what `frames` still had of the answer goes too.
+
+        Where *played_ms* is left out, it is what `playback` was told of that answer, if it was told anything.
+        """
+        if played_ms is None and self.playback.is_told:
+            played_ms = self.playback.played_ms(response_id)
+        self.playback.stop()
         return await self._connection.interrupt(response_id, played_ms)
 
     async def restart(self, reason: RealtimeRestartReason = RealtimeRestartReason.REQUESTED) -> RestartReport:

@@ -80,6 +80,8 @@ class PlaybackLedger:
     def __init__(self, audio_format: AudioFormat = DEFAULT_AUDIO) -> None:
         self._bytes_per_second = audio_format.bytes_per_second
         self._answers: OrderedDict[str | None, _Answer] = OrderedDict()
+        self.is_told = False
+        """Whether anybody says what is played."""
 
     def take(self, response_id: str | None, size: int) -> None:
         """*size* bytes of that answer wait to be played; None: it has no id."""
@@ -90,6 +92,7 @@ class PlaybackLedger:
 
     def play(self, size: int) -> None:
         """*size* bytes more were heard; what nobody has given is not counted."""
+        self.is_told = True
         for answer in self._answers.values():
             share = min(size, answer.received - answer.played)
             answer.played += share

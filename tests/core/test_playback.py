@@ -91,6 +91,7 @@ def test_what_was_never_given_is_not_heard() -> None:
     ledger = PlaybackLedger()
     ledger.play(100)
 
+    assert ledger.is_told
     assert ledger.current is None
     assert ledger.played_ms() == 0
     assert ledger.played_ms("answer.1") == 0

@@ -136,4 +136,6 @@ async def calling(script: OpenAIScript | None = None, **config: Any) -> AsyncIte
                 yield Call(server, adapter, session)
         for connection in server.log:
             # The official client would have said it so, too.
-            assert misfits(connection.received[:20] + connection.received[-20:], "client") == []
+            assert (
+                misfits([each for each in connection.received if "append" not in each[:40]], "client") == []
+            )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import gc
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -200,3 +202,39 @@ def test_messages_that_put_something_back_are_known_by_the_same_name() -> None:
     [again] = talk.restoring()
 
     assert message["event_id"] in again
+
+
+def reachable(talk: Talk) -> int:
+    """How many objects of its own *talk* holds."""
+    seen: set[int] = set()
+    to_see: list[object] = [talk]
+    while to_see:
+        value = to_see.pop()
+        if id(value) not in seen and not isinstance(value, type | ModuleType | FunctionType):
+            seen.add(id(value))
+            to_see += gc.get_referents(value)
+    return len(seen)
+
+
+def test_a_long_call_holds_no_more_than_a_short_one() -> None:
+    talk = new_talk(transcription="whisper-1")
+
+    def converse(turns: range) -> int:
+        for number in turns:
+            say(talk, *audio(2), Frame.text("And?"), Frame.request_response())
+            heard(
+                talk,
+                said("input_audio_buffer.speech_started", audio_start_ms=40 * number),
+                said("input_audio_buffer.speech_stopped", audio_end_ms=40 * number + 40),
+                said("input_audio_buffer.committed", item_id=f"item_{number}"),
+                said("response.created", response={"id": f"resp_{number}"}),
+                ANSWER.replace("resp_1", f"resp_{number}").replace("item_a", f"item_a{number}"),
+                said("response.done", response={"id": f"resp_{number}", "status": "completed"}),
+            )
+            to_send(talk)
+        return reachable(talk)
+
+    after_some = converse(range(600))
+    after_many = converse(range(600, 1200))
+
+    assert after_many <= after_some * 1.02
