@@ -1,7 +1,7 @@
 """
-The `phase-table` directive: which operation is legal in which phase.
+The `phase-table` and `phase-moves` directives: which operation is legal in which phase, and what leads where.
 
-It is drawn from the table that the runtime itself asks, so the page cannot say anything else.
+They are drawn from the tables that the runtime itself asks, so the page cannot say anything else.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
-from realtime_async._core.lifecycle import ALLOWED, Operation, Verdict
+from realtime_async._core.lifecycle import ALLOWED, NEXT, Happening, Operation, Phase, Verdict
 
-__all__ = ["PhaseTable", "setup"]
+__all__ = ["PhaseMoves", "PhaseTable", "setup"]
 
 NOT_ALLOWED = "error"
 
@@ -49,6 +49,24 @@ class PhaseTable(SphinxDirective):
         return [nodes.table("", group), meanings()]
 
 
+class PhaseMoves(SphinxDirective):
+    """One row per happening: the phases that it moves a session from, and to."""
+
+    def run(self) -> list[nodes.Node]:
+        body = [row([happening, *moves_at(happening)]) for happening in Happening]
+        columns = [nodes.colspec(colwidth=width) for width in (2, 5, 2)]
+        head = row(["what happens", "in the phase", "leads to"])
+        group = nodes.tgroup("", *columns, nodes.thead("", head), nodes.tbody("", *body), cols=3)
+        return [nodes.table("", group)]
+
+
+def moves_at(happening: Happening) -> tuple[str, str]:
+    """From where, and to where; every happening has one end."""
+    origins = [phase for phase, what in NEXT if what is happening]
+    (end,) = {NEXT[phase, happening] for phase in origins}
+    return "any" if set(origins) == set(Phase) else ", ".join(origins), end
+
+
 def row(words: list[str]) -> nodes.row:
     return nodes.row("", *(nodes.entry("", nodes.paragraph(text=spoken(word))) for word in words))
 
@@ -69,4 +87,5 @@ def spoken(word: str) -> str:
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_directive("phase-table", PhaseTable)
+    app.add_directive("phase-moves", PhaseMoves)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
