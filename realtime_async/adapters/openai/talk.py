@@ -28,7 +28,8 @@ Heard = RealtimeOutputFrame | ProviderFailure
 _MEDIA = (OutputAudio, OutputText, OutputTranscript)
 
 
-@attrs.define(eq=False)
+# Messages that wait to be sent hold what was said, so none of it is shown.
+@attrs.define(eq=False, repr=False)
 class Talk:
     """
     The state that wire and frames share.

@@ -223,3 +223,14 @@ def test_what_is_held_is_bounded_in_items_and_bytes() -> None:
     assert len(talk.items) <= Conversation.ITEMS
     assert talk.items.bytes <= Conversation.BYTES
     assert len(list(talk.restoring())) == len(talk.items)
+
+
+def test_what_is_said_is_in_no_repr() -> None:
+    talk = new_talk(instructions="mauve-door")
+    say(talk, Frame.text("mauve-door"), Frame.request_response(), Frame.request_response("mauve-door"))
+    heard(talk, said("response.created", response={"id": "resp_1"}))
+    talk.pump()
+
+    shown = [talk, talk.config, talk.input, talk.items, *talk.items._items.values(), talk.answers.last]
+
+    assert "mauve-door" not in repr([*shown, *talk.answers._waiting])
