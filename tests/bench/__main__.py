@@ -26,6 +26,7 @@ from tests.bench.figures import Table
 from tests.bench.footprint import footprint
 from tests.bench.frame_cost import frames_cost, receive_cost, send_cost
 from tests.bench.paced import paced
+from tests.bench.resuming import resuming
 from tests.bench.stage import FRAME, FRAME_S, SIDECAR, Effort, Records
 from tests.bench.wire import duplex, paced_wire
 
@@ -39,6 +40,7 @@ SECTIONS: Mapping[str, Callable[[Effort, Path], Iterator[Table]]] = {
     "receive": receive_cost,
     "frames": frames_cost,
     "paced": paced,
+    "resume": resuming,
     "duplex": duplex,
     "paced-wire": paced_wire,
 }

@@ -15,6 +15,7 @@ __all__ = [
     "IMPORT_MS",
     "JOURNAL_MB_PER_HOUR",
     "PACED_TO_FLOOR",
+    "RESUME_S",
     "SESSION_KB",
     "TEN_APPENDERS_TO_ONE",
     "THROUGHPUT_TO_RAW",
@@ -40,6 +41,7 @@ WAIT_P50_TO_COMMIT: Goal = AtMost(3)
 ADDED_P99_MS: Mapping[Records, Goal] = {Records.PER_FRAME: AtMost(10), Records.SPANS: AtMost(1)}
 
 JOURNAL_MB_PER_HOUR: Goal = AtMost(5)
+RESUME_S: Goal = AtMost(1)
 SESSION_KB: Goal = AtMost(64)
 IMPORT_MS: Goal = AtMost(150)
 
