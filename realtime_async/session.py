@@ -232,7 +232,11 @@ async def open_session(
             finally:
                 tasks.cancel_scope.cancel()
         if raised is not None:
-            raise raised
+            try:
+                raise raised
+            finally:
+                # Its traceback holds this frame, which would hold it.
+                raised = None
 
 
 def _dialing_of(controller: RealtimeSessionController, policy: RestartPolicy) -> Dialing:

@@ -186,6 +186,7 @@ class Supervisor:
         if self.ended_by is None:
             self._inbox.end(failure)
         self._wake.notify()
+        self._rt.changed.notify()
 
     # -- the watch
 
