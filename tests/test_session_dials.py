@@ -33,7 +33,7 @@ async def test_sessions_that_are_dropped_at_once_dial_one_after_the_other() -> N
             tasks.start_soon(talk, call)
 
     assert len(dialled) == len(calls), "nobody starves"
-    assert max(dialled) == pytest.approx(100 + (len(calls) - 1) / 20, abs=0.1)
+    assert max(dialled) == pytest.approx(100 + (len(calls) - 1) // 20, abs=0.1)
     for second in range(100, math.ceil(max(dialled))):
         assert sum(second <= moment < second + 1 for moment in dialled) <= 21
 
