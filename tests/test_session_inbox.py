@@ -195,7 +195,7 @@ async def test_an_interrupt_of_which_nobody_knows_silences_the_answer(
 
 async def test_an_answer_that_its_connection_did_not_finish_ends_with_it() -> None:
     """The new connection gives it anew, and nobody wants to hear both."""
-    call = Call(*said(ResponseStarted()), *spoken(30), Drop(), Delay(2), *spoken(32)[30:])
+    call = Call(*said(ResponseStarted()), *spoken(30), Delay(0.5), Drop(), Delay(2), *spoken(32)[30:])
 
     async with call.open() as session:
         before = await next_frames(session, 11)
@@ -205,6 +205,17 @@ async def test_an_answer_that_its_connection_did_not_finish_ends_with_it() -> No
     assert heard(before)[1:] == [f"said.{number}" for number in range(1, 11)]
     assert heard(after) == ["restarted", "said.31", "said.32"]
     assert reports_in(after)[0].fenced == 20
+
+
+async def test_a_text_that_is_whole_is_heard_though_its_answer_is_not() -> None:
+    call = Call(*said(OutputTranscript("a ta"), OutputTranscript("a table", True)), Drop())
+
+    async with call.open() as session:
+        await anyio.sleep(1)
+        frames = await next_frames(session, 2)
+
+    assert frames[0].event == OutputTranscript("a table", True)
+    assert reports_in(frames)[0].fenced == 1
 
 
 async def test_an_answer_that_was_finished_is_heard_to_its_end() -> None:

@@ -65,7 +65,7 @@ async def until_restarted(session: RealtimeSession) -> RestartReport:
 
 @pytest.mark.parametrize("loss", [Drop(), EndOfStream()], ids=["lost", "ended"])
 async def test_a_lost_connection_is_replaced_and_the_loop_goes_on(loss: Played) -> None:
-    call = Call(*spoken(1), loss, Delay(1), *spoken(2)[1:])
+    call = Call(*spoken(1), Delay(0.5), loss, Delay(1), *spoken(2)[1:])
 
     async with call.open() as session:
         frames = await next_frames(session, 3)
@@ -258,7 +258,7 @@ async def test_a_provider_that_accepts_and_hangs_up_makes_no_storm() -> None:
 
 
 async def test_what_the_provider_says_gives_the_attempts_back() -> None:
-    call = Call(*[item for frame in spoken(20) for item in (frame, Drop())], *[Drop()] * 9)
+    call = Call(*[item for frame in spoken(20) for item in (frame, Delay(0.5), Drop())], *[Drop()] * 9)
     frames: list[RealtimeOutputFrame] = []
 
     async with call.open(restart_policy=RestartPolicy(attempts=2)) as session:

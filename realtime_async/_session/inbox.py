@@ -46,6 +46,11 @@ class Entry:
         return isinstance(self.what, RealtimeOutputFrame) and isinstance(self.what.event, OUTPUT)
 
     @property
+    def is_piece(self) -> bool:
+        """Whether it is output that only belongs to more; a final text says all of it."""
+        return self.is_output and not getattr(getattr(self.what, "event", None), "final", False)
+
+    @property
     def ends_an_answer(self) -> bool:
         return isinstance(self.what, RealtimeOutputFrame) and isinstance(self.what.event, ResponseDone)
 
@@ -83,7 +88,7 @@ class Inbox:
 
     def put(self, entry: Entry) -> None:
         """Take in *entry*; what an older connection still says of its answer is nobody's any more."""
-        if entry.is_output and entry.generation < self._generation:
+        if entry.is_piece and entry.generation < self._generation:
             return
         self._entries.append(entry)
         self._bytes += entry.size
@@ -101,7 +106,7 @@ class Inbox:
         fenced = [
             entry
             for entry in list(self._entries)[open_from:]
-            if entry.is_output and entry.generation < generation
+            if entry.is_piece and entry.generation < generation
         ]
         self._remove(fenced)
         return len(fenced)

@@ -250,7 +250,7 @@ class Supervisor:
         self._generation = self._rt.life.restart_count
         fenced = self._inbox.supersede(self._generation)
         if self._in_hand is not None and self._in_hand.generation < self._generation:
-            fenced += self._in_hand.is_output
+            fenced += self._in_hand.is_piece
         report = attrs.evolve(report, fenced=fenced)
         self._inbox.tell(RealtimeOutputFrame.of(Restarted(report)))
         self._watched.connected(
