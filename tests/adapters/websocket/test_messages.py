@@ -188,7 +188,15 @@ async def test_a_send_that_gave_up_waiting_for_room_is_not_sent() -> None:
     assert server.peers[0].messages[1:] == [b"after"]
 
 
-async def test_what_nobody_takes_is_not_read_and_not_lost() -> None:
+@pytest.mark.parametrize(
+    "limits",
+    [
+        WebSocketLimits(received_messages=10),
+        WebSocketLimits(received_messages=1_000_000, received_bytes=10_000),
+    ],
+    ids=["messages", "bytes"],
+)
+async def test_what_nobody_takes_is_not_read_and_not_lost(limits: WebSocketLimits) -> None:
     count = 20_000
     is_stuck = threading.Event()
     written = []
@@ -207,7 +215,7 @@ async def test_what_nobody_takes_is_not_read_and_not_lost() -> None:
         peer.read_to_the_end()
 
     with RawServer(say_much) as server:
-        async with opened(server.url, limits=WebSocketLimits(received_messages=10)) as websocket:
+        async with opened(server.url, limits=limits) as websocket:
             await anyio.to_thread.run_sync(is_stuck.wait)
 
             received = [await websocket.receive() for _ in range(count)]
@@ -215,17 +223,6 @@ async def test_what_nobody_takes_is_not_read_and_not_lost() -> None:
     # What the buffers of two sockets hold, and far from all of it.
     assert written[0] < 15_000_000
     assert [int(each) for each in received] == list(range(count))
-
-
-async def test_bytes_that_nobody_takes_count_too() -> None:
-    with LoopbackServer() as echo:
-        limits = WebSocketLimits(received_bytes=1000, received_messages=10_000)
-        async with opened(echo.url, limits=limits) as websocket:
-            sent = [str(number).zfill(900) for number in range(100)]
-            for message in sent:
-                await websocket.send(message)
-
-            assert [await websocket.receive() for _ in sent] == sent
 
 
 async def test_pongs_that_nobody_reads_are_bounded() -> None:
