@@ -216,7 +216,7 @@ async def test_what_nobody_takes_is_not_read_and_not_lost(limits: WebSocketLimit
 
     with RawServer(say_much) as server:
         async with opened(server.url, limits=limits) as websocket:
-            await anyio.to_thread.run_sync(is_stuck.wait)
+            await anyio.to_thread.run_sync(is_stuck.wait, 5)
 
             received = [await websocket.receive() for _ in range(count)]
 
@@ -243,7 +243,7 @@ async def test_pongs_that_nobody_reads_are_bounded() -> None:
 
     with RawServer(ask_and_never_read, receive_buffer=4096) as server:
         async with opened(server.url) as websocket:
-            await anyio.to_thread.run_sync(is_over.wait)
+            await anyio.to_thread.run_sync(is_over.wait, 60)
             websocket.abort()
 
     assert 0 < written < much
