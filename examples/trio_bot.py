@@ -11,7 +11,6 @@ Say "please book a table for two" to it, with any number up to five; it hangs up
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 import uuid
@@ -29,7 +28,6 @@ from realtime_async import (
     OutputAudio,
     OutputTranscript,
     RealtimeInputFrame,
-    RealtimeSession,
     RealtimeSessionSidecar,
     ResponseDone,
     Restarted,
@@ -49,6 +47,12 @@ FASTER_THAN_LIFE = 10
 async def main(options: argparse.Namespace) -> None:
     sidecar = RealtimeSessionSidecar.voice_defaults("front-desk")
     booked = trio.Event()
+
+    async def book_table(people: str) -> str:
+        booked.set()
+        return f"A table for {people} is booked."
+
+    is_done = False
     async with (
         LocalSpeechAdapter(tools=["book_table"]) as adapter,
         SqliteJournal.open(options.journal) as journal,
@@ -66,23 +70,18 @@ async def main(options: argparse.Namespace) -> None:
                     print(f"heard: {text}")
                 case OutputTranscript(text, final=True):
                     print(f"said:  {text}")
+                    is_done = booked.is_set()
                 case SpeechStarted() if speaker.is_playing:
                     await session.interrupt(played_ms=speaker.stop())
                 case ToolCall() as call:
-                    tasks.start_soon(book_table, session, call, booked)
+                    tasks.start_soon(session.answer, call, book_table)
                 case Restarted(report):
                     print(report)
-                case ResponseDone() if booked.is_set():
+                case ResponseDone() if is_done:
                     break
         await speaker.finished()
         tasks.cancel_scope.cancel()
     print(session.delivery)
-
-
-async def book_table(session: RealtimeSession, call: ToolCall, booked: trio.Event) -> None:
-    people = json.loads(call.arguments)["people"]
-    await session.send(RealtimeInputFrame.tool_result(call.call_id, f"A table for {people} is booked."))
-    booked.set()
 
 
 @asynccontextmanager
