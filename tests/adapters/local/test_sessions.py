@@ -69,18 +69,18 @@ async def test_what_is_raised_in_its_block_comes_out_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "frame",
+    "frame, says",
     [
-        RealtimeInputFrame.image(b"\1"),
-        RealtimeInputFrame.tool_result("call.1", "{}"),
-        RealtimeInputFrame.media_ref(RealtimeMediaKind.AUDIO, "content.1"),
-        RealtimeInputFrame.audio(bytes(640), audio_format=AudioFormat(sample_rate=8000)),
+        (RealtimeInputFrame.image(b"\1"), "takes audio"),
+        (RealtimeInputFrame.tool_result("call.1", "{}"), "asked for no tool call 'call.1'"),
+        (RealtimeInputFrame.media_ref(RealtimeMediaKind.AUDIO, "content.1"), "takes audio"),
+        (RealtimeInputFrame.audio(bytes(640), audio_format=AudioFormat(sample_rate=8000)), "takes audio"),
     ],
     ids=["image", "tool result", "reference", "other rate"],
 )
-async def test_what_it_cannot_hear_or_read_is_refused(frame: RealtimeInputFrame) -> None:
+async def test_what_it_cannot_hear_or_read_is_refused(frame: RealtimeInputFrame, says: str) -> None:
     async with called() as caller:
-        with pytest.raises(ProviderFailure, match="takes audio") as refused:
+        with pytest.raises(ProviderFailure, match=says) as refused:
             await caller.send(frame)
 
         assert refused.value.retry == "not_retryable"
