@@ -199,7 +199,8 @@ async def test_a_call_that_went_wrong_goes_well_with_this_bot(
     bot, adapter = await call(script_of(recorded, fill=fill, pace=Pace.AT_ONCE), memory_journal)
 
     assert bot.restarts == 1
-    assert bot.audio_frames == 3
+    # Of the answer that broke off, what the loop had not taken yet went with its connection.
+    assert bot.audio_frames in {2, 3}
     assert adapter.calls.count("restart") == 1
 
 

@@ -94,9 +94,12 @@ class SqliteJournal:
         known = self._file.record_at(run_id, seq) if pending is None else pending.record
         if known is None:
             position = max(position, self._file.last(run_id))
-            if seq != position + 1:
+            if seq == position + 1:
+                return None
+            # Another process may have written it between the two looks.
+            known = self._file.record_at(run_id, seq) if seq <= position else None
+            if known is None:
                 raise gap(record, position + 1)
-            return None
         if known != record:
             raise conflict(record)
         return Durable(JournalCursor(run_id, seq)) if pending is None else pending

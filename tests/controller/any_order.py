@@ -342,11 +342,12 @@ STEPS: list[st.SearchStrategy[Any]] = [
     st.builds(Mend, KEPT),
     st.builds(Mend, KEPT),
     st.builds(Cancel, st.integers(0, 5)),
-    st.builds(CrashAndResume, FAULTS),
     st.builds(Wait, st.sampled_from([0.1, 1.0, 12.0])),
 ]
 CLOSE = st.builds(Close, st.sampled_from(RealtimeCloseReason), FAULTS, WAITS)
 ANY_STEP: st.SearchStrategy[Any] = st.one_of(STEPS)
+# As often as each other step, where every step is taken to its end.
+ANY_STEP_OR_CRASH: st.SearchStrategy[Any] = st.one_of([*STEPS, st.builds(CrashAndResume, FAULTS)])
 
 
 @st.composite
@@ -355,7 +356,7 @@ def plans(draw: st.DrawFn) -> Plan:
     begin: list[Step] = draw(st.sampled_from([[Connect(waits=False)]] * 9 + [[]]))
     end: list[Step] = draw(st.lists(st.one_of(CLOSE, CLOSE, ANY_STEP, st.builds(Connect, WAITS)), max_size=3))
     return Plan(
-        steps=begin + draw(st.lists(ANY_STEP, min_size=6, max_size=24)) + end,
+        steps=begin + draw(st.lists(ANY_STEP_OR_CRASH, min_size=6, max_size=24)) + end,
         capacity=draw(st.sampled_from([1, 2, 500])),
         policy=draw(st.sampled_from(RealtimeOverflowPolicy)),
         tail_s=draw(st.sampled_from([15.0, 0.05, 0.0])),

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import structlog
 
 from realtime_async import RealtimeInputFrame, RealtimeSessionController
 from realtime_async.adapters.scripted import ScriptedAdapter
 from realtime_async.errors import AgentError
 from realtime_async.journals import SqliteJournal
-from realtime_async.ports import JournalRecord, RunJournal
+from realtime_async.ports import JournalCursor, JournalRecord, RunId, RunJournal
 from tests.controller.staged import plain_sidecar
 
 __all__: list[str] = []
@@ -102,6 +103,12 @@ async def contend(path: Path, rounds: int, name: str, line: Line) -> None:
             line.wait(up=False)
 
 
+async def written(journal: SqliteJournal, run_id: RunId, through: int) -> None:
+    """Wait until the file has the run's record number *through*."""
+    while await journal.last(run_id) != JournalCursor(run_id, through):
+        await anyio.lowlevel.checkpoint()
+
+
 async def own(path: Path, rounds: int, line: Line) -> None:
     """Own every run, be stopped, and go on as if nothing had been."""
     async with SqliteJournal.open(path, durability="normal") as journal:
@@ -110,6 +117,8 @@ async def own(path: Path, rounds: int, line: Line) -> None:
             owner = RealtimeSessionController(SIDECAR, adapter, journal, run_id=f"run-{number}")
             await owner.connect()
             await owner.send(RealtimeInputFrame.text("x"))
+            # Stopped within a commit, it would keep the file locked, and nobody could take anything over.
+            await written(journal, RunId(f"run-{number}"), 4)
             line.say(up=True)
             line.wait(up=False)
             for _ in range(2):

@@ -14,9 +14,9 @@ import anyio
 import attrs
 import pytest
 
-from realtime_async.errors import ContractViolation, JournalCorrupt, JournalFailure
+from realtime_async.errors import ContractViolation, JournalConflict, JournalCorrupt, JournalFailure
 from realtime_async.journals import SqliteJournal, _group_commit, _sqlite_file
-from realtime_async.ports import JournalCursor, RunId, RunJournal
+from realtime_async.ports import JournalCursor, JournalRecord, RunId, RunJournal
 from realtime_async.testing.cancellation import Outcome, cancel_at_every_point, ways_to_cancel
 from realtime_async.testing.journal_contract import (
     OTHER_RUN,
@@ -372,3 +372,23 @@ async def test_a_copied_file_is_a_journal(path: Path, tmp_path: Path) -> None:
 
     async with SqliteJournal.open(str(tmp_path / "copy.db")) as copy:
         assert await read_all(copy, RUN) == records(RUN, 3)
+
+
+async def test_a_rival_that_writes_between_two_looks_is_met_as_a_conflict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal.db"
+    async with SqliteJournal.open(path) as rival, SqliteJournal.open(path) as mine:
+        await append_all(rival, records(RUN, 3))
+        look, looks = mine._file.record_at, 0
+
+        def record_at(run_id: RunId, seq: int) -> JournalRecord | None:
+            # The first look is from before the rival's commit.
+            nonlocal looks
+            looks += 1
+            return None if looks == 1 else look(run_id, seq)
+
+        monkeypatch.setattr(mine._file, "record_at", record_at)
+
+        with pytest.raises(JournalConflict):
+            await mine.append(record(RUN, 2, nonce="second-owner"))
