@@ -164,6 +164,15 @@ def test_a_commit_without_a_position_right_at_the_start_settles_nothing() -> Non
     assert len(tail) == 5
 
 
+def test_beside_a_text_audio_is_kept_by_its_duration_too() -> None:
+    tail = tail_of(0.1)
+    tail.add(1, RealtimeInputFrame.text("x").stamped(StreamCursor.chunk(1)), 0.0)
+    for number in range(2, 12):
+        tail.add(number, audio(number), 0.0)
+
+    assert numbers(tail) == [1, 7, 8, 9, 10, 11]
+
+
 def test_without_being_asked_it_lets_go_of_what_is_too_old() -> None:
     tail = filled(tail_of(0.1), 100)
 
