@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
+import threading
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -216,33 +216,36 @@ async def test_only_audio_is_played(devices: FakeSoundDevice) -> None:
 
 
 async def test_a_slow_device_does_not_hold_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drivers take their time to open and to close a device."""
+    """Drivers take their time to open and to close a device: here, until the loop has gone on meanwhile."""
+    turned = threading.Event()
+    went_on: list[bool] = []
+
+    def wait_for_a_turn() -> None:
+        turned.clear()
+        went_on.append(turned.wait(5))
 
     class SlowStream(FakeStream):
         def start(self) -> None:
-            time.sleep(0.2)
+            wait_for_a_turn()
             super().start()
 
         def close(self) -> None:
-            time.sleep(0.2)
+            wait_for_a_turn()
             super().close()
+
+    async def turn() -> None:
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turned.set()
 
     devices = FakeSoundDevice(makes=SlowStream)
     monkeypatch.setitem(sys.modules, "sounddevice", devices)
-    turns = 0
-
-    async def count_turns() -> None:
-        nonlocal turns
-        while True:
-            await anyio.sleep(0.001)
-            turns += 1
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(count_turns)
+        tasks.start_soon(turn)
         async with Speaker(FORMAT):
-            while_opening = turns
+            pass
         tasks.cancel_scope.cancel()
 
-    assert while_opening > 10
-    assert turns - while_opening > 10
+    assert went_on == [True, True]
     assert devices.outputs[0].is_closed
