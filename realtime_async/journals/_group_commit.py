@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, NoReturn, Protocol
 
 import anyio
 
 from realtime_async._posting import poster
-from realtime_async.errors import JournalFailure
+from realtime_async.errors import JournalConflict, JournalFailure
 from realtime_async.journals._compact import Packed
 from realtime_async.journals._verdicts import closed
 from realtime_async.ports import JournalCursor, JournalRecord, RunId
 
-__all__ = ["Failure", "GroupCommit", "Store", "Taken"]
+__all__ = ["Failure", "GroupCommit", "Store", "Taken", "fail_each"]
 
 # What may gather behind a commit: ten times what 50 voice sessions with spans write in 10 s.
 MAX_RECORDS = 20_000
@@ -44,9 +44,19 @@ class Store(Protocol):
         Make all of *batch* durable but for the records that it marks with a failure.
 
         A record behind one of its run that failed fails too.
+        Of a repeat it only finds out whether the record of that place is equal.
 
         Raises:
             JournalFailure: Nothing was written.
+        """
+        ...
+
+    def tend(self) -> float | None:
+        """
+        Do what is due between two commits; it raises nothing.
+
+        Returns:
+            Seconds until it wants to be called again, if no commit comes before; None: it need not be.
         """
         ...
 
@@ -54,12 +64,14 @@ class Store(Protocol):
 
 
 class Failure:
-    """Why a run has stopped, and whether anybody knows."""
+    """Why a run has stopped, or an append was refused, and whether anybody knows."""
 
-    __slots__ = ("_error", "is_told")
+    __slots__ = ("_error", "is_refusal", "is_told")
 
-    def __init__(self, error: JournalFailure) -> None:
+    def __init__(self, error: JournalFailure, *, is_refusal: bool = False) -> None:
         self._error = error
+        self.is_refusal = is_refusal
+        """The record was no continuation of the run: nobody here has lost it, and what fits may be appended."""
         self.is_told = False
 
     def told(self) -> JournalFailure:
@@ -73,11 +85,13 @@ class Failure:
 class Taken:
     """A record on its way; awaiting it, as often as one likes, waits until it is durable."""
 
-    __slots__ = ("_batch", "failure", "packed", "record")
+    __slots__ = ("_batch", "failure", "is_repeat", "packed", "record")
 
-    def __init__(self, record: JournalRecord, packed: Packed, batch: Batch) -> None:
+    def __init__(self, record: JournalRecord, packed: Packed, batch: Batch, *, is_repeat: bool) -> None:
         self.record = record
         self.packed = packed
+        self.is_repeat = is_repeat
+        """Its place is taken; whether by an equal record, the store will tell."""
         self.failure: Failure | None = None
         self._batch = batch
 
@@ -127,6 +141,7 @@ class GroupCommit:
         self._committing = Batch()
         self._positions: dict[str, int] = {}
         self._stopped: dict[str, Failure] = {}
+        self._refused: dict[str, Failure] = {}
         self._is_closing = False
         self._is_idle = False
         # Released once each time the writer says that it is idle.
@@ -167,7 +182,8 @@ class GroupCommit:
                 f"{self._name} is still being written after {CLOSING_S} s: look at its disk, "
                 "and read where its runs stand before they go on"
             )
-        untold = [failure for failure in self._stopped.values() if not failure.is_told]
+        failures = (*self._stopped.values(), *self._refused.values())
+        untold = [failure for failure in failures if not failure.is_told]
         if untold:
             error = untold[0].told()
             if untold[1:]:
@@ -179,11 +195,14 @@ class GroupCommit:
         Where *run_id* stands with all that was taken; 0 where only the store knows.
 
         Raises:
-            JournalFailure: The run has stopped, or the journal is closed.
+            JournalFailure: The run has stopped, an append of it was refused unseen, or the journal is closed.
         """
         with self._lock:
             if self._is_closing or run_id in self._stopped:
                 self._refuse(run_id)
+            refused = self._refused.pop(run_id, None)
+            if refused is not None and not refused.is_told:
+                raise refused.told()
             return self._positions.get(run_id, 0)
 
     def follows(self, run_id: RunId, journal_seq: int) -> bool:
@@ -200,9 +219,12 @@ class GroupCommit:
                     return taken
         return None
 
-    def take(self, record: JournalRecord, packed: Packed) -> Taken:
+    def take(self, record: JournalRecord, packed: Packed, *, is_repeat: bool = False) -> Taken:
         """
-        Take *record*, of which the caller knows that it comes next.
+        Take *record*, which comes next, as far as is known here.
+
+        Args:
+            is_repeat: It comes no more; the store is to say whether it has an equal one.
 
         Raises:
             JournalFailure: The run has stopped, the journal is closed, or its queue is full.
@@ -219,14 +241,31 @@ class GroupCommit:
                 )
             if len(self._positions) >= MAX_RUNS and run_id not in self._positions:
                 self._forget_idle_runs()
-            taken = Taken(record, packed, batch)
+            taken = Taken(record, packed, batch, is_repeat=is_repeat)
             batch.records.append(taken)
             batch.characters += len(packed[-1])
-            self._positions[run_id] = record.journal_seq
+            if not is_repeat:
+                self._positions[run_id] = record.journal_seq
             if self._is_idle:
                 self._is_idle = False
                 self._wake.release()
         return taken
+
+    def give_up(self, run_id: RunId, why: JournalConflict) -> Taken | None:
+        """
+        Take no more of a run, as of one that has stopped; whoever asks where it stands takes it up again.
+
+        Returns:
+            The last of its records that is still on its way; None: none is.
+        """
+        with self._lock:
+            if self._is_closing or run_id in self._stopped:
+                self._refuse(run_id)
+            failure = self._stopped[run_id] = Failure(why)
+            failure.is_told = True
+            self._positions.pop(run_id, None)
+            on_their_way = (*self._gathering.records[::-1], *self._committing.records[::-1])
+            return next((taken for taken in on_their_way if taken.record.run_id == run_id), None)
 
     def allow_again(self, run_id: RunId) -> None:
         """Let a stopped run be taken up again, where its failure has been raised to somebody."""
@@ -275,6 +314,7 @@ class GroupCommit:
     def _next_batch(self) -> Batch | None:
         """Wait until there is something to write; None: there will not be."""
         while True:
+            rest_s = self._store.tend()
             with self._lock:
                 if self._gathering.records:
                     self._committing, self._gathering = self._gathering, Batch()
@@ -282,6 +322,16 @@ class GroupCommit:
                 if self._is_closing:
                     return None
                 self._is_idle = True
+            self._rest(rest_s)
+
+    def _rest(self, seconds: float | None) -> None:
+        """Wait until somebody wakes the writer, or for so long."""
+        if self._wake.acquire(timeout=-1 if seconds is None else seconds):
+            return
+        with self._lock:
+            is_woken, self._is_idle = not self._is_idle, False
+        if is_woken:
+            # Between the end of the wait and the look.
             self._wake.acquire()
 
     def _commit(self, batch: Batch) -> None:
@@ -290,12 +340,12 @@ class GroupCommit:
         try:
             self._store.write(writable)
         except Exception as error:  # noqa: BLE001 - whoever waits is told; a thread has nobody to raise to
-            self._fail(writable, self._as_failure(error))
-        failures = {taken.record.run_id: taken.failure for taken in writable if taken.failure is not None}
+            fail_each(writable, self._as_failure(error))
+        failed = [taken for taken in writable if taken.failure is not None]
         with self._lock:
             self._committing = Batch()
-            if failures:
-                self._stop(failures)
+            if failed:
+                self._stop(failed)
         batch.records = []
         batch.is_settled = True
         if batch.event is not None:
@@ -308,24 +358,34 @@ class GroupCommit:
         failure.__cause__ = error
         return failure
 
-    def _fail(self, batch: Sequence[Taken], error: JournalFailure) -> None:
-        """Mark all of *batch* that isn't yet, with one failure for each run."""
-        failures: dict[str, Failure] = {}
-        for taken in batch:
-            run_id, seq = taken.record.run_id, taken.record.journal_seq
-            if run_id not in failures:
-                stopped = type(error)(f"run {str(run_id)!r} stopped at {seq}: {error.message}")
-                stopped.__cause__ = error.__cause__
-                failures[run_id] = Failure(stopped)
-            if taken.failure is None:
-                taken.failure = failures[run_id]
-
-    def _stop(self, failures: Mapping[RunId, Failure]) -> None:
-        for run_id, failure in failures.items():
-            self._stopped[run_id] = failure
-            self._positions.pop(run_id, None)
+    def _stop(self, failed: Sequence[Taken]) -> None:
+        failures: dict[RunId, Failure] = {}
+        for taken in failed:
+            run_id, failure = taken.record.run_id, taken.failure
+            assert failure is not None
+            if failure.is_refusal:
+                self._refused[run_id] = failure
+            else:
+                self._stopped[run_id] = failure
+            if not taken.is_repeat:
+                failures[run_id] = failure
+                self._positions.pop(run_id, None)
         for taken in self._gathering.records:
-            if taken.failure is None:
+            if taken.failure is None and not taken.is_repeat:
                 taken.failure = failures.get(taken.record.run_id)
-        while len(self._stopped) > MAX_RUNS:
-            del self._stopped[next(iter(self._stopped))]
+        for remembered in (self._stopped, self._refused):
+            while len(remembered) > MAX_RUNS:
+                del remembered[next(iter(remembered))]
+
+
+def fail_each(batch: Sequence[Taken], error: JournalFailure) -> None:
+    """Mark all of *batch* that isn't yet, with one failure for each run."""
+    failures: dict[str, Failure] = {}
+    for taken in batch:
+        run_id, seq = taken.record.run_id, taken.record.journal_seq
+        if run_id not in failures:
+            stopped = type(error)(f"run {str(run_id)!r} stopped at {seq}: {error.message}")
+            stopped.__cause__ = error.__cause__
+            failures[run_id] = Failure(stopped)
+        if taken.failure is None:
+            taken.failure = failures[run_id]

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cache
 from typing import Any, Final, Literal, TypeAlias
 
 from realtime_async.errors import JournalCorrupt, JournalFailure
-from realtime_async.journals._compact import unpack
 from realtime_async.journals._group_commit import Failure, Taken
+from realtime_async.journals._stored import records_of
 from realtime_async.journals._verdicts import closed, conflict
 from realtime_async.ports import JournalRecord, RunId
 
@@ -225,7 +225,7 @@ class SqliteFile:
         """None: what the file has in the place of *record* is equal."""
         rows = self._writer.execute(_READ, (record.run_id, record.journal_seq - 1, 1)).fetchall()
         try:
-            (stored,) = _records(record.run_id, rows)
+            (stored,) = records_of(record.run_id, rows)
         except JournalFailure as error:
             return Failure(error)
         return None if stored == record else Failure(conflict(record))
@@ -267,11 +267,11 @@ class SqliteFile:
 
     def records_after(self, run_id: RunId, position: int) -> list[JournalRecord]:
         """The next records of a run, up to a chunk of them."""
-        return _records(run_id, self._read(_READ, run_id, position, CHUNK))
+        return records_of(run_id, self._read(_READ, run_id, position, CHUNK))
 
     def record_at(self, run_id: RunId, journal_seq: int) -> JournalRecord | None:
         rows = self._read(_READ, run_id, journal_seq - 1, 1)
-        found = _records(run_id, rows)
+        found = records_of(run_id, rows)
         return found[0] if found and found[0].journal_seq == journal_seq else None
 
     def last(self, run_id: RunId) -> int:
@@ -286,6 +286,9 @@ class SqliteFile:
             with self._told_as("cannot be read"):
                 return self._reader.execute(statement, parameters).fetchall()
 
+    def tend(self) -> None:
+        """A file needs no care between two commits."""
+
     def close(self) -> None:
         with self._reading:
             reader, self._reader = self._reader, None
@@ -298,7 +301,3 @@ class SqliteFile:
 @cache
 def _insertion(rows: int) -> str:
     return "INSERT INTO record VALUES " + ",".join(["(?, ?, ?, ?, ?, ?)"] * rows)
-
-
-def _records(run_id: RunId, rows: Iterable[tuple[int, str, str, str, str]]) -> list[JournalRecord]:
-    return [unpack(run_id, row[0], row[1:]) for row in rows]

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
 
-import anyio.to_thread
-
-from realtime_async.errors import ContractViolation, JournalFailure
-from realtime_async.journals._compact import pack
+from realtime_async.errors import ContractViolation
 from realtime_async.journals._group_commit import GroupCommit, Taken
-from realtime_async.journals._reading import Reading
 from realtime_async.journals._sqlite_file import Durability, SqliteFile
+from realtime_async.journals._stored import StoredJournal, packed
 from realtime_async.journals._verdicts import Durable, conflict, gap
-from realtime_async.ports import JournalCursor, JournalRecord, RunId
+from realtime_async.ports import JournalCursor, JournalRecord
 
 __all__ = ["SqliteJournal"]
 
 
-class SqliteJournal:
+class SqliteJournal(StoredJournal):
     """
     Runs in one file on a local disk, for one or more processes.
 
@@ -30,8 +27,8 @@ class SqliteJournal:
     """
 
     def __init__(self, file: SqliteFile, commits: GroupCommit) -> None:
+        super().__init__(file, commits)
         self._file = file
-        self._commits = commits
 
     @classmethod
     @asynccontextmanager
@@ -72,14 +69,7 @@ class SqliteJournal:
             met = self._met_before(record)
             if met is not None:
                 return met
-        try:
-            packed = pack(record)
-        except (AttributeError, TypeError, ValueError) as error:
-            raise JournalFailure(
-                f"run {str(record.run_id)!r} cannot append {record.journal_seq}: "
-                f"a value in it has no JSON ({type(error).__name__})"
-            ) from error
-        return self._commits.take(record, packed)
+        return self._commits.take(record, packed(record))
 
     def _met_before(self, record: JournalRecord) -> Durable | Taken | None:
         """
@@ -103,24 +93,3 @@ class SqliteJournal:
         if known != record:
             raise conflict(record)
         return Durable(JournalCursor(run_id, seq)) if pending is None else pending
-
-    def read(self, run_id: RunId, *, after: int = 0) -> Reading:
-        self._commits.allow_again(run_id)
-        return Reading(run_id, after, self._records_after)
-
-    async def _records_after(self, run_id: RunId, position: int) -> Sequence[JournalRecord]:
-        return await anyio.to_thread.run_sync(self._file.records_after, run_id, position)
-
-    async def last(self, run_id: RunId) -> JournalCursor | None:
-        self._commits.allow_again(run_id)
-        seq = await anyio.to_thread.run_sync(self._file.last, run_id)
-        return JournalCursor(RunId(run_id), seq) if seq else None
-
-    async def aclose(self) -> None:
-        """
-        Write what was taken, and close the file; cancelled, this waits for it all the same, up to 10 s.
-
-        Raises:
-            JournalFailure: A run has stopped, and nobody was told.
-        """
-        await self._commits.close()

@@ -37,6 +37,9 @@ class GatedStore:
             raise self.error
         self.batches.append([taken.record for taken in batch])
 
+    def tend(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
