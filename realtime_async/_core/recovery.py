@@ -7,6 +7,7 @@ The fold is held equal to the live state in every test, so whatever it needs is 
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import attrs
@@ -27,6 +28,7 @@ from realtime_async._core.records import (
 )
 from realtime_async._core.sidecar import RealtimeSessionSidecar
 from realtime_async._core.spans import NO_FRAMES
+from realtime_async._core.tools import REMEMBERED_CALLS
 from realtime_async.errors import (
     ContractViolation,
     JournalCorrupt,
@@ -59,6 +61,8 @@ class RecoveredSession:
     """By effect, in the order in which they were begun."""
     waiting: dict[str, RealtimeSessionRecord] = attrs.field(factory=dict)
     """By id, in order, the frames in the gate: what their records say of them."""
+    calls: OrderedDict[str, None] = attrs.field(factory=OrderedDict)
+    """By name, in order, the tool calls that were begun last."""
     connection_id: RealtimeConnectionId | None = None
     """The last connection that there was."""
     terminal: JournalRecord | None = None
@@ -344,6 +348,13 @@ def _received(session: RecoveredSession, record: JournalRecord, intent: JournalR
     session.settled[CursorLabel.RECEIVE] = record.payload.receive_cursor.chunk_sequence
 
 
+def _call_begun(session: RecoveredSession, record: JournalRecord, intent: JournalRecord | None) -> None:
+    for ref in record.payload.content_refs:
+        session.calls[str(ref)] = None
+        if len(session.calls) > REMEMBERED_CALLS:
+            session.calls.popitem(last=False)
+
+
 def _unknown(session: RecoveredSession, record: JournalRecord, intent: JournalRecord | None) -> None:
     assert intent is not None
     payload = record.payload
@@ -373,5 +384,6 @@ _TELLS: Mapping[
     _Kind.OUTPUT_RECEIVE_FAILED: _received,
     _Kind.OUTPUT_ENDED: _received,
     _Kind.OUTPUT_DISCARDED: _received,
+    _Kind.TOOL_CALL_REQUESTED: _call_begun,
     _Kind.OUTCOME_UNKNOWN: _unknown,
 }

@@ -17,7 +17,7 @@ import attrs
 from anyio.abc import TaskGroup
 
 from realtime_async._core.lifecycle import Operation
-from realtime_async._core.tools import CallBook
+from realtime_async._core.tools import CallBook, CallVerdict, call_ref
 from realtime_async._shell.lane import Appended
 from realtime_async._shell.runtime import Flight, recorded
 from realtime_async.controller import RealtimeSessionController
@@ -32,7 +32,6 @@ from realtime_async.errors import (
     RetryClassification,
 )
 from realtime_async.ports import (
-    ContentRef,
     RealtimeEvent,
     RealtimeInputFrame,
     RealtimeMediaKind,
@@ -42,7 +41,6 @@ from realtime_async.ports import (
     StreamDirection,
     ToolCall,
     ToolCallCancelled,
-    safe_id_fragment,
 )
 
 __all__ = ["Tool", "ToolCalls"]
@@ -86,14 +84,14 @@ class ToolCalls:
         self._rt = controller._rt
         self._tasks = tasks
         self._send = send
-        self._book = CallBook()
+        self._book = CallBook(self._rt.calls_before)
         self._running: dict[str, _Running] = {}
 
     def heard(self, event: RealtimeEvent) -> None:
         """Stop what the provider takes back."""
         if isinstance(event, ToolCallCancelled):
             for call_id in event.call_ids:
-                self._book.withdraw(call_id)
+                self._book.withdraw(call_ref(call_id))
                 if call_id in self._running:
                     self._running[call_id].flight.cut(_given_up("the provider took it back"))
 
@@ -101,8 +99,17 @@ class ToolCalls:
         rt = self._rt
         rt.check()
         rt.life.demand(Operation.SEND)
-        if not self._book.begin(call.call_id):
-            return
+        match self._book.begin(call_ref(call.call_id)):
+            case CallVerdict.EXECUTE:
+                self._execute(call, function)
+            case CallVerdict.OUTCOME_UNKNOWN:
+                unknown = RealtimeInputFrame.tool_result(call.call_id, _OUTCOME_UNKNOWN)
+                self._tasks.start_soon(self._give, unknown)
+            case CallVerdict.IGNORE:
+                return
+
+    def _execute(self, call: ToolCall, function: Tool) -> None:
+        rt = self._rt
         fields = _fields(call)
 
         def failed(error: AgentError, flight: Flight) -> Appended:
@@ -178,7 +185,7 @@ def _fields(call: ToolCall) -> dict[str, Any]:
         "media_kind": RealtimeMediaKind.TOOL_CALL,
         "channel": StreamChannel.TOOL_CALL_ARGUMENTS,
         "direction": StreamDirection.OUTPUT_FROM_PROVIDER,
-        "content_refs": (ContentRef(f"realtime.tool_call.{safe_id_fragment(call.call_id)}"),),
+        "content_refs": (call_ref(call.call_id),),
     }
 
 
@@ -199,6 +206,7 @@ def _arguments(function: Tool, call: ToolCall) -> dict[str, Any]:
 _BAD_ARGUMENTS = '{"error": "these arguments do not fit"}'
 _TOO_SLOW = '{"error": "it took too long"}'
 _FAILED = '{"error": "it failed"}'
+_OUTCOME_UNKNOWN = '{"error": "it was begun before, and nobody knows whether it was done"}'
 
 
 def _told(error: AgentError) -> str:

@@ -105,6 +105,7 @@ async def resume(rt: SessionRuntime, run: RunFold, session: RecoveredSession) ->
     """
     rt.lane.take_over(rt, run.last_seq)
     rt.previous_connection_id = session.connection_id
+    rt.calls_before = tuple(session.calls)
     _settle(rt, run, session)
     try:
         connected = await begin_connection(rt)

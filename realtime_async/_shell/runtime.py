@@ -176,6 +176,8 @@ class SessionRuntime:
         self.has_connected = False
         self.previous_connection_id: RealtimeConnectionId | None = None
         """That of an earlier process; None: there was none."""
+        self.calls_before: tuple[str, ...] = ()
+        """The tool calls that an earlier process has begun, as records name them."""
         self.on_superseded: Callable[[], None] | None = None
         self.terminal: Appended | None = None
         self._log = voice_of(str(lane.run_id), str(session_id))
