@@ -90,7 +90,7 @@ from realtime_async.ports import (
     ToolCallCancelled,
     safe_id_fragment,
 )
-from realtime_async.session import RealtimeSession, open_session
+from realtime_async.session import RealtimeSession, open_session, resume_session
 
 __all__ = [
     "AgentError",
@@ -183,6 +183,7 @@ __all__ = [
     "ToolCallCancelled",
     "__version__",
     "open_session",
+    "resume_session",
     "safe_id_fragment",
 ]
 

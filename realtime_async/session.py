@@ -1,4 +1,8 @@
-"""The everyday door: `open_session` connects, keeps connected, hands out a session to talk through, and closes."""
+"""
+The everyday doors: `open_session` for a session that begins, `resume_session` for one whose process died.
+
+Either connects, keeps connected, hands out a session to talk through, and closes.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +38,11 @@ from realtime_async.ports import (
     ToolCall,
 )
 
-__all__ = ["RealtimeSession", "open_session"]
+__all__ = ["RealtimeSession", "open_session", "resume_session"]
 
 
 class RealtimeSession:
-    """A connected session, as an agent loop uses it; `open_session` makes it."""
+    """A connected session, as an agent loop uses it; `open_session` and `resume_session` make it."""
 
     def __init__(
         self, controller: RealtimeSessionController, restart_policy: RestartPolicy | None, tasks: TaskGroup
@@ -54,7 +58,7 @@ class RealtimeSession:
         if restart_policy is None:
             self._connection: Supervisor | ByHand = ByHand(controller, self._tools.heard)
             return
-        dialing = _dialing_of(controller, restart_policy)
+        dialing = _dialing_to(controller._rt.sidecar, restart_policy)
         self._connection = Supervisor(controller, restart_policy, dialing, self._tools.heard)
         tasks.start_soon(self._connection.pump)
         tasks.start_soon(self._connection.watch)
@@ -206,8 +210,7 @@ async def open_session(
         restart_policy: When and how the connection is replaced; None: only when the program says so,
             by `session.restart`.
     """
-    raised: BaseException | None = None
-    async with RealtimeSessionController(
+    controller = RealtimeSessionController(
         sidecar,
         adapter,
         journal,
@@ -219,25 +222,80 @@ async def open_session(
         gate=gate,
         tags=tags,
         deadlines=deadlines,
-    ) as controller:
-        await _dialing_of(controller, restart_policy or RestartPolicy()).turn()
+    )
+    async with controller:
+        await _dialing_to(sidecar, restart_policy).turn()
         await controller.connect()
-        async with anyio.create_task_group() as tasks:
-            try:
-                yield RealtimeSession(controller, restart_policy, tasks)
-            except anyio.get_cancelled_exc_class():
-                raise
-            except BaseException as error:  # noqa: BLE001 - raised again outside the group, which would wrap it
-                raised = error
-            finally:
-                tasks.cancel_scope.cancel()
-        if raised is not None:
-            try:
-                raise raised
-            finally:
-                # Its traceback holds this frame, which would hold it.
-                raised = None
+        async with _supervised(controller, restart_policy) as session:
+            yield session
 
 
-def _dialing_of(controller: RealtimeSessionController, policy: RestartPolicy) -> Dialing:
-    return Dialing(controller.state.provider_route_ref, policy.dials_per_s)
+@asynccontextmanager
+async def resume_session(
+    sidecar: RealtimeSessionSidecar,
+    adapter: RealtimeProviderAdapter,
+    journal: RunJournal,
+    *,
+    run_id: str,
+    agent_id: str = "agent.default",
+    source: SourceRef = SourceRef("host", "realtime_async"),
+    runtime_package_fingerprint: str | None = None,
+    session_id: str | None = None,
+    gate: RealtimeCompletionGate | None = None,
+    tags: Sequence[str] = (),
+    deadlines: Deadlines = Deadlines(),
+    restart_policy: RestartPolicy | None = RestartPolicy(),
+    allow_other_sidecar: bool = False,
+) -> AsyncIterator[RealtimeSession]:
+    """
+    Take up a session whose process died, on a new connection; from there on it is one of `open_session`.
+
+    What was under way is recorded as unknown; whoever had the session is fenced.
+    A tool call that was begun before is not executed again: where the provider still asks for it, the model
+    is told that nobody knows whether it was done.
+    The arguments are those of `open_session` and of `RealtimeSessionController.resume`, and so is what it raises.
+    """
+    await _dialing_to(sidecar, restart_policy).turn()
+    controller = await RealtimeSessionController.resume(
+        sidecar,
+        adapter,
+        journal,
+        run_id=run_id,
+        agent_id=agent_id,
+        source=source,
+        runtime_package_fingerprint=runtime_package_fingerprint,
+        session_id=session_id,
+        gate=gate,
+        tags=tags,
+        deadlines=deadlines,
+        allow_other_sidecar=allow_other_sidecar,
+    )
+    async with controller, _supervised(controller, restart_policy) as session:
+        yield session
+
+
+@asynccontextmanager
+async def _supervised(
+    controller: RealtimeSessionController, restart_policy: RestartPolicy | None
+) -> AsyncIterator[RealtimeSession]:
+    """Hand out the session of a connected controller, with the tasks that it needs."""
+    raised: BaseException | None = None
+    async with anyio.create_task_group() as tasks:
+        try:
+            yield RealtimeSession(controller, restart_policy, tasks)
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised again outside the group, which would wrap it
+            raised = error
+        finally:
+            tasks.cancel_scope.cancel()
+    if raised is not None:
+        try:
+            raise raised
+        finally:
+            # Its traceback holds this frame, which would hold it.
+            raised = None
+
+
+def _dialing_to(sidecar: RealtimeSessionSidecar, policy: RestartPolicy | None) -> Dialing:
+    return Dialing(sidecar.provider_route_ref, (policy or RestartPolicy()).dials_per_s)
