@@ -33,6 +33,7 @@ from realtime_async._shell.restarting import Restarting
 from realtime_async._shell.resuming import read_run, resume
 from realtime_async._shell.runtime import SessionRuntime, Writer
 from realtime_async._shell.sending import Sending
+from realtime_async._shell.transmitting import Turn
 from realtime_async._version import __version__
 from realtime_async.completion import RealtimeCompletionGate
 from realtime_async.errors import AgentError, ContractViolation, PolicyDenied, ProviderFailure
@@ -234,7 +235,8 @@ class RealtimeSessionController:
             ProviderConnectionLost: The connection died under it, and it may have arrived.
             ProviderFailure: The provider refused it.
         """
-        return await self._sending.send(frame)
+        done = self._sending.at_once(frame)
+        return await self._sending.in_turn(done) if isinstance(done, Turn) else done
 
     async def receive(self) -> RealtimeReceived | None:
         """

@@ -162,6 +162,7 @@ INTENT_OF: Mapping[RealtimeSessionRecordKind, RealtimeSessionRecordKind] = {
 """Which intent a result closes.  `outcome_unknown` closes any; the kinds that are neither are not here."""
 
 INTENTS = frozenset(INTENT_OF.values())
+EVENT_KIND: Mapping[RealtimeSessionRecordKind, str] = {kind: f"realtime_{kind}" for kind in _Kind}
 TERMINAL = frozenset({_Kind.CLOSED, _Kind.CLOSE_FAILED})
 
 

@@ -7,6 +7,7 @@ A span is opened by an intent that reserves cursors and closed by a result that 
 from __future__ import annotations
 
 import hashlib
+import math
 
 from realtime_async._core.cursors import CursorLabel, StreamCursor
 from realtime_async._core.media import RealtimeMediaKind
@@ -32,7 +33,7 @@ def reserved(after: StreamCursor, limit: MediaSpan) -> RecordExtent:
 class OpenSpan:
     """The frames that have gone under one intent so far."""
 
-    __slots__ = ("_digest", "bytes", "first", "frames", "label", "last", "limit", "started_at")
+    __slots__ = ("_digest", "bytes", "first", "frames", "label", "last", "limit", "over_at")
 
     def __init__(self, limit: MediaSpan, label: CursorLabel) -> None:
         self.limit = limit
@@ -41,27 +42,24 @@ class OpenSpan:
         self.bytes = 0
         self.first = 0
         self.last = 0
-        self.started_at = 0.0
+        self.over_at = math.inf
+        """From then on the next frame belongs to the next span."""
         self._digest = hashlib.sha256()
 
     def add(self, number: int, payload: bytes | str | None, now: float) -> None:
         """Count the frame with cursor *number*."""
         if not self.frames:
             self.first = number
-            self.started_at = now
+            self.over_at = now + self.limit.seconds
         self.frames += 1
+        if self.frames >= self.limit.frames:
+            self.over_at = -math.inf
         self.last = number
         if payload:
             if isinstance(payload, str):
                 payload = payload.encode("utf-8", "surrogatepass")
             self.bytes += len(payload)
             self._digest.update(payload)
-
-    def is_over(self, now: float) -> bool:
-        """Whether the next frame belongs to the next span."""
-        if not self.frames:
-            return False
-        return self.frames >= self.limit.frames or now - self.started_at >= self.limit.seconds
 
     def extent(self) -> RecordExtent:
         if not self.frames:

@@ -30,14 +30,11 @@ class GateChannel:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
+        self.is_empty = True
         self._ends: tuple[MemoryObjectSendStream[Gated], MemoryObjectReceiveStream[Gated]] | None = None
 
     def __len__(self) -> int:
         return 0 if self._ends is None else self._ends[0].statistics().current_buffer_used
-
-    @property
-    def is_empty(self) -> bool:
-        return self._ends is None
 
     @property
     def is_full(self) -> bool:
@@ -48,6 +45,7 @@ class GateChannel:
         if self._ends is None:
             # One more than the capacity: a frame that did not reach its connection comes back to the head.
             self._ends = anyio.create_memory_object_stream[Gated](self._capacity + 1)
+            self.is_empty = False
         self._ends[0].send_nowait(gated)
 
     def put_first(self, gated: Gated) -> None:
@@ -90,3 +88,4 @@ class GateChannel:
             self._ends[0].close()
             self._ends[1].close()
             self._ends = None
+            self.is_empty = True

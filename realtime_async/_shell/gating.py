@@ -55,33 +55,29 @@ class Gating:
 
     def __init__(self, rt: SessionRuntime) -> None:
         self._rt = rt
-        self._channel = GateChannel(rt.sidecar.queue_capacity)
+        self.channel = GateChannel(rt.sidecar.queue_capacity)
 
     def __len__(self) -> int:
-        return len(self._channel)
-
-    @property
-    def is_empty(self) -> bool:
-        return self._channel.is_empty
+        return len(self.channel)
 
     @property
     def is_full(self) -> bool:
-        return self._channel.is_full
+        return self.channel.is_full
 
     def frames(self) -> list[RealtimeInputFrame]:
         """What waits, in order."""
-        return self._channel.frames()
+        return self.channel.frames()
 
     def put(
         self, frame: RealtimeInputFrame, action: RealtimeBackpressureAction = RealtimeBackpressureAction.GATE
     ) -> Appended:
         """Accept *frame*; the caller has seen that there is room."""
-        self._channel.put(Gated(frame, self._rt.now()))
+        self.channel.put(Gated(frame, self._rt.now()))
         return self._tell(frame, action)
 
     def put_first(self, gated: Gated) -> Appended:
         """Take back a frame that did not reach its connection."""
-        self._channel.put_first(gated)
+        self.channel.put_first(gated)
         return self._tell(gated.frame, RealtimeBackpressureAction.GATE)
 
     def _tell(self, frame: RealtimeInputFrame, action: RealtimeBackpressureAction) -> Appended:
@@ -119,7 +115,7 @@ class Gating:
         )
 
     def _evict(self) -> bool:
-        evicted = self._channel.evict(lambda frame: not frame.critical)
+        evicted = self.channel.evict(lambda frame: not frame.critical)
         if evicted is None:
             return False
         self._drop(evicted)
@@ -127,7 +123,7 @@ class Gating:
 
     def take(self) -> Gated:
         """Give out the first frame, to be sent; who waits for room may look again."""
-        gated = self._channel.take()
+        gated = self.channel.take()
         self._rt.changed.notify()
         return gated
 
@@ -140,12 +136,12 @@ class Gating:
 
     def drop_all(self) -> None:
         """Give up every frame, each in a record of its own."""
-        for gated in self._channel.take_all():
+        for gated in self.channel.take_all():
             self._drop(gated)
 
     def forget_all(self) -> None:
         """Give up every frame without a record: the journal takes none any more."""
-        self._channel.take_all()
+        self.channel.take_all()
 
     def _drop(self, gated: Gated) -> Appended:
         self._rt.life.dropped()

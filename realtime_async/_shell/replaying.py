@@ -36,37 +36,34 @@ class Replay:
 
     def __init__(self, rt: SessionRuntime) -> None:
         self._rt = rt
-        self._due: list[TailedFrame] = []
+        self.due: list[TailedFrame] = []
+        """What is still to be said."""
         self.numbers: set[int] = set()
         """Cursors replayed since `plan`."""
-
-    @property
-    def is_due(self) -> bool:
-        return bool(self._due)
 
     def plan(self, kept_through: StreamCursor | None) -> None:
         """Note what lies after *kept_through*; None: the connection knows everything."""
         rt = self._rt
         self.numbers = set()
-        self._due = []
+        self.due = []
         if kept_through is None:
             rt.totals.confirm(rt.life.send_cursor.chunk_sequence)
             return
         number = min(kept_through.chunk_sequence, rt.life.send_cursor.chunk_sequence)
         rt.totals.confirm(number)
-        self._due = rt.tail.after(number, rt.now())
+        self.due = rt.tail.after(number, rt.now())
 
     def forget(self) -> None:
         """The connection is gone: the next one says anew what it knows."""
-        self._due = []
+        self.due = []
 
     async def run(self, records: list[Appended]) -> None:
         """Replay what is due; the caller holds the wire."""
-        while self._due and self._rt.life.phase is Phase.OPEN:
+        while self.due and self._rt.life.phase is Phase.OPEN:
             await self._batch(records)
 
     async def _batch(self, records: list[Appended]) -> None:
-        rt, due = self._rt, self._due
+        rt, due = self._rt, self.due
         gone = OpenSpan(MediaSpan(len(due)), CursorLabel.SEND)
         intent = rt.append(_Kind.INPUT_REPLAY_REQUESTED, **_FIELDS, extent=_planned(due))
         records.append(intent)

@@ -17,7 +17,7 @@ from anyio.lowlevel import current_token
 from realtime_async._core.fence import OutputFence
 from realtime_async._core.lifecycle import Happening, Phase, SessionLife
 from realtime_async._core.media import DEFAULT_AUDIO
-from realtime_async._core.records import INTENTS, RecordedError
+from realtime_async._core.records import EVENT_KIND, INTENTS, RecordedError
 from realtime_async._core.sidecar import RealtimeSessionSidecar
 from realtime_async._core.tail import ReplayTail
 from realtime_async._core.totals import DeliveryTotals
@@ -222,7 +222,7 @@ class SessionRuntime:
                 destination=writer.destination,
                 subject_ref=writer.subject,
                 tags=writer.tags,
-                event_kind=f"realtime_{kind}",
+                event_kind=EVENT_KIND[kind],
                 timestamp_millis=int(time.time() * 1000),
                 runtime_package_fingerprint=writer.fingerprint,
                 privacy=payload.privacy,

@@ -58,7 +58,8 @@ class SpanBook:
 
     def is_ready(self, now: float) -> bool:
         """Whether a frame may go under the open span at once; ends a span that is over."""
-        if self._span is not None and self._span.is_over(now):
+        span = self._span
+        if span is not None and now >= span.over_at:
             self.end()
         if self._durable:
             return True

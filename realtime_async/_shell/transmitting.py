@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from realtime_async._core.cursors import CursorLabel
+from realtime_async._core.cursors import CursorLabel, StreamCursor
 from realtime_async._core.lifecycle import Phase
 from realtime_async._core.spans import SPANNED_KINDS
 from realtime_async._shell.gate import Gated
@@ -47,6 +47,8 @@ class Turn:
     frame: RealtimeInputFrame
     since: float
     flight: Flight = attrs.field(factory=lambda: Flight("send", _unset))
+    yields: bool = False
+    """It lets the others run before it begins."""
     waits_for_the_journal: bool = False
     accepted: bool = False
     """Its first record is begun, or its span's intent serves as that."""
@@ -54,6 +56,8 @@ class Turn:
     """Lets the next frame have its turn."""
     intent: Appended | None = None
     """Of this frame alone."""
+    fields: dict[str, Any] = attrs.field(factory=dict)
+    """What its records say of it, once it has an intent of its own."""
     stamped: RealtimeInputFrame | None = None
     result: Appended | None = None
     """How its call failed."""
@@ -79,11 +83,12 @@ class Transmitting:
             position=lambda: rt.life.send_cursor,
             fields=_SPAN_FIELDS,
         )
+        self._has_spans = rt.sidecar.span is not None
         self._span_in_flight = False
         self._span_ends_after_flight = False
 
     def is_spanned(self, frame: RealtimeInputFrame) -> bool:
-        return self._rt.sidecar.span is not None and frame.media_kind in SPANNED_KINDS
+        return self._has_spans and frame.media_kind in SPANNED_KINDS
 
     def end_span(self) -> None:
         """End the span that is open; one with a frame in flight ends with that frame."""
@@ -94,33 +99,35 @@ class Transmitting:
 
     # -- at once
 
-    def spanned_at_once(self, frame: RealtimeInputFrame, now: float) -> RealtimeSessionRecord | None:
-        """Send a frame under its span's intent; None: something has to be awaited for that."""
+    def at_once(self, frame: RealtimeInputFrame, now: float) -> RealtimeSessionRecord | Turn:
+        """Send a frame whose turn it is; or its turn, where something has to be awaited."""
+        if not self._has_spans or frame.media_kind not in SPANNED_KINDS:
+            return self._alone_at_once(Turn(frame, now))
         rt, life = self._rt, self._rt.life
         if rt.takes is None or not self.book.is_ready(now):
-            return None
-        cursor = life.next_send()
+            return Turn(frame, now)
+        number = life.send_cursor.chunk_sequence + 1
+        cursor = StreamCursor(number)
         stamped = frame.stamped(cursor)
         try:
             if not rt.takes(life.session_id, stamped):
-                return None
+                return Turn(frame, now)
         except Exception as raised:  # noqa: BLE001 - recorded, and raised again
             return self._refused(Turn(frame, now, stamped=stamped), raised)
-        # Written out: it is what a call does 50 times a second.
         life.send_cursor = cursor
         rt.totals.sent += 1
-        rt.tail.add(cursor.chunk_sequence, stamped, now)
-        return self.book.add(cursor.chunk_sequence, frame.payload, now).record.payload
+        rt.tail.add(number, stamped, now)
+        return self.book.add(number, frame.payload, now).record.payload
 
-    def alone_at_once(self, turn: Turn) -> RealtimeSessionRecord | None:
-        """Send a frame under its own intent; None: that is begun, and something has to be awaited."""
+    def _alone_at_once(self, turn: Turn) -> RealtimeSessionRecord | Turn:
+        """Send a frame under its own intent; or its turn, with that begun."""
         rt = self._rt
         self._begin_alone(turn)
         if rt.takes is None or turn.intent is None or turn.stamped is None or not turn.intent.is_durable:
-            return None
+            return turn
         try:
             if not rt.takes(rt.life.session_id, turn.stamped):
-                return None
+                return turn
         except Exception as raised:  # noqa: BLE001 - recorded, and raised again
             return self._refused(turn, raised)
         return self._alone_sent(turn, turn.since).record.payload
@@ -174,7 +181,8 @@ class Transmitting:
     def _begin_alone(self, turn: Turn) -> None:
         self.book.end()
         self._stamp(turn)
-        turn.intent = self._rt.append(_Kind.INPUT_SEND_REQUESTED, **input_fields(turn.frame))
+        turn.fields = input_fields(turn.frame)
+        turn.intent = self._rt.append(_Kind.INPUT_SEND_REQUESTED, **turn.fields)
         turn.accept()
 
     def _stamp(self, turn: Turn) -> RealtimeInputFrame:
@@ -203,7 +211,7 @@ class Transmitting:
         assert turn.stamped is not None
         self._took_number(turn.stamped, now)
         self._rt.totals.sent += 1
-        return self._rt.append(_Kind.INPUT_SENT, turn.intent, **input_fields(turn.frame))
+        return self._rt.append(_Kind.INPUT_SENT, turn.intent, **turn.fields)
 
     def _took_number(self, stamped: RealtimeInputFrame, now: float) -> int:
         assert stamped.cursor is not None

@@ -22,7 +22,7 @@ def test_a_reservation_is_of_the_frames_that_follow() -> None:
 def test_a_span_without_frames_is_not_over_and_has_no_extent() -> None:
     span = OpenSpan(MediaSpan(1, 0.001), CursorLabel.SEND)
 
-    assert not span.is_over(10.0**9)
+    assert span.over_at > 10.0**9
     assert span.extent() == NO_FRAMES
 
 
@@ -52,10 +52,10 @@ def test_a_span_is_over_with_its_last_frame_or_its_last_moment() -> None:
     by_frames = OpenSpan(MediaSpan(2, 60.0), CursorLabel.SEND)
     by_time = OpenSpan(MediaSpan(50, 1.0), CursorLabel.SEND)
     for number in (1, 2):
-        assert not by_frames.is_over(0.0)
+        assert by_frames.over_at > 0.0
         by_frames.add(number, b"", 0.0)
     by_time.add(1, b"", 5.0)
 
-    assert by_frames.is_over(0.0)
-    assert not by_time.is_over(5.9)
-    assert by_time.is_over(6.0)
+    assert by_frames.over_at <= 0.0
+    assert by_time.over_at > 5.9
+    assert by_time.over_at <= 6.0
