@@ -4,7 +4,8 @@ A record as stores keep it: short, as 14,000 of them make an hour of talk.
 It comes apart into four JSON texts.
 What is the same for a whole session, what changes with its connections, and what is the same for
 all records of one sort, is the same text each time, so a store writes it once and refers to it.
-The fourth, the body, is what is left.
+The fourth, the body, is what is left: also what the gate has counted, while frames wait in it, as that
+changes with each of them.
 Merged they are the public form (see `_codec`), but for cursors, extents and a record's references
 to itself, which have short forms here.
 """
@@ -28,6 +29,8 @@ from realtime_async.ports import (
     CursorPrecision,
     EffectId,
     JournalRecord,
+    RealtimeBackpressureAction,
+    RealtimeBackpressureState,
     RealtimeSessionRecord,
     RecordExtent,
     RunId,
@@ -49,7 +52,7 @@ _SESSION = (
 _SESSION_PAYLOAD = ("session_id", "provider_route_ref", "policy_refs")
 _SESSION_GATE = ("capacity", "policy_ref")
 _CONNECTION_PAYLOAD = ("connection_id", "restart_count")
-_CONNECTION_GATE = ("queued_frames", "dropped_frames", "gated_frames", "last_action")
+_COUNTERS = ("queued_frames", "dropped_frames", "gated_frames", "last_action")
 _SORT = ("event_kind", "privacy")
 _SORT_PAYLOAD = ("kind", "status", "channel", "direction", "media_kind", "privacy", "retention")
 # These name the record itself, where they are not empty: on intents the first, on results the second.
@@ -61,7 +64,7 @@ _session_of = attrgetter(*_SESSION)
 _session_payload_of = attrgetter(*_SESSION_PAYLOAD)
 _session_gate_of = attrgetter(*_SESSION_GATE)
 _connection_payload_of = attrgetter(*_CONNECTION_PAYLOAD)
-_connection_gate_of = attrgetter(*_CONNECTION_GATE)
+_counters_of = attrgetter(*_COUNTERS)
 _sort_of = attrgetter(*_SORT)
 _sort_payload_of = attrgetter(*_SORT_PAYLOAD)
 _CHUNKS, _SEND = CursorPrecision.CHUNK_SEQUENCE_ONLY, CursorLabel.SEND
@@ -106,13 +109,15 @@ def pack(record: JournalRecord) -> Packed:
     result_is_itself = payload.effect_result_ref == record.record_id
     if payload.effect_result_ref is not None and not result_is_itself:
         rest["effect_result_ref"] = payload.effect_result_ref
-    body = _body_of(record)
-    body["payload"] = rest
-
     run_id, gate = record.run_id, payload.backpressure_state
     session = _session_of(record), _session_payload_of(payload), _session_gate_of(gate)
-    connection = _connection_payload_of(payload), _connection_gate_of(gate)
+    counters = _counters_of(gate)
+    if gate.queued_frames:
+        rest["backpressure_state"], counters = counters, None
+    connection = _connection_payload_of(payload), counters
     sort = _sort_of(record), _sort_payload_of(payload), intent_is_itself, result_is_itself
+    body = _body_of(record)
+    body["payload"] = rest
     return (
         _SESSIONS.text(run_id, session, record),
         _CONNECTIONS.text(run_id, connection, record),
@@ -141,7 +146,8 @@ def _session_part(record: JournalRecord) -> Public:
 
 
 def _connection_part(record: JournalRecord) -> Public:
-    return _part(unstructure(record), (), _CONNECTION_PAYLOAD, _CONNECTION_GATE)
+    counters = () if record.payload.backpressure_state.queued_frames else _COUNTERS
+    return _part(unstructure(record), (), _CONNECTION_PAYLOAD, counters)
 
 
 def _sort_part(record: JournalRecord) -> Public:
@@ -188,6 +194,12 @@ def _extent(short: Any) -> RecordExtent:
     )
 
 
+def _counted(gate: RealtimeBackpressureState, counters: Sequence[Any]) -> RealtimeBackpressureState:
+    *numbers, action = counters
+    last_action = None if action is None else RealtimeBackpressureAction(action)
+    return RealtimeBackpressureState(gate.capacity, *numbers, last_action, gate.policy_ref)
+
+
 def unpack(run_id: RunId, journal_seq: int, packed: Packed) -> JournalRecord:
     """
     Put a record together again.
@@ -202,7 +214,10 @@ def unpack(run_id: RunId, journal_seq: int, packed: Packed) -> JournalRecord:
             return restore(_public(run_id, journal_seq, packed), _named(run_id, journal_seq))
         body = orjson.loads(text)
         rest = body.pop("payload")
+        counters = rest.pop("backpressure_state", None)
         payload = parts.payload | {name: _PAYLOAD[name](value) for name, value in rest.items()}
+        if counters is not None:
+            payload["backpressure_state"] = _counted(payload["backpressure_state"], counters)
         for name in parts.references_to_itself:
             payload[name] = EffectId(body["record_id"])
         envelope = {name: _ENVELOPE[name](value) for name, value in body.items()}
@@ -254,7 +269,8 @@ def _merged(texts: Sequence[str]) -> Public:
     for text in texts:
         part = orjson.loads(text)
         of_payload = part.pop("payload")
-        gate |= of_payload.pop("backpressure_state", {})
+        counters = of_payload.pop("backpressure_state", {})
+        gate |= counters if isinstance(counters, dict) else dict(zip(_COUNTERS, counters, strict=True))
         payload |= of_payload
         merged |= part
     return merged | {"payload": payload | {"backpressure_state": gate}}
