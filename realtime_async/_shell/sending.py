@@ -4,6 +4,7 @@ The order of outbound frames: each in its turn, to the provider or into the gate
 The line is held by the frame whose turn it is, until it is accepted; the wire by the frame, or the
 drain, that may call the adapter's `send`.
 So a gate that closes takes in at once whoever stands in line, though a frame be in flight.
+A frame that meets a drain joins the gate behind what is drained: a microphone never waits for a backlog.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class Sending:
         self.replay = Replay(rt)
         self.drained: list[int] = []
         """Cursors of the frames that the last drain sent."""
+        self._may_join = 0
+        """How many frames the drain under way still takes in; 0 also where there is none."""
         self._line = anyio.Lock(fast_acquire=True)
         self._format = rt.input_format
         self._sample = self._format.bytes_per_sample
@@ -86,10 +89,12 @@ class Sending:
         self._calls += 1
         if self._calls >= CALLS_PER_YIELD:
             return Turn(frame, now, yields=True)
-        if self._under_way or self.wire.is_taken:
+        if self._under_way:
             return Turn(frame, now)
         if not is_open:
             return Turn(frame, now) if self.gate.is_full else self.gate.put(frame).record.payload
+        if self.wire.is_taken:
+            return self._joined(frame) if self._can_join else Turn(frame, now)
         if self.gate.channel.is_empty and not self.replay.due:
             return self.transmitting.at_once(frame, now)
         return Turn(frame, now)
@@ -192,6 +197,10 @@ class Sending:
         """Do what the phase says, as the first in line; None: it has changed, or the wire was taken."""
         self._rt.check()
         match self._rt.life.verdict(Operation.SEND):
+            case Verdict.GO if self._can_join:
+                record = self._joined(turn.frame)
+                turn.accept()
+                return record
             case Verdict.GO if self.wire.is_taken:
                 await self._rt.changed.wait()
                 return None
@@ -239,19 +248,33 @@ class Sending:
 
     # -- after a restart
 
+    @property
+    def _can_join(self) -> bool:
+        return self._may_join > 0 and not self.gate.is_full
+
+    def _joined(self, frame: RealtimeInputFrame) -> RealtimeSessionRecord:
+        """Have the drain under way take *frame* along."""
+        self._may_join -= 1
+        return self.gate.put(frame).record.payload
+
     async def drain(self, records: list[Appended]) -> None:
         """
         Send what waits: the rest of the tail, then the gate; the caller holds the wire.
 
-        It ends early where the phase does not allow to go on.
+        It ends early where the phase does not allow to go on, and takes in one more gate full at most, so that
+        it ends though its senders never pause.
         """
-        await self.replay.run(records)
-        handled = 0
-        while len(self.gate) and self._rt.life.phase is Phase.OPEN:
-            await self._drain_one(self.gate.take(), records)
-            handled += 1
-            if handled % CALLS_PER_YIELD == 0:
-                await anyio.lowlevel.checkpoint()
+        self._may_join = self._rt.sidecar.queue_capacity
+        try:
+            await self.replay.run(records)
+            handled = 0
+            while len(self.gate) and self._rt.life.phase is Phase.OPEN:
+                await self._drain_one(self.gate.take(), records)
+                handled += 1
+                if handled % CALLS_PER_YIELD == 0:
+                    await anyio.lowlevel.checkpoint()
+        finally:
+            self._may_join = 0
 
     async def _drain_one(self, gated: Gated, records: list[Appended]) -> None:
         rt = self._rt

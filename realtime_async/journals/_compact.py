@@ -111,10 +111,9 @@ def pack(record: JournalRecord) -> Packed:
         rest["effect_result_ref"] = payload.effect_result_ref
     run_id, gate = record.run_id, payload.backpressure_state
     session = _session_of(record), _session_payload_of(payload), _session_gate_of(gate)
-    counters = _counters_of(gate)
+    connection = _connection_payload_of(payload), None if gate.queued_frames else _counters_of(gate)
     if gate.queued_frames:
-        rest["backpressure_state"], counters = counters, None
-    connection = _connection_payload_of(payload), counters
+        rest["backpressure_state"] = _counters_of(gate)
     sort = _sort_of(record), _sort_payload_of(payload), intent_is_itself, result_is_itself
     body = _body_of(record)
     body["payload"] = rest
@@ -195,9 +194,9 @@ def _extent(short: Any) -> RecordExtent:
 
 
 def _counted(gate: RealtimeBackpressureState, counters: Sequence[Any]) -> RealtimeBackpressureState:
-    *numbers, action = counters
+    queued, dropped, gated, action = counters
     last_action = None if action is None else RealtimeBackpressureAction(action)
-    return RealtimeBackpressureState(gate.capacity, *numbers, last_action, gate.policy_ref)
+    return RealtimeBackpressureState(gate.capacity, queued, dropped, gated, last_action, gate.policy_ref)
 
 
 def unpack(run_id: RunId, journal_seq: int, packed: Packed) -> JournalRecord:

@@ -13,7 +13,7 @@ from realtime_async._core.sidecar import RealtimeOverflowPolicy, RealtimeSession
 from realtime_async.adapters.scripted import Delay, Drop, FrameFate, Hang, Refuse, ScriptedAdapter
 from realtime_async.controller import Deadlines
 from realtime_async.errors import BackpressureOverflow, ContractViolation, DeadlineExceeded
-from realtime_async.ports import AudioFormat, RealtimeInputFrame
+from realtime_async.ports import AudioFormat, RealtimeInputFrame, RealtimeSessionRecord
 from tests.controller.begun import begin, settled
 from tests.controller.staged import FRAME, Stage, StagedSession, audio, plain_sidecar, text
 
@@ -266,6 +266,63 @@ async def test_a_connection_lost_in_the_drain_leaves_the_rest_gated(stage: Stage
     await staged.controller.begin_restart()
     await staged.controller.complete_restart()
     assert ids(staged.provider.sent) == ids(frames)
+
+
+async def test_who_sends_during_a_drain_waits_for_nothing_and_goes_last(stage: Stage) -> None:
+    frames = [audio(), audio()]
+    staged = await gated(stage, frames)
+    staged.provider.inject("send", Delay(1))
+    async with anyio.create_task_group() as tasks:
+        draining = await begin(tasks, staged.controller.complete_restart)
+
+        joined = await staged.controller.send(last := audio())
+
+        assert not draining.is_over
+    assert joined.kind == "backpressure_applied"
+    assert ids(staged.provider.sent) == ids([*frames, last])
+    assert staged.controller.delivery.sent == 3
+    assert (await staged.kinds())[-2:] == ["input_send_requested", "input_sent"]
+
+
+async def test_a_drain_takes_in_one_more_gate_full_and_ends_though_its_senders_do_not_pause(
+    stage: Stage,
+) -> None:
+    frames = [audio() for _ in range(2)]
+    staged = await gated(stage, frames, sidecar=holding(2))
+    staged.provider.inject("send", Delay(1))
+    staged.provider.inject("send", Delay(1))
+    staged.provider.inject("send", Delay(1))
+    late = [audio() for _ in range(4)]
+    async with anyio.create_task_group() as tasks:
+        draining = await begin(tasks, staged.controller.complete_restart)
+        sends = [await begin(tasks, partial(staged.controller.send, frame)) for frame in late]
+        # One place is free; the second to join comes in with the next frame, and then nobody does.
+        waited = [not send.is_over for send in sends]
+        await draining.over()
+        still_wait = [not send.is_over for send in sends]
+
+    assert waited == [False, True, True, True]
+    assert still_wait[:2] == [False, False]
+    assert [send.result.kind for send in sends[2:] if isinstance(send.result, RealtimeSessionRecord)] == [
+        "input_sent",
+        "input_sent",
+    ]
+    assert ids(staged.provider.sent) == ids([*frames, *late])
+
+
+async def test_who_joined_a_drain_that_lost_its_connection_waits_for_the_next(stage: Stage) -> None:
+    frames = [audio(), audio()]
+    staged = await gated(stage, frames)
+    staged.provider.inject("send", Delay(1), Drop(FrameFate.NOT_SENT))
+    async with anyio.create_task_group() as tasks:
+        await begin(tasks, staged.controller.complete_restart)
+        await staged.controller.send(last := audio())
+
+    assert staged.provider.sent == []
+    assert staged.controller.state.backpressure_state.queued_frames == 3
+    await staged.controller.begin_restart()
+    await staged.controller.complete_restart()
+    assert ids(staged.provider.sent) == ids([*frames, last])
 
 
 async def test_a_frame_in_doubt_in_the_drain_is_not_sent_again_by_itself(stage: Stage) -> None:
