@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import threading
+import time
 from functools import partial
 
 import anyio
 import pytest
 
 from realtime_async import RestartPolicy
+from realtime_async._core.dials import DialSlots
+from realtime_async._session.dialing import Dialing
+from realtime_async.testing.clock import BACKENDS, run_virtual
 from tests.controller.begun import begin, settled
 from tests.test_session import Call
 from tests.test_session_supervised import until_restarted
@@ -54,3 +60,60 @@ async def test_a_session_that_gives_up_its_turn_leaves_it_to_the_next() -> None:
 
     assert opening[0].result == 0
     assert opening[2].result == pytest.approx(10)
+
+
+def test_the_loops_of_all_threads_share_the_turns_of_a_route(backends: tuple[str, str]) -> None:
+    """The clocks of the two begin elsewhere, and the process has one on which their dials are compared."""
+    per_s, each = 4, 4
+    dialled: list[float] = []
+    together = threading.Barrier(len(backends))
+
+    async def dial() -> None:
+        together.wait(10)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(each):
+                tasks.start_soon(one)
+
+    async def one() -> None:
+        await Dialing(route, per_s).turn()
+        dialled.append(time.monotonic())
+
+    route = f"provider.shared.{'.'.join(backends)}"
+    threads = [
+        threading.Thread(target=anyio.run, args=(dial,), kwargs={"backend": name}) for name in backends
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    dialled.sort()
+    assert len(dialled) == 2 * each, "nobody starves"
+    # The loops wake a moment late, so the first of a second may be later than its turn.
+    assert all(later - earlier > 0.9 for earlier, later in zip(dialled, dialled[per_s:], strict=False))
+
+
+@pytest.fixture(params=["asyncio asyncio", "asyncio trio", "trio trio"])
+def backends(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    return tuple(request.param.split())
+
+
+def test_virtual_time_shares_no_turns_with_real_time() -> None:
+    """In a second of a test may pass more than one of the world's."""
+    dialing = Dialing("provider.virtual", 0.001)
+
+    async def dial() -> float:
+        await dialing.turn()
+        await dialing.turn()
+        return anyio.current_time()
+
+    for backend in BACKENDS:
+        assert run_virtual(dial, backend=backend) == pytest.approx(1000)
+
+
+async def test_routes_that_nobody_dials_any_more_are_forgotten() -> None:
+    for number in range(2000):
+        await Dialing(f"provider.{number}", 10.0).turn()
+        await anyio.sleep(1)
+
+    assert sum(isinstance(thing, DialSlots) for thing in gc.get_objects()) <= 2 * 256

@@ -43,7 +43,7 @@ class RestartPolicy:
     A microphone sends silence too, so it should be longer than anybody is silent.
     """
     dials_per_s: float = attrs.field(default=20.0, kw_only=True)
-    """Connections that all sessions of one event loop open on one route in a second, at most."""
+    """Connections that all sessions of the process open on one route in a second, at most."""
 
     def __attrs_post_init__(self) -> None:
         if self.attempts < 1 or self.lifetime_attempts < 1:
