@@ -15,6 +15,7 @@ from realtime_async import (
     RealtimeInputFrame,
     RealtimeSession,
     RealtimeSessionId,
+    RestartPolicy,
     RunId,
     RunJournal,
 )
@@ -162,9 +163,13 @@ async def _session_cpu(
     case: Case, frames: int, directory: Path
 ) -> tuple[float, list[list[raw_sqlite.RawRow]]]:
     """CPU seconds of all frames of all sessions, and the rows of each commit that was made for them."""
+    # `frames` is what the pump of a supervised session fills.
+    policy = RestartPolicy() if case.operation is Operation.FRAMES else None
     async with (
         opened_journal(case.store, directory) as (journal, file),
-        opened_sessions(case.sessions, SIDECAR[case.records], case.adapter, journal) as sessions,
+        opened_sessions(
+            case.sessions, SIDECAR[case.records], case.adapter, journal, restart_policy=policy
+        ) as sessions,
     ):
         works = [_work(case.operation, session, frames) for session in sessions]
         mark = attrs.evolve((await recorded_run(0))[0], run_id=MARK)

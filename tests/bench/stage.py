@@ -32,6 +32,7 @@ from realtime_async import (
     RealtimeSession,
     RealtimeSessionId,
     RealtimeSessionSidecar,
+    RestartPolicy,
     RunId,
     RunJournal,
     open_session,
@@ -203,12 +204,26 @@ async def opened_journal(
 
 @asynccontextmanager
 async def opened_sessions(
-    count: int, sidecar: RealtimeSessionSidecar, adapter: RealtimeProviderAdapter, journal: RunJournal
+    count: int,
+    sidecar: RealtimeSessionSidecar,
+    adapter: RealtimeProviderAdapter,
+    journal: RunJournal,
+    *,
+    restart_policy: RestartPolicy | None = None,
 ) -> AsyncIterator[list[RealtimeSession]]:
-    """Connected sessions, each with a run of its own."""
+    """
+    Connected sessions, each with a run of its own.
+
+    Args:
+        restart_policy: None: nothing receives but what is measured.
+    """
     async with AsyncExitStack() as stack:
         yield [
-            await stack.enter_async_context(open_session(sidecar, adapter, journal, run_id=f"call-{number}"))
+            await stack.enter_async_context(
+                open_session(
+                    sidecar, adapter, journal, run_id=f"call-{number}", restart_policy=restart_policy
+                )
+            )
             for number in range(count)
         ]
 
