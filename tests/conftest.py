@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import Any
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 
 from realtime_async.testing.clock import BACKENDS, backend_options
+
+if TYPE_CHECKING:
+    from tests.postgres_server import Cluster, Database, DatabaseMaker
 
 # A failed promise of a contract class is explained like any other failed assertion.
 pytest.register_assert_rewrite(
@@ -41,6 +46,50 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     if request.node.get_closest_marker("virtual_time") is None:
         return backend, {}
     return backend, backend_options(backend)
+
+
+POSTGRES = os.environ.get("REALTIME_ASYNC_TEST_POSTGRES", "")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs PostgreSQL, where that is asked for."""
+    if POSTGRES != "none":
+        return
+    left_out = [
+        item for item in items if {"own_cluster", "postgres"} & set(getattr(item, "fixturenames", ()))
+    ]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session")
+def own_cluster() -> Iterator[Cluster]:
+    """A PostgreSQL server that a test may stop, as long as it starts it again."""
+    from tests.postgres_server import cluster
+
+    with ExitStack() as stack:
+        try:
+            made = stack.enter_context(cluster())
+        except LookupError as missing:
+            pytest.fail(str(missing))
+        yield made
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> Iterator[DatabaseMaker]:
+    """A PostgreSQL server that goes on running: the one that is named, or one of our own."""
+    from tests.postgres_server import databases
+
+    dsn = POSTGRES or request.getfixturevalue("own_cluster").admin_dsn
+    with databases(dsn) as maker:
+        yield maker
+
+
+@pytest.fixture
+def postgres_database(postgres: DatabaseMaker) -> Iterator[Database]:
+    """A migrated database that nobody else uses."""
+    with postgres.database() as database:
+        yield database
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -6,13 +6,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from realtime_async.journals._orphans import OrphanedRun
     from realtime_async.journals.memory import MemoryJournal
+    from realtime_async.journals.postgres import PostgresJournal
     from realtime_async.journals.sqlite import SqliteJournal
 
-__all__ = ["MemoryJournal", "SqliteJournal"]
+__all__ = ["MemoryJournal", "OrphanedRun", "PostgresJournal", "SqliteJournal"]
 
 _HOMES = {
     "MemoryJournal": "realtime_async.journals.memory",
+    "OrphanedRun": "realtime_async.journals._orphans",
+    "PostgresJournal": "realtime_async.journals.postgres",
     "SqliteJournal": "realtime_async.journals.sqlite",
 }
 

@@ -214,8 +214,10 @@ class GroupCommit:
         with self._lock:
             for taken in (*self._committing.records, *self._gathering.records):
                 record = taken.record
+                if (record.journal_seq, record.run_id) != (journal_seq, run_id) or taken.is_repeat:
+                    continue
                 # One that has failed may still be here when its run is taken up again.
-                if (record.journal_seq, record.run_id) == (journal_seq, run_id) and taken.failure is None:
+                if taken.failure is None:
                     return taken
         return None
 

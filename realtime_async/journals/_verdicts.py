@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, ClassVar
 
-from realtime_async.errors import JournalConflict, JournalFailure
-from realtime_async.ports import JournalCursor, JournalRecord
+from realtime_async.errors import JournalConflict, JournalCorrupt, JournalFailure
+from realtime_async.ports import JournalCursor, JournalRecord, RunId
 
-__all__ = ["Durable", "closed", "conflict", "gap"]
+__all__ = ["Durable", "closed", "conflict", "gap", "hole", "released", "superseded"]
 
 
 class Durable:
@@ -42,3 +42,25 @@ def gap(record: JournalRecord, expected: int) -> JournalFailure:
 
 def closed(what: str) -> JournalFailure:
     return JournalFailure(f"{what} is closed: close it after its sessions, and open it again to go on")
+
+
+def superseded(record: JournalRecord) -> JournalConflict:
+    return JournalConflict(
+        f"run {str(record.run_id)!r} has another owner, and cannot be written at {record.journal_seq}: "
+        "it was resumed, claimed or released meanwhile; leave it to that one, "
+        "or read where it stands before taking it over"
+    )
+
+
+def released(run_id: RunId) -> JournalConflict:
+    return JournalConflict(
+        f"run {str(run_id)!r} was released, and is for another owner to take up: "
+        "read where it stands before taking it over again"
+    )
+
+
+def hole(run_id: RunId, first: int, last: int) -> JournalCorrupt:
+    return JournalCorrupt(
+        f"run {str(run_id)!r} stands at {last}, but not all of its records from {first} on are there: "
+        "its journal was tampered with or damaged; restore it, or leave this run alone"
+    )

@@ -1,0 +1,232 @@
+"""
+A connection to a PostgreSQL server that may go away: it is made anew, and what was asked is asked again.
+
+Whatever is asked must bear that, as an answer that was lost tells nothing about what was done.
+No text of the server or of the driver gets into a message: it may quote the DSN, and with it a password.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, TypeVar
+
+import attrs
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from realtime_async.errors import ContractViolation, JournalCorrupt, JournalFailure
+from realtime_async.journals._postgres_schema import Connection
+from realtime_async.journals._verdicts import closed
+
+__all__ = ["Address", "Link"]
+
+T = TypeVar("T")
+
+FIRST_PAUSE_S: Final = 0.05
+LAST_PAUSE_S: Final = 0.5
+
+
+@attrs.frozen
+class Address:
+    """Where a journal is.  Its parameters may hold a password, and are shown nowhere."""
+
+    name: str
+    parameters: str = attrs.field(repr=False)
+
+    @classmethod
+    def of(cls, dsn: str) -> Address:
+        """
+        Read *dsn*, a URL or `key=value` words.
+
+        Raises:
+            ContractViolation: It is neither.
+        """
+        try:
+            given = conninfo_to_dict(dsn)
+        except psycopg.Error:
+            # What libpq says of it quotes it.
+            raise ContractViolation(
+                "the DSN cannot be read: expected postgresql://USER@HOST:PORT/DATABASE, or words key=value"
+            ) from None
+        host = given.get("host") or given.get("hostaddr") or ""
+        port = f":{given['port']}" if given.get("port") else ""
+        defaults: dict[str, str | int] = {
+            "application_name": "realtime_async",
+            "client_encoding": "utf8",
+            # A machine that is gone without a word is noticed within seconds.
+            "keepalives_idle": 2,
+            "keepalives_interval": 1,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 5000,
+            "connect_timeout": 3,
+        }
+        return cls(
+            f"journal 'postgresql://{host}{port}/{given.get('dbname') or ''}'",
+            make_conninfo(dsn, **{key: value for key, value in defaults.items() if key not in given}),
+        )
+
+
+@attrs.frozen
+class Trouble:
+    """What an error of the server or of the way to it means."""
+
+    said: str
+    passes: bool = False
+    """It may be over soon, and asking again does no harm."""
+    ends: bool = False
+    """The connection is of no more use."""
+    kind: type[JournalFailure] = JournalFailure
+
+
+_AWAY = Trouble(
+    "it cannot be reached, or went away; see that its server runs, and that its address is right",
+    passes=True,
+    ends=True,
+)
+_DENIED = Trouble("the server refuses its role or password; look at the DSN and at the server's pg_hba.conf")
+
+# By SQLSTATE.
+_TROUBLES = {
+    "23505": Trouble(
+        "it holds records beyond where their run stands; restore it from a copy", kind=JournalCorrupt
+    ),
+    "25006": Trouble(
+        "its server is read-only, as a standby is; point the DSN at the primary", passes=True, ends=True
+    ),
+    "25P03": Trouble("the server ended a transaction that rested; look at its load", passes=True, ends=True),
+    "28000": _DENIED,
+    "28P01": _DENIED,
+    "3D000": Trouble("there is no such database; create it, or look at the DSN"),
+    "3F000": Trouble("its tables are gone; restore it from a copy"),
+    "40001": Trouble("others write the same runs all the time", passes=True),
+    "40P01": Trouble("others write the same runs all the time", passes=True),
+    "42501": Trouble("its role has not the right; GRANT it"),
+    "42P01": Trouble("its tables are gone; restore it from a copy"),
+    "53100": Trouble("the disk of its server is full; make room there"),
+    "53300": Trouble("its server has no connection left; raise max_connections", passes=True, ends=True),
+    "55P03": Trouble("others hold what is to be written; look at the server's locks", passes=True),
+    "57014": Trouble("a statement took too long; look at the server's load and locks", passes=True),
+    "57P01": _AWAY,
+    "57P02": _AWAY,
+    "57P03": _AWAY,
+    "XX001": Trouble("it is damaged; restore it from a copy", kind=JournalCorrupt),
+    "XX002": Trouble("it is damaged; restore it from a copy", kind=JournalCorrupt),
+}
+
+# A refused connection bears no SQLSTATE, so its text must do; in another language, the server counts as away.
+_REFUSALS = (
+    (re.compile(r"starting up|shutting down|not yet accepting|recovery"), "57P03"),
+    (re.compile(r"authentication failed|no password supplied|role .* does not exist|pg_hba"), "28P01"),
+    (re.compile(r"database .* does not exist"), "3D000"),
+    (re.compile(r"permission denied"), "42501"),
+    (re.compile(r"too many|connection slots"), "53300"),
+)
+
+
+def _trouble(error: psycopg.Error) -> Trouble:
+    state = error.sqlstate
+    if state is None and isinstance(error, psycopg.OperationalError):
+        text = str(error)
+        state = next((state for pattern, state in _REFUSALS if pattern.search(text)), "08006")
+    if state is None:
+        return Trouble(f"the driver raised {type(error).__name__}", ends=True)
+    if state.startswith("08"):
+        return _AWAY
+    return _TROUBLES.get(state) or Trouble(f"the server answered with SQLSTATE {state}; look at its log")
+
+
+# A worker that stops within a transaction must not keep others from its runs for longer than a statement may take.
+_SETTINGS = """
+    SELECT set_config('search_path', 'pg_catalog, pg_temp', false),
+        set_config('statement_timeout', %(ms)s, false),
+        set_config('idle_in_transaction_session_timeout', %(ms)s, false),
+        set_config('synchronous_commit', CASE current_setting('synchronous_commit')
+            WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)
+"""
+
+
+class Link:
+    """One connection at a time, for one thread at a time."""
+
+    def __init__(self, address: Address, patience_s: float) -> None:
+        self.name = address.name
+        self._parameters = address.parameters
+        self._patience_s = patience_s
+        self._connection: Connection | None = None
+        self._away_since: float | None = None
+        self._is_closed = threading.Event()
+
+    def run(self, what: str, work: Callable[[Connection], T]) -> T:
+        """
+        Do *work* on a connection, again where that was lost or the server had no time, as long as patience lasts.
+
+        Patience begins with the first failure after a success, whatever *work* it met.
+
+        Args:
+            what: Is said of the journal if it fails: "cannot be read".
+
+        Raises:
+            JournalFailure: It cannot be done.
+        """
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                result = work(self._connected())
+            except psycopg.Error as error:
+                trouble, state = _trouble(error), error.sqlstate
+                self._meet(trouble)
+            else:
+                self._away_since = None
+                return result
+            if not trouble.passes or self._is_impatient():
+                # Outside of the handler, so that the driver's error, which knows the DSN, is not its context.
+                code = f" (SQLSTATE {state})" if state else ""
+                raise trouble.kind(f"{self.name} {what}: {trouble.said}{code}")
+            if self._is_closed.wait(pause_s):
+                raise closed(self.name)
+            pause_s = min(2 * pause_s, LAST_PAUSE_S)
+
+    def once(self, work: Callable[[Connection], T]) -> T | None:
+        """Do *work* if the server is there; None: it was not."""
+        try:
+            return work(self._connected())
+        except psycopg.Error as error:
+            self._meet(_trouble(error))
+            return None
+
+    def close(self) -> None:
+        self._is_closed.set()
+        self._drop()
+
+    def _connected(self) -> Connection:
+        if self._is_closed.is_set():
+            raise closed(self.name)
+        if self._connection is None or self._connection.closed:
+            connection = psycopg.connect(self._parameters, autocommit=True, prepare_threshold=0)
+            try:
+                connection.execute(_SETTINGS, {"ms": str(round(self._patience_s * 1000))})
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    def _meet(self, trouble: Trouble) -> None:
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+        if trouble.ends or (self._connection is not None and self._connection.broken):
+            self._drop()
+
+    def _is_impatient(self) -> bool:
+        assert self._away_since is not None
+        return time.monotonic() - self._away_since >= self._patience_s
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(psycopg.Error):
+                connection.close()

@@ -1,0 +1,347 @@
+"""
+The database of a PostgreSQL journal: written by one thread, read by any, and each run by its owner alone.
+
+What simply continues a run that is held here is one statement.  Everything else is judged under the lock of
+the run's row, see `_postgres_judging`; so is what is tried again because its first answer was lost, as its row
+then stands elsewhere than it is believed to.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC
+from functools import partial
+from typing import Final, TypeVar
+
+import attrs
+import orjson
+
+from realtime_async.errors import JournalFailure
+from realtime_async.journals._group_commit import Failure, Taken, fail_each
+from realtime_async.journals._orphans import OrphanedRun
+from realtime_async.journals._postgres_judging import NOBODYS, Standing, Verdict, judged
+from realtime_async.journals._postgres_leases import OWNED_AT_MOST, Held, Leases
+from realtime_async.journals._postgres_link import Address, Link
+from realtime_async.journals._postgres_schema import Connection, check
+from realtime_async.journals._postgres_writing import PARTS_KNOWN, Advance, advance
+from realtime_async.journals._stored import records_of
+from realtime_async.journals._verdicts import conflict, gap
+from realtime_async.ports import JournalRecord, RunId
+
+__all__ = ["PostgresStore"]
+
+T = TypeVar("T")
+
+CHUNK: Final = 200
+"""Records read at once: about 5 ms of decoding."""
+
+# A lease is looked after so often in its life; then it is never older than half of it.
+LOOKS = 3
+
+_BEGUN = """
+    INSERT INTO realtime_async.run (run_id) SELECT value FROM json_array_elements_text(%s::json)
+    ON CONFLICT (run_id) DO NOTHING
+"""
+# In the order of their numbers, so that two workers never wait for each other.
+_STANDING = """
+    SELECT run_id, id, last_seq, token, written_token, open_sessions
+    FROM realtime_async.run
+    WHERE run_id IN (SELECT value FROM json_array_elements_text(%s::json)) ORDER BY id FOR UPDATE
+"""
+_PARTS = "SELECT number, json FROM realtime_async.part WHERE run = %s ORDER BY number DESC LIMIT %s"
+_READ = (
+    "SELECT record.seq, session.json, connection.json, sort.json, record.body FROM realtime_async.record"
+    " JOIN realtime_async.part AS session ON (session.run, session.number) = (record.run, record.session)"
+    " JOIN realtime_async.part AS connection ON (connection.run, connection.number) = (record.run, record.connection)"
+    " JOIN realtime_async.part AS sort ON (sort.run, sort.number) = (record.run, record.sort)"
+    " WHERE record.run = (SELECT id FROM realtime_async.run WHERE run_id = %s) AND record.seq > %s"
+    " ORDER BY record.seq LIMIT %s"
+)
+_LAST = "SELECT last_seq FROM realtime_async.run WHERE run_id = %s"
+_RENEWED = """
+    UPDATE realtime_async.run SET expires_at = clock_timestamp() + %s::float8 * interval '1 second'
+    FROM json_to_recordset(%s::json) AS held(run bigint, token bigint)
+    WHERE run.id = held.run AND run.token = held.token RETURNING run.id
+"""
+# Whoever locks a row that somebody else looks at has it; the other goes on to the next.
+_CLAIMED = """
+    WITH lost AS (
+        SELECT id, expires_at FROM realtime_async.run
+        WHERE open_sessions <> '{}' AND expires_at < clock_timestamp()
+            AND id NOT IN (SELECT value::bigint FROM json_array_elements_text(%(ours)s::json))
+        ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    )
+    UPDATE realtime_async.run
+    SET token = token + 1, owner = %(owner)s,
+        expires_at = clock_timestamp() + %(lease_s)s::float8 * interval '1 second'
+    FROM lost WHERE run.id = lost.id RETURNING run.run_id, run.id, run.token, run.last_seq, lost.expires_at
+"""
+# Another token, so that a renewal that is on its way renews nothing any more.
+_RELEASED = """
+    UPDATE realtime_async.run SET token = run.token + 1, owner = '', expires_at = clock_timestamp()
+    FROM json_to_recordset(%s::json) AS held(run bigint, token bigint)
+    WHERE run.id = held.run AND run.token = held.token
+"""
+
+
+@attrs.define
+class _Pending:
+    """What of a batch is not settled yet."""
+
+    runs: dict[RunId, list[Taken]]
+    repeats: list[Taken]
+
+    @classmethod
+    def of(cls, batch: Sequence[Taken]) -> _Pending:
+        runs: defaultdict[RunId, list[Taken]] = defaultdict(list)
+        for taken in batch:
+            if not taken.is_repeat:
+                runs[taken.record.run_id].append(taken)
+        return cls(dict(runs), [taken for taken in batch if taken.is_repeat])
+
+
+class PostgresStore:
+    """One database: a connection for the writer thread, and one that whoever reads takes in turn."""
+
+    def __init__(self, address: Address, *, patience_s: float, lease_s: float) -> None:
+        self.name = address.name
+        self._lease_s = lease_s
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._leases = Leases()
+        self._look_at = 0.0
+        self._writer = Link(address, patience_s)
+        self._reading = threading.Lock()
+        self._reader = Link(address, patience_s)
+
+    def open(self) -> None:
+        try:
+            self._writer.run("cannot be opened", partial(check, name=self.name))
+        except BaseException:
+            self._writer.close()
+            raise
+
+    def write(self, batch: Sequence[Taken]) -> None:
+        pending = _Pending.of(batch)
+        try:
+            self._writer.run("cannot be written", partial(self._settle, pending))
+        except JournalFailure as error:
+            fail_each([*(taken for run in pending.runs.values() for taken in run), *pending.repeats], error)
+        for taken in batch:
+            if taken.failure is not None and not taken.failure.is_refusal:
+                # Nobody here can write it any more, so whoever can may have it.
+                self._leases.drop(taken.record.run_id)
+
+    def _settle(self, pending: _Pending, connection: Connection) -> None:
+        """Settle what is pending; where this raises, what is settled has left it."""
+        self._advance_held(pending, connection)
+        if pending.runs:
+            self._judge_all(pending, connection)
+        while pending.repeats:
+            self._compare(pending.repeats[-1], connection)
+            pending.repeats.pop()
+
+    def _advance_held(self, pending: _Pending, connection: Connection) -> None:
+        advances: list[Advance] = []
+        for run_id, batch in pending.runs.items():
+            held = self._leases.get(run_id)
+            if (
+                held is not None
+                and held.parts is not None
+                and held.last_seq == batch[0].record.journal_seq - 1
+            ):
+                advances.append(Advance.of(held, batch))
+        if advances:
+            for each in self._advance(connection, advances):
+                del pending.runs[each.batch[0].record.run_id]
+                self._note(each)
+
+    def _advance(self, connection: Connection, advances: Sequence[Advance]) -> list[Advance]:
+        return advance(connection, advances, owner=self._owner, lease_s=self._lease_s)
+
+    def _note(self, written: Advance) -> None:
+        run_id = written.batch[0].record.run_id
+        written.happened(time.monotonic())
+        if written.open_sessions:
+            self._leases.hold(run_id, written.held)
+            return
+        # It has ended; a session that follows would take it over.
+        self._leases.drop(run_id)
+
+    def _judge_all(self, pending: _Pending, connection: Connection) -> None:
+        self._refuse_too_many(pending)
+        with connection.transaction():
+            standings = self._standings(pending.runs, connection)
+            verdicts = {
+                run_id: self._judge(run_id, batch, standings[run_id], connection)
+                for run_id, batch in pending.runs.items()
+            }
+            advances = [
+                self._taken_up(
+                    batch[verdicts[run_id].done :], standings[run_id], verdicts[run_id], connection
+                )
+                for run_id, batch in pending.runs.items()
+                if verdicts[run_id].failure is None and batch[verdicts[run_id].done :]
+            ]
+            written = self._advance(connection, advances) if advances else []
+        # They were locked.
+        assert len(written) == len(advances)
+        for each in written:
+            self._note(each)
+        for run_id, verdict in verdicts.items():
+            self._tell(pending.runs.pop(run_id), verdict)
+
+    def _refuse_too_many(self, pending: _Pending) -> None:
+        if not self._leases.have_room_for(pending.runs):
+            raise JournalFailure(
+                f"{self.name} cannot be written: {OWNED_AT_MOST} runs that have not ended are held here already; "
+                "close their sessions, or release them"
+            )
+
+    def _standings(
+        self, runs: Mapping[RunId, Sequence[Taken]], connection: Connection
+    ) -> Mapping[RunId, Standing]:
+        """Lock the rows of *runs*; those that begin get one."""
+        begin = sorted(run_id for run_id, batch in runs.items() if batch[0].record.journal_seq == 1)
+        if begin:
+            connection.execute(_BEGUN, (_json_array(begin),))
+        rows = connection.execute(_STANDING, (_json_array(runs),)).fetchall()
+        there = {
+            run_id: Standing(run, last_seq, token, written_token, frozenset(open_sessions))
+            for run_id, run, last_seq, token, written_token, open_sessions in rows
+        }
+        return {run_id: there.get(run_id, NOBODYS) for run_id in runs}
+
+    def _judge(
+        self, run_id: RunId, batch: Sequence[Taken], standing: Standing, connection: Connection
+    ) -> Verdict:
+        held = self._leases.get(run_id)
+        first = batch[0].record.journal_seq
+        overlap = min(len(batch), standing.last_seq + 1 - first)
+        try:
+            stored = _records(connection, run_id, first - 1, overlap) if first >= 1 and overlap > 0 else []
+        except JournalFailure as error:
+            return Verdict(0, error)
+        return judged(batch, standing, None if held is None else held.token, stored)
+
+    def _taken_up(
+        self, batch: Sequence[Taken], standing: Standing, verdict: Verdict, connection: Connection
+    ) -> Advance:
+        numbers = (
+            connection.execute(_PARTS, (standing.run, PARTS_KNOWN)).fetchall() if standing.last_seq else []
+        )
+        held = Held(
+            standing.run,
+            standing.token,
+            standing.last_seq,
+            {text: number for number, text in numbers},
+            max((number for number, _ in numbers), default=0),
+            standing.open_sessions,
+        )
+        return Advance.of(held, batch, becomes=standing.token + 1 if verdict.is_takeover else None)
+
+    def _tell(self, batch: Sequence[Taken], verdict: Verdict) -> None:
+        run_id = batch[0].record.run_id
+        if verdict.failure is not None:
+            failure = Failure(verdict.failure, is_refusal=self._leases.get(run_id) is None)
+            for taken in batch[verdict.done :]:
+                taken.failure = failure
+        elif verdict.is_takeover and not batch[verdict.done :]:
+            # Nothing was taken over yet; what follows will do it.
+            self._leases.drop(run_id)
+
+    def _compare(self, taken: Taken, connection: Connection) -> None:
+        record = taken.record
+        try:
+            stored = _records(connection, record.run_id, record.journal_seq - 1, 1)
+            if not stored:
+                raise gap(record, _stands(connection, record.run_id) + 1)
+            if stored[0] != record:
+                raise conflict(record)
+        except JournalFailure as error:
+            taken.failure = Failure(error, is_refusal=True)
+
+    def tend(self) -> float | None:
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + self._lease_s / LOOKS
+            due = self._leases.due(now, self._lease_s / (2 * LOOKS))
+            if due and self._writer.once(partial(self._renew, due)) is None:
+                # The server is away: whoever appends meanwhile waits for it, so this need not.
+                self._look_at = now + min(1.0, self._lease_s / LOOKS)
+        return max(0.0, self._look_at - now) if len(self._leases) else None
+
+    def _renew(self, due: Sequence[Held], connection: Connection) -> bool:
+        rows = connection.execute(_RENEWED, (self._lease_s, _tokens(due))).fetchall()
+        renewed, now = {run for (run,) in rows}, time.monotonic()
+        for each in due:
+            each.renewed_at = now
+            each.is_superseded = each.run not in renewed
+        return True
+
+    def records_after(self, run_id: RunId, position: int) -> list[JournalRecord]:
+        """The next records of a run, up to a chunk of them."""
+        return self._read(lambda connection: _records(connection, run_id, position, CHUNK))
+
+    def last(self, run_id: RunId) -> int:
+        """Where a run stands in the database; 0 where it isn't there."""
+        return self._read(lambda connection: _stands(connection, run_id))
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        with self._reading:
+            return self._reader.run("cannot be read", work)
+
+    def claim(self, limit: int) -> list[OrphanedRun]:
+        return self._read(partial(self._claim, limit))
+
+    def _claim(self, limit: int, connection: Connection) -> list[OrphanedRun]:
+        # What is held here may have expired while the server was away; its sessions live.
+        ours = _json_array(str(held.run) for held in self._leases.ours())
+        asked = {"ours": ours, "limit": limit, "owner": self._owner, "lease_s": self._lease_s}
+        orphans: list[OrphanedRun] = []
+        for run_id, run, token, last_seq, since in connection.execute(_CLAIMED, asked).fetchall():
+            self._leases.hold(run_id, Held(run, token, last_seq))
+            orphans.append(OrphanedRun(RunId(run_id), last_seq, since.astimezone(UTC)))
+        return sorted(orphans, key=lambda orphan: orphan.since)
+
+    def release(self, run_id: RunId) -> bool:
+        """Give the lease of a run up; False: it isn't held here."""
+        held = self._leases.drop(run_id)
+        if held is None:
+            return False
+        self._read(partial(_give_up, [held]))
+        return True
+
+    def close(self) -> None:
+        # A run that has not ended is without an owner from here on.
+        self._writer.once(partial(_give_up, self._leases.ours()))
+        self._writer.close()
+        with self._reading:
+            self._reader.close()
+
+
+def _give_up(held: Sequence[Held], connection: Connection) -> None:
+    if held:
+        connection.execute(_RELEASED, (_tokens(held),))
+
+
+def _tokens(held: Iterable[Held]) -> str:
+    return orjson.dumps([{"run": each.run, "token": each.token} for each in held]).decode()
+
+
+def _json_array(texts: Iterable[str]) -> str:
+    return orjson.dumps([str(text) for text in texts]).decode()
+
+
+def _records(connection: Connection, run_id: RunId, position: int, count: int) -> list[JournalRecord]:
+    return records_of(run_id, connection.execute(_READ, (run_id, position, count)).fetchall())
+
+
+def _stands(connection: Connection, run_id: RunId) -> int:
+    row = connection.execute(_LAST, (run_id,)).fetchone()
+    return 0 if row is None else int(row[0])

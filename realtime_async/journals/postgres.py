@@ -1,0 +1,149 @@
+"""A journal in a PostgreSQL database, for many workers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Self
+
+import anyio.to_thread
+
+from realtime_async.errors import ContractViolation
+from realtime_async.journals._group_commit import GroupCommit, Taken
+from realtime_async.journals._orphans import OrphanedRun
+from realtime_async.journals._postgres_link import Address, Link
+from realtime_async.journals._postgres_schema import migrate
+from realtime_async.journals._postgres_store import PostgresStore
+from realtime_async.journals._stored import StoredJournal, packed
+from realtime_async.journals._verdicts import Durable, conflict, gap, released
+from realtime_async.ports import JournalRecord, RunId
+
+__all__ = ["PostgresJournal"]
+
+PATIENCE_S = 8.0
+LEASE_S = 30.0
+
+
+class PostgresJournal(StoredJournal):
+    """
+    Runs in a PostgreSQL database that many workers share, each run written by one of them at a time.
+
+    Make one with `open`; it belongs to the event loop that opened it, and has two connections.
+    Whoever writes a run holds a lease on it, which every append renews, and the journal itself while nothing is
+    appended, until each session of the run has its terminal record or the journal is closed.
+    A lease keeps a run from `orphans`; it keeps nobody from resuming the run, and then its older owner's next
+    append raises JournalConflict.
+    """
+
+    def __init__(self, store: PostgresStore, commits: GroupCommit) -> None:
+        super().__init__(store, commits)
+        self._database = store
+
+    @classmethod
+    async def migrate(cls, dsn: str) -> None:
+        """
+        Make the tables in the database of *dsn*, or bring them to this release's version.
+
+        It needs a role that may create a schema there; `open` doesn't.
+        Several may do this at once, and doing it again changes nothing.
+
+        Raises:
+            ContractViolation: The DSN cannot be read.
+            JournalFailure: The database is something else's or a later release's, or the role may not.
+        """
+        address = Address.of(dsn)
+
+        def work() -> None:
+            link = Link(address, PATIENCE_S)
+            try:
+                link.run("cannot be migrated", partial(migrate, name=link.name))
+            finally:
+                link.close()
+
+        await anyio.to_thread.run_sync(work)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, dsn: str, *, patience_s: float = PATIENCE_S, lease_s: float = LEASE_S
+    ) -> AsyncIterator[Self]:
+        """
+        Open the journal in the database of *dsn*, a URL or libpq's `key=value` words, which was migrated before.
+
+        Args:
+            patience_s: How long appends wait for a server that is away, or has no time, before their runs stop.
+                Keep it below `Deadlines.journal`, as a session waits no longer than that.
+            lease_s: For how long a run whose worker is gone has an owner all the same.
+
+        Raises:
+            ContractViolation: The DSN cannot be read, or a lease would expire while patience lasts.
+            JournalFailure: The server is away or refuses, or the database is no journal of this release.
+                On the way out: a run has stopped, and nobody was told.
+        """
+        if not 0 <= patience_s < lease_s / 2:
+            raise ContractViolation(
+                f"a lease of {lease_s!r} s is too short for a patience of {patience_s!r} s: it may be half over "
+                "when the server goes away; make it more than twice as long"
+            )
+        store = PostgresStore(Address.of(dsn), patience_s=patience_s, lease_s=lease_s)
+        commits = GroupCommit(store, store.name)
+        await commits.open()
+        journal = cls(store, commits)
+        try:
+            yield journal
+        finally:
+            await journal.aclose()
+
+    def append(self, record: JournalRecord) -> Durable | Taken:
+        """
+        Take *record* into the next commit.
+
+        Up to 20,000 records, or 32 million characters, gather while a commit runs or the server is away;
+        after that it raises.
+        What only the server can tell, a conflict with another worker above all, is raised when it is awaited.
+        """
+        run_id, seq = record.run_id, record.journal_seq
+        if self._commits.follows(run_id, seq):
+            return self._commits.take(record, packed(record))
+        position = self._commits.position(run_id)
+        pending = self._commits.pending(run_id, seq)
+        if pending is not None:
+            if pending.record != record:
+                raise conflict(record)
+            return pending
+        if position and not 1 <= seq <= position:
+            raise gap(record, position + 1)
+        # Where the run is not known here, the writer finds out whether this comes next.
+        return self._commits.take(record, packed(record), is_repeat=position > 0)
+
+    async def orphans(self, *, limit: int = 10) -> Sequence[OrphanedRun]:
+        """
+        Claim up to *limit* runs that have not ended and whose lease has expired, the longest abandoned first.
+
+        A run is given to one caller only, however many ask at once.
+        Resume what you get with this journal within `lease_s`: a claim that nothing is appended to expires,
+        and the run is an orphan again.
+
+        Raises:
+            JournalFailure: The server is away, or refuses.
+        """
+        return await anyio.to_thread.run_sync(self._database.claim, limit)
+
+    async def release(self, run_id: str) -> None:
+        """
+        Give the lease of a run up, so that another worker's `orphans` finds it at once.
+
+        What was appended is made durable before.
+        From then on an append here raises JournalConflict, until somebody here reads where the run stands.
+        A run that has ended, or isn't held here, is left alone.
+
+        Raises:
+            JournalFailure: The server is away: then the lease expires by itself; or the run has stopped.
+        """
+        run_id = RunId(run_id)
+        on_its_way = self._commits.give_up(run_id, released(run_id))
+        if on_its_way is not None:
+            await on_its_way
+        if not await anyio.to_thread.run_sync(self._database.release, run_id):
+            self._commits.allow_again(run_id)

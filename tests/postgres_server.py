@@ -1,0 +1,234 @@
+"""
+A PostgreSQL server for tests: a cluster of their own in a temporary folder, which they may stop, start and kill,
+or, for those that need no more than a database, the one that REALTIME_ASYNC_TEST_POSTGRES names.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import anyio
+import attrs
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from realtime_async.journals import PostgresJournal
+
+__all__ = ["PASSWORD", "VARIABLE", "Cluster", "Database", "Server", "cluster", "databases", "no_server"]
+
+VARIABLE = "REALTIME_ASYNC_TEST_POSTGRES"
+PASSWORD = "open-sesame-4711"
+"""Of the role of a worker; to be met nowhere."""
+WORKER_RIGHTS = (
+    "GRANT USAGE ON SCHEMA realtime_async TO {worker}",
+    "GRANT SELECT ON realtime_async.version TO {worker}",
+    "GRANT SELECT, INSERT, UPDATE ON realtime_async.run TO {worker}",
+    "GRANT SELECT, INSERT ON realtime_async.part, realtime_async.record TO {worker}",
+)
+
+
+def no_server() -> str:
+    return (
+        "these tests need PostgreSQL's programs initdb and pg_ctl: apt-get install postgresql, or put them on PATH; "
+        f"or name a server by {VARIABLE}=postgresql://SUPERUSER@HOST/DATABASE; {VARIABLE}=none leaves these tests out"
+    )
+
+
+def programs() -> Path | None:
+    """The folder with initdb and pg_ctl; Debian keeps them off the PATH."""
+    found = shutil.which("initdb")
+    if found is not None:
+        return Path(found).resolve().parent
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda each: int(each.parts[-3]))
+    return versions[-1].parent if versions else None
+
+
+@attrs.frozen
+class Server:
+    """A server, as its superuser reaches it, and the role of a worker there."""
+
+    admin_dsn: str = attrs.field(repr=False)
+    worker: str
+
+    def execute(self, statement: str, *, database: str | None = None) -> list[tuple[Any, ...]]:
+        dsn = self.admin_dsn if database is None else make_conninfo(self.admin_dsn, dbname=database)
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            cursor = connection.execute(sql.SQL(statement))
+            return cursor.fetchall() if cursor.description else []
+
+    def dsn(self, database: str) -> str:
+        """How a worker reaches *database*: as a URL."""
+        given = conninfo_to_dict(self.admin_dsn)
+        return f"postgresql://{self.worker}:{PASSWORD}@{given['host']}:{given.get('port') or 5432}/{database}"
+
+
+@attrs.frozen
+class Database:
+    """A database of its own for one test."""
+
+    server: Server
+    name: str
+
+    @property
+    def dsn(self) -> str:
+        return self.server.dsn(self.name)
+
+    @property
+    def admin_dsn(self) -> str:
+        return make_conninfo(self.server.admin_dsn, dbname=self.name)
+
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        return self.server.execute(statement, database=self.name)
+
+
+@contextmanager
+def databases(admin_dsn: str) -> Iterator[DatabaseMaker]:
+    """What makes migrated databases on a server; all are gone afterwards."""
+    nonce = secrets.token_hex(4)
+    server = Server(admin_dsn, f"worker_{nonce}")
+    maker = DatabaseMaker(server, f"template_{nonce}")
+    server.execute(f"CREATE ROLE {server.worker} LOGIN PASSWORD '{PASSWORD}'")
+    server.execute(f"CREATE DATABASE {maker.template} ENCODING 'UTF8' TEMPLATE template0")
+    try:
+        anyio.run(PostgresJournal.migrate, make_conninfo(admin_dsn, dbname=maker.template))
+        for grant in WORKER_RIGHTS:
+            server.execute(grant.format(worker=server.worker), database=maker.template)
+        yield maker
+        server.execute(f"DROP OWNED BY {server.worker}", database=maker.template)
+    finally:
+        server.execute(f"DROP DATABASE {maker.template} WITH (FORCE)")
+        server.execute(f"DROP ROLE IF EXISTS {server.worker}")
+
+
+@attrs.define
+class DatabaseMaker:
+    server: Server
+    template: str
+    made: int = 0
+
+    @contextmanager
+    def database(self, *, template: str | None = None) -> Iterator[Database]:
+        self.made += 1
+        name = f"{self.template}_{self.made}"
+        self.server.execute(f"CREATE DATABASE {name} TEMPLATE {template or self.template}")
+        try:
+            yield Database(self.server, name)
+        finally:
+            self.server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+class Cluster:
+    """A server that is ours to stop."""
+
+    def __init__(self, directory: Path, programs: Path) -> None:
+        self._data = directory / "data"
+        self._log = directory / "log"
+        self._programs = programs
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        # The server refuses to run as root.
+        self._user = next(
+            (name for name in ("postgres", "nobody") if os.geteuid() == 0 and _exists(name)), None
+        )
+        if self._user is not None:
+            shutil.chown(directory, self._user)
+        password = directory / "password"
+        password.write_text(PASSWORD)
+        password.chmod(0o644)
+        self._run(
+            "initdb", "--pgdata", str(self._data), "--username", "admin", "--pwfile", str(password),
+            "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C",
+        )  # fmt: skip
+        settings = {
+            "listen_addresses": "'127.0.0.1'",
+            "port": self.port,
+            "unix_socket_directories": "''",
+            "shared_buffers": "'32MB'",
+            "max_connections": 200,
+        }
+        with (self._data / "postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = {value}\n" for name, value in settings.items())
+
+    @property
+    def admin_dsn(self) -> str:
+        return f"postgresql://admin:{PASSWORD}@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        self._run(
+            "pg_ctl", "start", "--pgdata", str(self._data), "--log", str(self._log), "--wait", "--silent"
+        )
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop it: "fast" ends what runs, "immediate" as a power cut would."""
+        self._run("pg_ctl", "stop", "--pgdata", str(self._data), "--mode", mode, "--wait", "--silent")
+
+    @property
+    def pid(self) -> int:
+        return int((self._data / "postmaster.pid").read_text().split()[0])
+
+    def kill(self) -> None:
+        """Kill the server, so that it cannot say goodbye, and those who work for it."""
+        children = subprocess.run(
+            ["pgrep", "--parent", str(self.pid)], capture_output=True, text=True, check=False
+        ).stdout.split()
+        for pid in (self.pid, *map(int, children)):
+            os.kill(pid, signal.SIGKILL)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        ran = subprocess.run(
+            [self._programs / program, *arguments],
+            cwd="/",
+            user=self._user,
+            group=None if self._user is None else pwd.getpwnam(self._user).pw_gid,
+            extra_groups=None if self._user is None else [],
+            # A server that it starts would keep a pipe open.
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=60,
+        )
+        if ran.returncode:
+            log = self._log.read_text()[-2000:] if self._log.exists() else ""
+            raise RuntimeError(f"{program} {arguments[0]} failed with {ran.returncode}\n{log}")
+
+
+def _exists(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
+
+
+@contextmanager
+def cluster() -> Iterator[Cluster]:
+    """
+    Make a cluster and start it; it is gone afterwards.
+
+    Raises:
+        LookupError: This machine has no programs for it.
+    """
+    found = programs()
+    if found is None:
+        raise LookupError(no_server())
+    with TemporaryDirectory(prefix="postgres-") as folder:
+        made = Cluster(Path(folder), found)
+        made.start()
+        try:
+            yield made
+        finally:
+            if (made._data / "postmaster.pid").exists():
+                made.stop("immediate")
