@@ -84,7 +84,7 @@ class RealtimeSession:
         except SessionStateError:
             self._check()
             raise
-        self._connection.sent(record)
+        self._connection.sent(frame, record)
         return record
 
     async def send_audio_from(self, source: AsyncIterable[bytes | RealtimeInputFrame]) -> None:

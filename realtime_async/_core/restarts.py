@@ -42,6 +42,14 @@ class RestartPolicy:
 
     A microphone sends silence too, so it should be longer than anybody is silent.
     """
+    unanswered_after_s: float | None = attrs.field(default=30.0, kw_only=True)
+    """
+    Seconds without a word of a provider that owes an answer, after which a connection counts as dead; None: never.
+
+    It owes the answer that the program has requested, and the rest of one that it has begun, but nothing while it
+    waits for a tool or for the person who speaks.
+    It should be longer than a model thinks before it speaks.
+    """
     dials_per_s: float = attrs.field(default=20.0, kw_only=True)
     """Connections that all sessions of the process open on one route in a second, at most."""
 
@@ -59,7 +67,7 @@ class RestartPolicy:
             )
         if not 0 <= self.turn_wait_s < math.inf:
             raise ContractViolation(f"turn_wait_s is {self.turn_wait_s!r}: give finite seconds of at least 0")
-        for name in ("max_connection_age_s", "stalled_after_s"):
+        for name in ("max_connection_age_s", "stalled_after_s", "unanswered_after_s"):
             seconds = getattr(self, name)
             if seconds is not None and not 0 < seconds < math.inf:
                 raise ContractViolation(

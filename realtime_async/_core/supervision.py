@@ -22,6 +22,7 @@ from realtime_async._core.events import (
     Restarted,
     SpeechStarted,
     SpeechStopped,
+    ToolCall,
 )
 from realtime_async._core.restarts import RestartPolicy
 
@@ -81,6 +82,7 @@ class Supervision:
         self._planned: RealtimeRestartReason | None = None
         self._latest = math.inf
         self._out_since: float | None = None
+        self._owed_since: float | None = None
         self._old_at = math.inf
         self._is_deaf = False
         self.connected(now)
@@ -95,6 +97,8 @@ class Supervision:
         self._planned = None
         self._latest = math.inf
         self._out_since = now if unanswered else None
+        # Whether the new connection knows of a question that the old one was asked is the adapter's to know.
+        self._owed_since = None
         age_s = self._policy.max_connection_age_s
         self._old_at = math.inf if age_s is None else now + age_s
         self.turn.cut_off()
@@ -112,16 +116,36 @@ class Supervision:
         if isinstance(event, _NO_PROGRESS):
             return False
         self._out_since = None
+        match event:
+            case ResponseStarted() | OutputAudio() | OutputText() | OutputTranscript():
+                self._owed_since = now
+            case ResponseDone() | SpeechStarted() | ToolCall():
+                # It is done, or somebody else's turn: the person's, or a tool's.
+                self._owed_since = None
+            case _ if self._owed_since is not None:
+                self._owed_since = now
+            case _:
+                pass
         return True
+
+    def asked(self, now: float) -> None:
+        """The provider was asked for an answer."""
+        self._owed_since = now
+
+    def interrupted(self) -> None:
+        """Nobody wants the answer any more; what is still said of it is not heard here."""
+        self._owed_since = None
 
     def deaf(self) -> None:
         """Nobody listens, as the loop is slow: the provider cannot be blamed."""
         self._is_deaf = True
 
-    def listens(self) -> None:
+    def listens(self, now: float) -> None:
         """Somebody listens again."""
         self._is_deaf = False
         self._out_since = None
+        if self._owed_since is not None:
+            self._owed_since = now
 
     def went_out(self, now: float) -> None:
         """A frame was given to the provider."""
@@ -150,10 +174,13 @@ class Supervision:
 
     @property
     def _stalled_at(self) -> float:
-        after_s = self._policy.stalled_after_s
-        if after_s is None or self._out_since is None or self._is_deaf:
+        if self._is_deaf:
             return math.inf
-        return self._out_since + after_s
+        policy = self._policy
+        return min(
+            _after(self._out_since, policy.stalled_after_s),
+            _after(self._owed_since, policy.unanswered_after_s),
+        )
 
     def _plan(self, reason: RealtimeRestartReason, now: float, time_left_s: float | None) -> None:
         wait = self._policy.turn_wait_s
@@ -161,3 +188,7 @@ class Supervision:
             wait = min(wait, max(0.0, time_left_s * _SHARE_OF_TIME_LEFT))
         self._planned = reason
         self._latest = min(self._latest, now + wait)
+
+
+def _after(since: float | None, seconds: float | None) -> float:
+    return math.inf if since is None or seconds is None else since + seconds

@@ -11,7 +11,13 @@ from realtime_async._core.accounting import RealtimeRestartReason, RestartReport
 from realtime_async._core.restarts import RestartPolicy
 from realtime_async.controller import RealtimeReceived, RealtimeSessionController
 from realtime_async.errors import RestartExhausted
-from realtime_async.ports import RealtimeEvent, RealtimeOutputFrame, RealtimeSessionRecord, Restarted
+from realtime_async.ports import (
+    RealtimeEvent,
+    RealtimeInputFrame,
+    RealtimeOutputFrame,
+    RealtimeSessionRecord,
+    Restarted,
+)
 
 __all__ = ["ByHand"]
 
@@ -28,7 +34,7 @@ class ByHand:
         self._news: deque[RestartReport] = deque(maxlen=64)
         self._waiting: anyio.CancelScope | None = None
 
-    def sent(self, record: RealtimeSessionRecord) -> None:
+    def sent(self, frame: RealtimeInputFrame, record: RealtimeSessionRecord) -> None:
         """Nobody counts."""
 
     def closed(self) -> None:

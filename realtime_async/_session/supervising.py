@@ -29,8 +29,10 @@ from realtime_async.errors import (
     RestartExhausted,
 )
 from realtime_async.ports import (
+    InputSignal,
     RealtimeCloseReason,
     RealtimeEvent,
+    RealtimeInputFrame,
     RealtimeOutputFrame,
     RealtimeSessionRecord,
     RealtimeSessionRecordKind,
@@ -92,10 +94,13 @@ class Supervisor:
 
     # -- what a session asks of it
 
-    def sent(self, record: RealtimeSessionRecord) -> None:
+    def sent(self, frame: RealtimeInputFrame, record: RealtimeSessionRecord) -> None:
         """Take note that a frame went out, or into the gate."""
         if record.kind is not RealtimeSessionRecordKind.BACKPRESSURE_APPLIED:
-            self._watched.went_out(self._rt.now())
+            now = self._rt.now()
+            self._watched.went_out(now)
+            if frame.signal is InputSignal.REQUEST_RESPONSE:
+                self._watched.asked(now)
             if self._watched.deadline < self._sleeps_until:
                 self._wake.notify()
 
@@ -109,6 +114,7 @@ class Supervisor:
     async def interrupt(self, response_id: str | None, played_ms: int | None) -> RealtimeSessionRecord:
         """Stop an answer, and what is left of it here."""
         silenced = self._inbox.take_out(response_id)
+        self._watched.interrupted()
         try:
             return await self._controller.interrupt(response_id, played_ms)
         except (DeadlineExceeded, ProviderConnectionLost):
@@ -145,7 +151,7 @@ class Supervisor:
             if self._inbox.is_full:
                 self._watched.deaf()
                 await self._inbox.room()
-                self._watched.listens()
+                self._watched.listens(self._rt.now())
             try:
                 received = await self._controller.receive()
             except ProviderConnectionLost:

@@ -10,7 +10,10 @@ from realtime_async._core.accounting import RealtimeRestartReason as Reason
 from realtime_async._core.events import (
     GoAway,
     InputCommitted,
+    InputTranscript,
     OutputAudio,
+    OutputText,
+    OutputTranscript,
     ProviderWarning,
     RealtimeEvent,
     ResponseDone,
@@ -22,7 +25,7 @@ from realtime_async._core.events import (
 from realtime_async._core.restarts import RestartPolicy
 from realtime_async._core.supervision import Supervision, Turn
 
-POLICY = RestartPolicy(max_connection_age_s=540, turn_wait_s=10, stalled_after_s=30)
+POLICY = RestartPolicy(max_connection_age_s=540, turn_wait_s=10, stalled_after_s=30, unanswered_after_s=None)
 WHOLE_TURN: list[RealtimeEvent] = [
     SpeechStarted(), SpeechStopped(), InputCommitted(), ResponseStarted(), OutputAudio(), ResponseDone(),
 ]  # fmt: skip
@@ -117,6 +120,75 @@ def test_only_what_concerns_the_conversation_is_progress(event: RealtimeEvent, i
     assert stalled is not is_progress
 
 
+# -- an answer that is owed
+
+OWING = RestartPolicy(max_connection_age_s=None)
+
+
+def test_a_provider_that_was_asked_and_says_nothing_has_stalled() -> None:
+    supervision = watched(policy=OWING)
+    supervision.went_out(0)
+    supervision.asked(100)
+
+    assert supervision.due(129.9) is None
+    assert supervision.due(130) is Reason.STALLED
+
+
+@pytest.mark.parametrize(
+    "event", [ResponseStarted(), OutputAudio(), OutputText(), OutputTranscript()], ids=str
+)
+def test_one_that_begins_an_answer_owes_the_rest(event: RealtimeEvent) -> None:
+    supervision = watched(event, at=100, policy=OWING)
+
+    assert supervision.due(130) is Reason.STALLED
+
+
+def test_what_it_says_meanwhile_gives_it_time_and_what_is_no_progress_does_not() -> None:
+    supervision = watched(policy=OWING)
+    supervision.asked(100)
+    supervision.heard(InputCommitted(), 110)
+    supervision.heard(ProviderWarning(), 120)
+
+    assert supervision.deadline == 140
+
+
+@pytest.mark.parametrize("event", [ResponseDone(), SpeechStarted(), ToolCall()], ids=str)
+def test_it_owes_nothing_when_it_is_done_or_it_is_somebody_elses_turn(event: RealtimeEvent) -> None:
+    assert watched(ResponseStarted(), OutputAudio(), event, policy=OWING).deadline == math.inf
+
+
+@pytest.mark.parametrize("event", [SpeechStopped(), InputCommitted(), InputTranscript()], ids=str)
+def test_what_a_person_said_need_not_be_answered(event: RealtimeEvent) -> None:
+    """The program may answer by itself, or have told the provider to listen only."""
+    assert watched(SpeechStarted(), event, policy=OWING).deadline == math.inf
+
+
+def test_an_answer_that_nobody_wants_is_not_owed() -> None:
+    supervision = watched(ResponseStarted(), policy=OWING)
+
+    supervision.interrupted()
+
+    assert supervision.deadline == math.inf
+
+
+def test_a_loop_that_did_not_listen_gives_an_answer_its_time_anew() -> None:
+    supervision = watched(ResponseStarted(), at=100, policy=OWING)
+    supervision.deaf()
+    while_deaf = supervision.deadline
+    supervision.listens(200)
+
+    assert while_deaf == math.inf
+    assert supervision.deadline == 230
+
+
+def test_a_new_connection_owes_nothing_that_the_old_one_did() -> None:
+    supervision = watched(ResponseStarted(), policy=OWING)
+
+    supervision.connected(10)
+
+    assert supervision.deadline == math.inf
+
+
 def test_who_sends_nothing_waits_for_nothing() -> None:
     assert watched(policy=RestartPolicy(max_connection_age_s=None, stalled_after_s=1)).deadline == math.inf
 
@@ -126,7 +198,7 @@ def test_a_loop_that_does_not_listen_cannot_blame_the_provider() -> None:
     supervision.went_out(100)
     supervision.deaf()
     while_deaf = supervision.due(200)
-    supervision.listens()
+    supervision.listens(201)
     supervision.went_out(201)
 
     assert while_deaf is None
@@ -154,8 +226,9 @@ def test_what_a_new_connection_was_given_is_to_be_answered() -> None:
 
 
 def test_without_limits_no_restart_is_ever_due() -> None:
-    supervision = watched(policy=RestartPolicy(max_connection_age_s=None))
+    supervision = watched(policy=RestartPolicy(max_connection_age_s=None, unanswered_after_s=None))
     supervision.went_out(0)
+    supervision.asked(0)
 
     assert supervision.deadline == math.inf
     assert supervision.due(10**9) is None
