@@ -155,6 +155,13 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session(tags=["slow"])
+def soak(session: nox.Session) -> None:
+    """Hold calls with a provider that goes wrong again and again, and see that nothing grows; `--minutes 30` unless told."""
+    install(session, ".[examples,test]")
+    session.run("python", "-m", "tests.soak", *session.posargs)
+
+
+@nox.session(tags=["slow"])
 def planted(session: nox.Session) -> None:
     """Plant each known fault in a copy of the package, and see the test that it belongs to fail."""
     install(session, ".[examples,local,test]")
