@@ -119,7 +119,12 @@ class RealtimeSessionController:
         self._interrupting = Interrupting(self._rt, self._sending, self._receiving)
         self._restarting = Restarting(self._rt, self._sending, self._receiving)
         self._closing = Closing(
-            self._rt, self._sending, self._receiving, self._restarting, self._terminal_is_durable
+            self._rt,
+            self._sending,
+            self._receiving,
+            self._restarting,
+            self._terminal_is_durable,
+            self._leave_to_another,
         )
 
     @classmethod
@@ -319,6 +324,23 @@ class RealtimeSessionController:
         """
         return await self._closing.close(RealtimeCloseReason(reason))
 
+    async def hand_over(self) -> RealtimeSessionRecord:
+        """
+        End the connection, and leave the session to whoever resumes it, in this process or another.
+
+        Whatever is under way ends as it does at a close, and so do frames in the gate and tools at work, so best
+        call this between turns.
+        There is no terminal record: the next thing in the journal is the other controller's.
+        From when it returns nothing is called and nothing is written here, and `close` returns the same record.
+
+        Raises:
+            SessionStateError: There is no connection to be handed over yet, or the session has ended.
+            ProviderFailure: The provider did not close; the session can be resumed all the same.
+            DeadlineExceeded: So, because the adapter did not answer.
+            JournalFailure: The journal had failed; where it stands tells whoever resumes.
+        """
+        return await self._closing.hand_over()
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -335,6 +357,9 @@ class RealtimeSessionController:
 
     def _superseded(self) -> None:
         self._sending.gate.forget_all()
+        self._leave_to_another()
+
+    def _leave_to_another(self) -> None:
         if self._completion is not None:
             self._completion.session_withdrawn(self._token)
 

@@ -16,16 +16,19 @@ from realtime_async._core.accounting import Delivery, RealtimeRestartReason, Res
 from realtime_async._core.lifecycle import RealtimeSessionState
 from realtime_async._core.restarts import RestartPolicy
 from realtime_async._core.sidecar import RealtimeSessionSidecar
+from realtime_async._core.supervision import Turn
 from realtime_async._session.by_hand import ByHand
 from realtime_async._session.dialing import Dialing
 from realtime_async._session.supervising import Supervisor
 from realtime_async._session.tools import Tool, ToolCalls, checked_call
 from realtime_async._shell.iterating import FrameIterator
+from realtime_async._shell.runtime import Broadcast
 from realtime_async.completion import RealtimeCompletionGate
 from realtime_async.controller import Deadlines, RealtimeSessionController
 from realtime_async.errors import ContractViolation, SessionStateError
 from realtime_async.ports import (
     AudioFormat,
+    InputSignal,
     OutputAudio,
     PlaybackLedger,
     RealtimeCloseReason,
@@ -39,6 +42,8 @@ from realtime_async.ports import (
 )
 
 __all__ = ["RealtimeSession", "open_session", "resume_session"]
+
+_ASKS = (InputSignal.REQUEST_RESPONSE, InputSignal.END_OF_TURN)
 
 
 class RealtimeSession:
@@ -54,7 +59,9 @@ class RealtimeSession:
 
         It knows what `frames` has yielded.
         """
-        self._tools = ToolCalls(controller, tasks, self.send)
+        self._turn = Turn()
+        self._went_on = Broadcast()
+        self._tools = ToolCalls(controller, tasks, self.send, self._went_on.notify)
         if restart_policy is None:
             self._connection: Supervisor | ByHand = ByHand(controller, self._tools.heard)
             return
@@ -85,6 +92,8 @@ class RealtimeSession:
             self._check()
             raise
         self._connection.sent(frame, record)
+        if frame.signal is not None and frame.signal in _ASKS:
+            self._turn.asked()
         return record
 
     async def send_audio_from(self, source: AsyncIterable[bytes | RealtimeInputFrame]) -> None:
@@ -125,8 +134,11 @@ class RealtimeSession:
 
     async def _next_frame(self) -> RealtimeOutputFrame | None:
         frame = await self._connection.next_frame()
-        if frame is not None and isinstance(frame.event, OutputAudio) and isinstance(frame.payload, bytes):
-            self.playback.take(frame.response_id, len(frame.payload))
+        if frame is not None:
+            self._turn.heard(frame.event)
+            if isinstance(frame.event, OutputAudio) and isinstance(frame.payload, bytes):
+                self.playback.take(frame.response_id, len(frame.payload))
+        self._went_on.notify()
         return frame
 
     async def answer(self, call: ToolCall, function: Tool) -> None:
@@ -175,6 +187,31 @@ class RealtimeSession:
     async def close(self, reason: RealtimeCloseReason = RealtimeCloseReason.NORMAL) -> RealtimeSessionRecord:
         """End the session; `frames` ends with it."""
         record = await self.controller.close(reason)
+        self._connection.closed()
+        return record
+
+    async def between_turns(self) -> None:
+        """
+        Wait for the end of a turn: nobody speaks, no answer is owed, no tool is at work, and `frames` has yielded it all.
+
+        That is the time to leave a call, or to hand it over.
+        It may take long, or never come, so give it a limit, by `anyio.move_on_after`.
+        It returns at once where the session has ended.
+        """
+        while (
+            not (self._turn.is_over and self._connection.is_drained and self._tools.is_idle)
+            and not self.controller._rt.life.ended
+        ):
+            await self._went_on.wait()
+
+    async def hand_over(self) -> RealtimeSessionRecord:
+        """
+        Leave the session to whoever resumes it, see `RealtimeSessionController.hand_over`; `frames` ends with it.
+
+        Best called after `between_turns`: what is under way ends, and what `frames` has not yielded is lost.
+        The block of `open_session` or `resume_session` writes nothing more on its way out.
+        """
+        record = await self.controller.hand_over()
         self._connection.closed()
         return record
 

@@ -58,6 +58,7 @@ class Phase(StrEnum):
     CLOSED = "closed"
     FAILED = "failed"
     DETACHED = "detached"
+    HANDED_OVER = "handed_over"
 
 
 class Operation(StrEnum):
@@ -68,6 +69,7 @@ class Operation(StrEnum):
     BEGIN_RESTART = "begin_restart"
     COMPLETE_RESTART = "complete_restart"
     CLOSE = "close"
+    HAND_OVER = "hand_over"
 
 
 class Verdict(StrEnum):
@@ -90,6 +92,7 @@ class Verdict(StrEnum):
 # after a terminal record nothing is appended and nobody is called.
 _ENDED: Mapping[Operation, Verdict] = {Operation.RECEIVE: Verdict.NONE, Operation.CLOSE: Verdict.REPEAT}
 ALLOWED: Mapping[Phase, Mapping[Operation, Verdict]] = {
+    # There is nothing to hand over yet: another controller may connect it as well.
     # Closing what never connected is legal, so that a run can be completed without it.
     Phase.NEW: {Operation.CONNECT: Verdict.GO, Operation.CLOSE: Verdict.GO},
     Phase.CONNECTING: {Operation.CLOSE: Verdict.GO},
@@ -99,6 +102,7 @@ ALLOWED: Mapping[Phase, Mapping[Operation, Verdict]] = {
         Operation.INTERRUPT: Verdict.GO,
         Operation.BEGIN_RESTART: Verdict.GO,
         Operation.CLOSE: Verdict.GO,
+        Operation.HAND_OVER: Verdict.GO,
     },
     Phase.LOST: {
         Operation.SEND: Verdict.GATE,
@@ -106,6 +110,7 @@ ALLOWED: Mapping[Phase, Mapping[Operation, Verdict]] = {
         Operation.INTERRUPT: Verdict.FENCE,
         Operation.BEGIN_RESTART: Verdict.GO,
         Operation.CLOSE: Verdict.GO,
+        Operation.HAND_OVER: Verdict.GO,
     },
     # Frames sent now must not meet the old connection, nor be lost.
     Phase.RESTARTING: {
@@ -114,6 +119,7 @@ ALLOWED: Mapping[Phase, Mapping[Operation, Verdict]] = {
         Operation.INTERRUPT: Verdict.FENCE,
         Operation.COMPLETE_RESTART: Verdict.GO,
         Operation.CLOSE: Verdict.GO,
+        Operation.HAND_OVER: Verdict.GO,
     },
     Phase.RESTART_FAILED: {
         Operation.SEND: Verdict.GATE,
@@ -122,14 +128,17 @@ ALLOWED: Mapping[Phase, Mapping[Operation, Verdict]] = {
         Operation.BEGIN_RESTART: Verdict.GO,
         Operation.COMPLETE_RESTART: Verdict.GO,
         Operation.CLOSE: Verdict.GO,
+        Operation.HAND_OVER: Verdict.GO,
     },
     Phase.CLOSING: {Operation.RECEIVE: Verdict.NONE, Operation.CLOSE: Verdict.SHARE},
     Phase.CLOSED: _ENDED,
     Phase.FAILED: _ENDED,
     Phase.DETACHED: _ENDED,
+    # The session lives, but not here.
+    Phase.HANDED_OVER: _ENDED,
 }
 
-TERMINAL_PHASES = frozenset({Phase.CLOSED, Phase.FAILED, Phase.DETACHED})
+TERMINAL_PHASES = frozenset({Phase.CLOSED, Phase.FAILED, Phase.DETACHED, Phase.HANDED_OVER})
 
 _ANOTHER_SESSION = "open another session for what is still to be said"
 _NEXT_STEP: Mapping[Phase, str] = {
@@ -143,6 +152,7 @@ _NEXT_STEP: Mapping[Phase, str] = {
     Phase.CLOSED: _ANOTHER_SESSION,
     Phase.FAILED: _ANOTHER_SESSION,
     Phase.DETACHED: _ANOTHER_SESSION,
+    Phase.HANDED_OVER: "resume it, here or elsewhere, and use what that returns",
 }
 
 
@@ -172,6 +182,7 @@ class Happening(StrEnum):
     CLOSED = "closed"
     CLOSE_FAILED = "close_failed"
     DETACHED = "detached"
+    HANDED_OVER = "handed_over"
     JOURNAL_FAILED = "journal_failed"
 
 
@@ -198,6 +209,7 @@ NEXT: Mapping[tuple[Phase, Happening], Phase] = {
     (Phase.CLOSING, Happening.CLOSED): Phase.CLOSED,
     (Phase.CLOSING, Happening.CLOSE_FAILED): Phase.FAILED,
     (Phase.CLOSING, Happening.DETACHED): Phase.DETACHED,
+    (Phase.CLOSING, Happening.HANDED_OVER): Phase.HANDED_OVER,
     # A terminal record that was not written ends nothing; the failure does.
     **{(phase, Happening.JOURNAL_FAILED): Phase.FAILED for phase in Phase},
 }
@@ -228,6 +240,8 @@ STATUS_AFTER: Mapping[RealtimeSessionRecordKind, RealtimeSessionStatus] = {
     _Kind.BACKPRESSURE_APPLIED: _Status.BACKPRESSURE_APPLIED,
     _Kind.CLOSE_FAILED: _Status.FAILED,
     _Kind.CLOSED: _Status.CLOSED,
+    _Kind.HANDED_OVER: _Status.DETACHED,
+    _Kind.HAND_OVER_FAILED: _Status.FAILED,
 }
 
 

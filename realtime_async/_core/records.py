@@ -129,6 +129,11 @@ class RealtimeSessionRecordKind(StrEnum):
     CLOSE_REQUESTED = "close_requested"
     CLOSED = "closed"
     CLOSE_FAILED = "close_failed"
+    HAND_OVER_REQUESTED = "hand_over_requested"
+    """The session is about to be left to another process."""
+    HANDED_OVER = "handed_over"
+    """Its controller has ended; the session has not, and waits to be resumed."""
+    HAND_OVER_FAILED = "hand_over_failed"
     OUTCOME_UNKNOWN = "outcome_unknown"
     """The result of any intent whose process died."""
     TOOL_CALL_REQUESTED = "tool_call_requested"
@@ -156,6 +161,8 @@ INTENT_OF: Mapping[RealtimeSessionRecordKind, RealtimeSessionRecordKind] = {
     _Kind.RESTART_FAILED: _Kind.RESTART_STARTED,
     _Kind.CLOSED: _Kind.CLOSE_REQUESTED,
     _Kind.CLOSE_FAILED: _Kind.CLOSE_REQUESTED,
+    _Kind.HANDED_OVER: _Kind.HAND_OVER_REQUESTED,
+    _Kind.HAND_OVER_FAILED: _Kind.HAND_OVER_REQUESTED,
     _Kind.TOOL_CALL_COMPLETED: _Kind.TOOL_CALL_REQUESTED,
     _Kind.TOOL_CALL_FAILED: _Kind.TOOL_CALL_REQUESTED,
 }

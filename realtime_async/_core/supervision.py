@@ -53,8 +53,14 @@ class Turn:
     def is_over(self) -> bool:
         return not (self._is_speaking or self._awaits_answer or self.is_answering)
 
+    def asked(self) -> None:
+        """The program has asked for an answer, or ended its turn."""
+        self._awaits_answer = not self.is_answering
+
     def heard(self, event: RealtimeEvent) -> None:
         match event:
+            case Restarted():
+                self.cut_off()
             case SpeechStarted():
                 self._is_speaking = True
             case SpeechStopped() | InputCommitted():

@@ -40,6 +40,11 @@ class ByHand:
     def closed(self) -> None:
         """Nobody waits."""
 
+    @property
+    def is_drained(self) -> bool:
+        """Nothing is taken ahead of the loop."""
+        return True
+
     async def next_frame(self) -> RealtimeOutputFrame | None:
         while True:
             if self._news:

@@ -108,6 +108,11 @@ class Supervisor:
         """Take note that the session was closed."""
         self._end(None)
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether the loop has all that was heard."""
+        return not self._inbox and self._in_hand is None
+
     async def next_frame(self) -> RealtimeOutputFrame | None:
         return await self._inbox.take()
 

@@ -73,6 +73,7 @@ class ToolCalls:
 
     Args:
         send: Takes the results; while there is no connection they wait in the gate.
+        when_done: Called when a call has been answered, or given up.
     """
 
     def __init__(
@@ -80,10 +81,13 @@ class ToolCalls:
         controller: RealtimeSessionController,
         tasks: TaskGroup,
         send: Callable[[RealtimeInputFrame], Awaitable[RealtimeSessionRecord]],
+        when_done: Callable[[], None],
     ) -> None:
         self._rt = controller._rt
         self._tasks = tasks
         self._send = send
+        self._when_done = when_done
+        self._answering = 0
         self._book = CallBook(self._rt.calls_before)
         self._running: dict[str, _Running] = {}
 
@@ -104,7 +108,8 @@ class ToolCalls:
                 self._execute(call, function)
             case CallVerdict.OUTCOME_UNKNOWN:
                 unknown = RealtimeInputFrame.tool_result(call.call_id, _OUTCOME_UNKNOWN)
-                self._tasks.start_soon(self._give, unknown)
+                self._answering += 1
+                self._tasks.start_soon(self._answered, self._give, unknown)
             case CallVerdict.IGNORE:
                 return
 
@@ -120,7 +125,20 @@ class ToolCalls:
         # Known before its task runs: a close in between gives it its result.
         rt.flights.add(flight)
         self._running[call.call_id] = running
-        self._tasks.start_soon(self._run, call, function, running, fields)
+        self._answering += 1
+        self._tasks.start_soon(self._answered, self._run, call, function, running, fields)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call is at work, or about to be answered."""
+        return not self._answering
+
+    async def _answered(self, work: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        try:
+            await work(*arguments)
+        finally:
+            self._answering -= 1
+            self._when_done()
 
     async def _run(self, call: ToolCall, function: Tool, running: _Running, fields: dict[str, Any]) -> None:
         rt, flight = self._rt, running.flight

@@ -1,7 +1,9 @@
 """
-The end of a session: whatever is open gets its result, then the provider is told.
+The end of a session, or of its time here: whatever is open gets its result, then the provider is told.
 
 It is over within its deadline, whatever the adapter does.
+A session that is handed over ends here as one that is closed does, but for what its last records are called: no
+terminal record forbids that another controller resumes it.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
+import attrs
 
 from realtime_async._core.lifecycle import Happening, Operation, Phase, Verdict, refusal
 from realtime_async._shell.lane import Appended
@@ -35,6 +38,19 @@ __all__ = ["Closing"]
 
 _Kind = RealtimeSessionRecordKind
 
+
+@attrs.frozen
+class _Ending:
+    """A way to end: what its records are called, and what becomes of the session."""
+
+    intent: RealtimeSessionRecordKind
+    done: RealtimeSessionRecordKind
+    failed: RealtimeSessionRecordKind
+
+
+_CLOSE = _Ending(_Kind.CLOSE_REQUESTED, _Kind.CLOSED, _Kind.CLOSE_FAILED)
+_HAND_OVER = _Ending(_Kind.HAND_OVER_REQUESTED, _Kind.HANDED_OVER, _Kind.HAND_OVER_FAILED)
+
 # What may still come to its own end within half the deadline; all else would only wait.
 _WORTH_WAITING_FOR = frozenset({"send", "replay", "interrupt"})
 
@@ -47,12 +63,15 @@ class Closing:
         receiving: Receiving,
         restarting: Restarting,
         on_terminal: Callable[[], None],
+        on_handed_over: Callable[[], None],
     ) -> None:
         self.rt = rt
         self._sending = sending
         self._receiving = receiving
         self._restarting = restarting
         self._on_terminal = on_terminal
+        self._on_handed_over = on_handed_over
+        self._ending = _CLOSE
         self._intent: Appended | None = None
         self._error: AgentError | None = None
         self._stuck: list[str] = []
@@ -70,6 +89,13 @@ class Closing:
             case _:
                 return await self._close(reason)
 
+    async def hand_over(self) -> RealtimeSessionRecord:
+        self.rt.check()
+        self.rt.life.demand(Operation.HAND_OVER)
+        self._ending = _HAND_OVER
+        # The provider's own session, where it has one, is the next controller's.
+        return await self._close(RealtimeCloseReason.HOST_OWNED_DETACH)
+
     async def _settled(self) -> RealtimeSessionRecord:
         terminal = self.rt.terminal
         assert terminal is not None
@@ -80,7 +106,10 @@ class Closing:
             self.rt.terminal = None
             self.rt.life.happen(Happening.JOURNAL_FAILED)
             raise
-        self._on_terminal()
+        if self._ending is _CLOSE:
+            self._on_terminal()
+        else:
+            self._on_handed_over()
         return terminal.record.payload
 
     async def _shared(self) -> RealtimeSessionRecord:
@@ -194,7 +223,7 @@ class Closing:
         self._sending.transmitting.book.end()
         self._receiving.book.end()
         self._receiving.tell_discarded()
-        self._intent = rt.append(_Kind.CLOSE_REQUESTED, close_reason=reason)
+        self._intent = rt.append(self._ending.intent, close_reason=reason)
         self._sending.gate.drop_all()
         if self._restarting.started is not None:
             self._restarting.fail(_closed(rt))
@@ -233,14 +262,18 @@ class Closing:
 
     def _end(self, reason: RealtimeCloseReason) -> None:
         rt = self.rt
-        detached = reason is RealtimeCloseReason.HOST_OWNED_DETACH
-        rt.life.happen(Happening.DETACHED if detached else Happening.CLOSED)
-        rt.terminal = rt.append(_Kind.CLOSED, self._intent, close_reason=reason)
+        if self._ending is _HAND_OVER:
+            rt.life.happen(Happening.HANDED_OVER)
+        elif reason is RealtimeCloseReason.HOST_OWNED_DETACH:
+            rt.life.happen(Happening.DETACHED)
+        else:
+            rt.life.happen(Happening.CLOSED)
+        rt.terminal = rt.append(self._ending.done, self._intent, close_reason=reason)
 
     def _end_failed(self, reason: RealtimeCloseReason, error: AgentError) -> Appended:
         rt = self.rt
         rt.life.happen(Happening.CLOSE_FAILED)
-        rt.terminal = rt.append(_Kind.CLOSE_FAILED, self._intent, close_reason=reason, error=recorded(error))
+        rt.terminal = rt.append(self._ending.failed, self._intent, close_reason=reason, error=recorded(error))
         return rt.terminal
 
     # -- a close that was cancelled

@@ -180,6 +180,7 @@ class SessionRuntime:
         """The tool calls that an earlier process has begun, as records name them."""
         self.on_superseded: Callable[[], None] | None = None
         self.terminal: Appended | None = None
+        """The last record here, after which nothing is appended and nobody called."""
         self._log = voice_of(str(lane.run_id), str(session_id))
         self.now: Callable[[], float] = anyio.current_time
         """Seconds, on the clock of the event loop."""

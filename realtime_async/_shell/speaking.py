@@ -35,6 +35,8 @@ LEVELS: Mapping[RealtimeSessionRecordKind, str] = {
     _Kind.SESSION_RECOVERED: "info",
     _Kind.CLOSED: "info",
     _Kind.CLOSE_FAILED: "warning",
+    _Kind.HANDED_OVER: "info",
+    _Kind.HAND_OVER_FAILED: "warning",
     _Kind.TOOL_CALL_COMPLETED: "info",
     _Kind.TOOL_CALL_FAILED: "warning",
 }

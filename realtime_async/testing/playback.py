@@ -150,6 +150,8 @@ _CALLS: Mapping[RealtimeSessionRecordKind, Operation] = {
     _Kind.RESTART_FAILED: Operation.RESTART,
     _Kind.CLOSED: Operation.CLOSE,
     _Kind.CLOSE_FAILED: Operation.CLOSE,
+    _Kind.HANDED_OVER: Operation.CLOSE,
+    _Kind.HAND_OVER_FAILED: Operation.CLOSE,
 }
 _SENDS = frozenset(
     {_Kind.INPUT_SENT, _Kind.INPUT_SEND_FAILED, _Kind.INPUT_REPLAYED, _Kind.INPUT_REPLAY_FAILED}

@@ -137,8 +137,15 @@ CASES = {
         lambda c: c.close(), DURABLE + CALL + DURABLE, open_both_spans, SPAN, SAYS_TWO
     ),
     "close with a full gate": Case(lambda c: c.close(), DURABLE + CALL + DURABLE, gate_two),
+    "hand over": Case(lambda c: c.hand_over(), DURABLE + CALL + DURABLE),
+    "hand over between spans": Case(
+        lambda c: c.hand_over(), DURABLE + CALL + DURABLE, open_both_spans, SPAN, SAYS_TWO
+    ),
     "close before connecting": Case(lambda c: c.close(), DURABLE, nothing),
 }
+
+
+ENDS = {"closed", "close_failed", "handed_over", "hand_over_failed"}
 
 
 @asynccontextmanager
@@ -171,7 +178,7 @@ async def has_ended(staged: StagedSession, outcome: Outcome[object]) -> None:
     with suppress(AgentError):
         await staged.controller.close()
     kinds = await staged.kinds()
-    assert kinds[-1] in {"closed", "close_failed"}
+    assert kinds[-1] in ENDS
     calls = list(staged.adapter.operations)
     with pytest.raises(AgentError):
         await staged.controller.send(text())
@@ -185,7 +192,7 @@ async def has_ended(staged: StagedSession, outcome: Outcome[object]) -> None:
 async def test_whatever_is_cancelled_wherever_it_waits_does_no_harm(name: str, how: Cancellation) -> None:
     case = CASES[name]
     operate: Callable[[StagedSession], Coroutine[Any, Any, object]] = partial(operated, case)
-    check = has_ended if name.startswith("close") else goes_on
+    check = has_ended if name.startswith(("close", "hand")) else goes_on
 
     points = await cancel_at_every_point(lambda: prepared(case), operate, check, how=how)
 

@@ -24,20 +24,22 @@ OPERATIONS: dict[str, Callable[[RealtimeSessionController], Awaitable[object]]] 
     "begin_restart": lambda controller: controller.begin_restart(),
     "complete_restart": lambda controller: controller.complete_restart(),
     "close": lambda controller: controller.close(),
+    "hand_over": lambda controller: controller.hand_over(),
 }
 
 # The table of the contract, in its own order.
 TABLE = {
-    "new": "go error error error error error go",
-    "connecting": "error error error error error error go",
-    "open": "error go go go go error go",
-    "lost": "error gate waits fence go error go",
-    "restarting": "error gate waits fence error go go",
-    "restart_failed": "error gate waits fence go go go",
-    "closing": "error error none error error error same",
-    "closed": "error error none error error error again",
-    "failed": "error error none error error error again",
-    "detached": "error error none error error error again",
+    "new": "go error error error error error go error",
+    "connecting": "error error error error error error go error",
+    "open": "error go go go go error go go",
+    "lost": "error gate waits fence go error go go",
+    "restarting": "error gate waits fence error go go go",
+    "restart_failed": "error gate waits fence go go go go",
+    "closing": "error error none error error error same error",
+    "closed": "error error none error error error again error",
+    "failed": "error error none error error error again error",
+    "detached": "error error none error error error again error",
+    "handed_over": "error error none error error error again error",
 }
 PAIRS = [
     pytest.param(phase, operation, verdict, id=f"{operation}-in-{phase}")
@@ -79,6 +81,8 @@ async def session_in(phase: str) -> AsyncIterator[StagedSession]:
             await controller.close()
         if phase == "detached":
             await controller.close(RealtimeCloseReason.HOST_OWNED_DETACH)
+        if phase == "handed_over":
+            await controller.hand_over()
         await anyio.wait_all_tasks_blocked()
         yield staged
         await tolerated(controller.close)
@@ -92,7 +96,7 @@ async def tolerated(operation: Callable[[], Awaitable[object]]) -> None:
 
 
 def test_the_table_has_every_pair_once() -> None:
-    assert len(PAIRS) == len(TABLE) * len(OPERATIONS) == 70
+    assert len(PAIRS) == len(TABLE) * len(OPERATIONS) == 88
 
 
 @pytest.mark.parametrize("phase, operation, verdict", pairs("error"))
@@ -182,8 +186,8 @@ async def test_closing_again_returns_the_same_terminal_record(
         second = await staged.controller.close(RealtimeCloseReason.CANCEL)
 
         assert first is second
-        assert first.kind in {"closed", "close_failed"}
-        assert staged.controller.state.lifecycle_status == phase
+        assert first.kind in {"closed", "close_failed", "handed_over"}
+        assert staged.controller.state.lifecycle_status == ("detached" if phase == "handed_over" else phase)
         assert staged.adapter.operations == calls
         assert await staged.kinds() == records
 
@@ -252,6 +256,18 @@ async def test_a_session_can_be_closed_from_every_phase_that_lives(phase: str) -
         assert kinds[-1] == "closed"
         assert "close_requested" in kinds
         assert staged.controller.state.lifecycle_status == "closed"
+
+
+@pytest.mark.parametrize("phase", ["open", "lost", "restarting", "restart_failed"])
+async def test_a_session_can_be_handed_over_from_every_phase_that_has_had_a_connection(phase: str) -> None:
+    async with session_in(phase) as staged:
+        last = await staged.controller.hand_over()
+
+        kinds = await staged.kinds()
+        assert last.kind == kinds[-1] == "handed_over"
+        assert last.close_reason is RealtimeCloseReason.HOST_OWNED_DETACH
+        assert "hand_over_requested" in kinds
+        assert staged.adapter.operations[-1] == "close"
 
 
 async def test_closing_a_session_that_never_connected_calls_nobody() -> None:

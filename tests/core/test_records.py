@@ -30,6 +30,7 @@ EFFECTS = {
     "output_receive_requested": {"output_received", "output_ended", "output_receive_failed"},
     "interrupt_requested": {"interrupted", "interrupt_failed"},
     "restart_started": {"restart_completed", "restart_failed"},
+    "hand_over_requested": {"handed_over", "hand_over_failed"},
     "close_requested": {"closed", "close_failed"},
     "tool_call_requested": {"tool_call_completed", "tool_call_failed"},
 }

@@ -13,6 +13,7 @@ import attrs
 
 __all__ = [
     "INTENTS",
+    "LAST_HERE",
     "RESULTS",
     "TERMINAL",
     "Call",
@@ -36,12 +37,15 @@ INTENTS: Mapping[str, frozenset[str]] = {
     "interrupt_requested": frozenset({"interrupted", "interrupt_failed"}),
     "restart_started": frozenset({"restart_completed", "restart_failed"}),
     "close_requested": frozenset({"closed", "close_failed"}),
+    "hand_over_requested": frozenset({"handed_over", "hand_over_failed"}),
     "tool_call_requested": frozenset({"tool_call_completed", "tool_call_failed"}),
 }
 """Every intent, and the results that it can have; any can have `outcome_unknown`."""
 
 RESULTS = frozenset(kind for kinds in INTENTS.values() for kind in kinds) | {"outcome_unknown"}
 TERMINAL = frozenset({"closed", "close_failed"})
+LAST_HERE = TERMINAL | {"handed_over", "hand_over_failed"}
+"""Of one owner; after those that are not terminal another may go on."""
 
 
 @attrs.frozen

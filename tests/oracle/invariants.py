@@ -12,9 +12,11 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from json import dumps
+from math import inf
 
 from tests.oracle.evidence import (
     INTENTS,
+    LAST_HERE,
     RESULTS,
     TERMINAL,
     Call,
@@ -60,7 +62,7 @@ def check(
         intents = intents_of(own)
         found += _results(own)
         discarded = sum(step.extent.frames for step in own if step.kind == "output_discarded" and step.extent)
-        has_ended = any(step.kind in TERMINAL for step in own)
+        has_ended = any(step.kind in LAST_HERE for step in own)
         found += _calls(intents, own_calls, discarded, has_ended=has_ended)
         found += _truth(intents, own_calls)
         found += _gating(own, own_calls)
@@ -113,13 +115,19 @@ def _results(steps: Sequence[Step]) -> Iterator[Violation]:
             elif step.kind != "outcome_unknown" and step.kind not in INTENTS[intent.kind]:
                 yield Violation(2, f"{step} is no result of {intent}")
             resolved.add(step.intent_ref or "")
-        if step.kind in TERMINAL or step.kind == "session_recovered":
+        if step.kind in LAST_HERE or step.kind == "session_recovered":
             for intent in open_intents.values():
                 yield Violation(2, f"{intent} has no result at {step}")
 
 
 # How many of a kind may be without a result at a time; of spans, one that is filled and one ahead.
-_AT_MOST = {"connect_requested": 1, "restart_started": 1, "input_replay_requested": 1, "close_requested": 1}
+_AT_MOST = {
+    "connect_requested": 1,
+    "restart_started": 1,
+    "input_replay_requested": 1,
+    "close_requested": 1,
+    "hand_over_requested": 1,
+}
 
 
 def _not_twice(intent: Step, open_intents: Iterable[Step]) -> Iterator[Violation]:
@@ -137,7 +145,7 @@ _INTENT_OF_CALL = {
     "receive": ("output_receive_requested",),
     "interrupt": ("interrupt_requested",),
     "restart": ("restart_started",),
-    "close": ("close_requested",),
+    "close": ("close_requested", "hand_over_requested"),
 }
 
 
@@ -300,17 +308,18 @@ def _order(
 
 
 def _ending(steps: Sequence[Step], calls: Sequence[Call]) -> Iterator[Violation]:
-    end = next((step for step in steps if step.kind in TERMINAL), None)
-    if end is None:
-        return
-    for step in steps:
-        if step.seq > end.seq:
-            yield Violation(7, f"{step} follows {end}")
-    for call in calls:
-        if call.begun >= end.seq:
-            yield Violation(7, f"{call} started after {end}")
-        if call.ended_begun is None or call.ended_begun >= end.seq:
-            yield Violation(7, f"{call} was under way at {end}")
+    """After its last record an owner calls nobody; only another may go on, and not after a terminal one."""
+    for end in (step for step in steps if step.kind in LAST_HERE):
+        after = [step for step in steps if step.seq > end.seq]
+        is_terminal = end.kind in TERMINAL
+        if after and (is_terminal or after[0].kind != "session_recovered"):
+            yield Violation(7, f"{after[0]} follows {end}")
+        again = inf if is_terminal or not after else after[0].seq
+        for call in calls:
+            if end.seq <= call.begun < again:
+                yield Violation(7, f"{call} started after {end}")
+            if call.begun < end.seq and (call.ended_begun is None or call.ended_begun >= end.seq):
+                yield Violation(7, f"{call} was under way at {end}")
 
 
 def _cursors(steps: Sequence[Step]) -> Iterator[Violation]:

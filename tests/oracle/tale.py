@@ -124,6 +124,11 @@ class Tale:
         self.end(self.start("close"))
         return self.record("closed", of=intent)
 
+    def hand_over(self) -> str:
+        intent = self.record("hand_over_requested")
+        self.end(self.start("close"))
+        return self.record("handed_over", of=intent)
+
 
 def extent(first: int | None, last: int | None) -> dict[str, Any]:
     if first is None or last is None:

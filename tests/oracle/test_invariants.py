@@ -92,6 +92,18 @@ def test_a_live_count_that_the_records_do_not_bear_out_is_found(
     assert {violation.invariant for violation in found} == {invariant}
 
 
+def test_nothing_is_wrong_with_a_session_that_is_handed_over_and_goes_on() -> None:
+    tale = connected()
+    for connection in ("second", "third"):
+        tale.receive()
+        tale.hand_over()
+        tale.record("session_recovered")
+        tale.connect(connection_id=connection)
+    tale.close()
+
+    assert check(tale.journal, tale.log) == []
+
+
 def connected() -> Tale:
     tale = Tale()
     tale.connect()

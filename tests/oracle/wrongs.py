@@ -228,6 +228,31 @@ def a_call_over_the_end(tale: Tale) -> None:
     tale.close()
 
 
+def a_call_after_it_was_handed_over(tale: Tale) -> None:
+    tale.hand_over()
+    tale.start("close")
+
+
+def a_record_after_it_was_handed_over(tale: Tale) -> None:
+    tale.hand_over()
+    tale.record("output_fenced")
+
+
+def a_call_of_the_old_owner_when_the_next_has_it(tale: Tale) -> None:
+    intent = tale.record("output_receive_requested")
+    call = tale.start("receive")
+    tale.record("output_ended", of=intent)
+    tale.hand_over()
+    tale.record("session_recovered")
+    tale.connect(connection_id="second")
+    tale.end(call, "cancelled")
+
+
+def an_intent_left_at_the_hand_over(tale: Tale) -> None:
+    tale.record("tool_call_requested")
+    tale.hand_over()
+
+
 def more_than_the_gate_may_hold(tale: Tale) -> None:
     tale.record("restart_requested")
     for frame_id in "abc":
@@ -275,6 +300,10 @@ WRONG: list[tuple[Callable[[Tale], None], int]] = [
     (a_record_after_the_end, 7),
     (a_call_after_the_end, 7),
     (a_call_over_the_end, 7),
+    (a_call_after_it_was_handed_over, 7),
+    (a_record_after_it_was_handed_over, 7),
+    (a_call_of_the_old_owner_when_the_next_has_it, 7),
+    (an_intent_left_at_the_hand_over, 2),
     (more_than_the_gate_may_hold, 11),
     (a_word_in_a_record, 9),
 ]
