@@ -68,7 +68,7 @@ def main(every_s: float) -> None:
     script = OpenAIScript(otherwise=Answer(audio_ms=1000, delta_ms=20, pace_s=0.02))
     with LoopbackOpenAI(script, key=KEY) as server:
         print(server.url, flush=True)
-        threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+        threading.Thread(target=_set_at_the_end_of_input, args=(ended,), daemon=True).start()
         until_fault = chance.expovariate(1 / every_s)
         while not ended.wait(min(until_fault, TIDY_S)):
             until_fault -= TIDY_S
@@ -76,6 +76,11 @@ def main(every_s: float) -> None:
             if until_fault <= 0:
                 chance.choice(FAULTS)(server)
                 until_fault = chance.expovariate(1 / every_s)
+
+
+def _set_at_the_end_of_input(ended: threading.Event) -> None:
+    sys.stdin.read()
+    ended.set()
 
 
 def _forget(server: LoopbackOpenAI) -> None:
