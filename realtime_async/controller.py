@@ -226,7 +226,7 @@ class RealtimeSessionController:
 
     async def send(self, frame: RealtimeInputFrame) -> RealtimeSessionRecord:
         """
-        Send *frame*, or keep it in the gate while there is no connection.
+        Send *frame*, or keep it in the gate while there is no connection, or while what waited for one is sent.
 
         Frames reach the provider in the order in which they are accepted.
 
