@@ -29,7 +29,7 @@ class TailedFrame(NamedTuple):
 
     number: int
     frame: RealtimeInputFrame
-    """As it was sent, its cursor stamped."""
+    """As the program gave it: a copy with its cursor would be as large as its audio."""
     sent_at: float
     ends_at_ms: float
     """Position of its end in the session's input audio."""

@@ -99,8 +99,9 @@ class Replay:
             tailed = due[0]
             now = rt.now()
             flight.scope.deadline = now + rt.deadlines.send
-            if rt.takes is None or not rt.takes(rt.life.session_id, tailed.frame):
-                await rt.adapter.send(rt.life.session_id, tailed.frame)
+            stamped = tailed.frame.stamped(StreamCursor.chunk(tailed.number))
+            if rt.takes is None or not rt.takes(rt.life.session_id, stamped):
+                await rt.adapter.send(rt.life.session_id, stamped)
             due.pop(0)
             gone.add(tailed.number, tailed.frame.payload, now)
             rt.totals.replayed += 1

@@ -116,7 +116,7 @@ class Transmitting:
             return self._refused(Turn(frame, now, stamped=stamped), raised)
         life.send_cursor = cursor
         rt.totals.sent += 1
-        rt.tail.add(number, stamped, now)
+        rt.tail.add(number, frame, now)
         return self.book.add(number, frame.payload, now).record.payload
 
     def _alone_at_once(self, turn: Turn) -> RealtimeSessionRecord | Turn:
@@ -165,7 +165,7 @@ class Transmitting:
         self._span_in_flight = True
         try:
             await rt.perform(turn.flight, None, partial(self._call, stamped))
-            return self._spanned_sent(stamped, rt.now())
+            return self._spanned_sent(turn, rt.now())
         finally:
             self._span_in_flight = False
             self._span_ends_after_flight = False
@@ -199,25 +199,25 @@ class Transmitting:
 
     # -- how it ended
 
-    def _spanned_sent(self, stamped: RealtimeInputFrame, now: float) -> Appended:
-        number = self._took_number(stamped, now)
+    def _spanned_sent(self, turn: Turn, now: float) -> Appended:
+        number = self._took_number(turn, now)
         self._rt.totals.sent += 1
-        intent = self.book.add(number, stamped.payload, now)
+        intent = self.book.add(number, turn.frame.payload, now)
         if self._span_ends_after_flight:
             self.book.end()
         return intent
 
     def _alone_sent(self, turn: Turn, now: float) -> Appended:
-        assert turn.stamped is not None
-        self._took_number(turn.stamped, now)
+        self._took_number(turn, now)
         self._rt.totals.sent += 1
         return self._rt.append(_Kind.INPUT_SENT, turn.intent, **turn.fields)
 
-    def _took_number(self, stamped: RealtimeInputFrame, now: float) -> int:
-        assert stamped.cursor is not None
-        self._rt.life.send_cursor = stamped.cursor
-        number = stamped.cursor.chunk_sequence
-        self._rt.tail.add(number, stamped, now)
+    def _took_number(self, turn: Turn, now: float) -> int:
+        assert turn.stamped is not None
+        assert turn.stamped.cursor is not None
+        self._rt.life.send_cursor = turn.stamped.cursor
+        number = turn.stamped.cursor.chunk_sequence
+        self._rt.tail.add(number, turn.frame, now)
         return number
 
     def _failed(self, turn: Turn, error: AgentError, flight: Flight) -> None:
@@ -227,8 +227,7 @@ class Transmitting:
         if in_doubt:
             # Whoever goes by this must not send the frame again.
             error.retry = RetryClassification.UNKNOWN_OUTCOME
-            assert turn.stamped is not None
-            rt.totals.doubt(self._took_number(turn.stamped, rt.now()))
+            rt.totals.doubt(self._took_number(turn, rt.now()))
         kept = lost and not in_doubt and rt.life.phase is not Phase.CLOSING
         rt.totals.failed += not in_doubt and not kept
         fields = {**input_fields(turn.frame), "error": recorded(error)}
