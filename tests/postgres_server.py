@@ -12,8 +12,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,6 +29,7 @@ from realtime_async.journals import PostgresJournal
 
 __all__ = ["PASSWORD", "VARIABLE", "Cluster", "Database", "Server", "cluster", "databases", "no_server"]
 
+START_S = 30.0
 VARIABLE = "REALTIME_ASYNC_TEST_POSTGRES"
 PASSWORD = "open-sesame-4711"
 """Of the role of a worker; to be met nowhere."""
@@ -41,13 +43,13 @@ WORKER_RIGHTS = (
 
 def no_server() -> str:
     return (
-        "these tests need PostgreSQL's programs initdb and pg_ctl: apt-get install postgresql, or put them on PATH; "
+        "these tests need PostgreSQL's programs initdb and postgres: apt-get install postgresql, or put them on PATH; "
         f"or name a server by {VARIABLE}=postgresql://SUPERUSER@HOST/DATABASE; {VARIABLE}=none leaves these tests out"
     )
 
 
 def programs() -> Path | None:
-    """The folder with initdb and pg_ctl; Debian keeps them off the PATH."""
+    """The folder with initdb and postgres; Debian keeps them off the PATH."""
     found = shutil.which("initdb")
     if found is not None:
         return Path(found).resolve().parent
@@ -148,10 +150,13 @@ class Cluster:
         password = directory / "password"
         password.write_text(PASSWORD)
         password.chmod(0o644)
-        self._run(
+        self._process: subprocess.Popen[bytes] | None = None
+        made = self._begun(
             "initdb", "--pgdata", str(self._data), "--username", "admin", "--pwfile", str(password),
             "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C",
-        )  # fmt: skip
+        ).wait(START_S)  # fmt: skip
+        if made != 0:
+            raise RuntimeError(f"initdb failed with {made}\n{self._log.read_text()[-2000:]}")
         settings = {
             "listen_addresses": "'127.0.0.1'",
             "port": self.port,
@@ -167,42 +172,48 @@ class Cluster:
         return f"postgresql://admin:{PASSWORD}@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> None:
-        self._run(
-            "pg_ctl", "start", "--pgdata", str(self._data), "--log", str(self._log), "--wait", "--silent"
-        )
+        """Start it, and wait until it lets somebody in."""
+        deadline = time.monotonic() + START_S
+        while not self._lets_in():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the server did not start\n{self._log.read_text()[-2000:]}")
+            # What a killed server leaves behind may keep the next from starting at first.
+            if self._process is None or self._process.poll() is not None:
+                self._process = self._begun("postgres", "-D", str(self._data))
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.02)
 
-    def stop(self, mode: str = "fast") -> None:
-        """Stop it: "fast" ends what runs, "immediate" as a power cut would."""
-        self._run("pg_ctl", "stop", "--pgdata", str(self._data), "--mode", mode, "--wait", "--silent")
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop it: SIGINT ends what runs, SIGQUIT is as a power cut, and after SIGKILL it can't say goodbye."""
+        assert self._process is not None
+        children: list[str] = []
+        if how is signal.SIGKILL:
+            asked = ["pgrep", "--parent", str(self._process.pid)]
+            children = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split()
+        self._process.send_signal(how)
+        for pid in children:
+            os.kill(int(pid), how)
+        self._process.wait(START_S)
+        self._process = None
 
-    @property
-    def pid(self) -> int:
-        return int((self._data / "postmaster.pid").read_text().split()[0])
+    def _lets_in(self) -> bool:
+        try:
+            psycopg.connect(self.admin_dsn).close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
-    def kill(self) -> None:
-        """Kill the server, so that it cannot say goodbye, and those who work for it."""
-        children = subprocess.run(
-            ["pgrep", "--parent", str(self.pid)], capture_output=True, text=True, check=False
-        ).stdout.split()
-        for pid in (self.pid, *map(int, children)):
-            os.kill(pid, signal.SIGKILL)
-
-    def _run(self, program: str, *arguments: str) -> None:
-        ran = subprocess.run(
-            [self._programs / program, *arguments],
-            cwd="/",
-            user=self._user,
-            group=None if self._user is None else pwd.getpwnam(self._user).pw_gid,
-            extra_groups=None if self._user is None else [],
-            # A server that it starts would keep a pipe open.
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            check=False,
-            timeout=60,
-        )
-        if ran.returncode:
-            log = self._log.read_text()[-2000:] if self._log.exists() else ""
-            raise RuntimeError(f"{program} {arguments[0]} failed with {ran.returncode}\n{log}")
+    def _begun(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                [self._programs / program, *arguments],
+                cwd="/",
+                user=self._user,
+                group=None if self._user is None else pwd.getpwnam(self._user).pw_gid,
+                extra_groups=None if self._user is None else [],
+                stdout=log,
+                stderr=log,
+            )
 
 
 def _exists(user: str) -> bool:
@@ -230,5 +241,4 @@ def cluster() -> Iterator[Cluster]:
         try:
             yield made
         finally:
-            if (made._data / "postmaster.pid").exists():
-                made.stop("immediate")
+            made.stop(signal.SIGQUIT)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 import psycopg
@@ -45,13 +45,11 @@ class Address:
         Raises:
             ContractViolation: It is neither.
         """
-        try:
-            given = conninfo_to_dict(dsn)
-        except psycopg.Error:
-            # What libpq says of it quotes it.
+        given = _read(dsn)
+        if given is None:
             raise ContractViolation(
                 "the DSN cannot be read: expected postgresql://USER@HOST:PORT/DATABASE, or words key=value"
-            ) from None
+            )
         host = given.get("host") or given.get("hostaddr") or ""
         port = f":{given['port']}" if given.get("port") else ""
         defaults: dict[str, str | int] = {
@@ -68,6 +66,14 @@ class Address:
             f"journal 'postgresql://{host}{port}/{given.get('dbname') or ''}'",
             make_conninfo(dsn, **{key: value for key, value in defaults.items() if key not in given}),
         )
+
+
+def _read(dsn: str) -> Mapping[str, Any] | None:
+    """The parameters of a DSN; None: it is none, and what libpq says of that quotes it."""
+    try:
+        return conninfo_to_dict(dsn)
+    except psycopg.Error:
+        return None
 
 
 @attrs.frozen
@@ -140,8 +146,10 @@ def _trouble(error: psycopg.Error) -> Trouble:
 
 
 # A worker that stops within a transaction must not keep others from its runs for longer than a statement may take.
+# Without bitmaps a run is read in the order of its index, and no further than a chunk.
 _SETTINGS = """
     SELECT set_config('search_path', 'pg_catalog, pg_temp', false),
+        set_config('enable_bitmapscan', 'off', false),
         set_config('statement_timeout', %(ms)s, false),
         set_config('idle_in_transaction_session_timeout', %(ms)s, false),
         set_config('synchronous_commit', CASE current_setting('synchronous_commit')

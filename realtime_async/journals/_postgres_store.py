@@ -55,14 +55,18 @@ _STANDING = """
     WHERE run_id IN (SELECT value FROM json_array_elements_text(%s::json)) ORDER BY id FOR UPDATE
 """
 _PARTS = "SELECT number, json FROM realtime_async.part WHERE run = %s ORDER BY number DESC LIMIT %s"
-_READ = (
-    "SELECT record.seq, session.json, connection.json, sort.json, record.body FROM realtime_async.record"
-    " JOIN realtime_async.part AS session ON (session.run, session.number) = (record.run, record.session)"
-    " JOIN realtime_async.part AS connection ON (connection.run, connection.number) = (record.run, record.connection)"
-    " JOIN realtime_async.part AS sort ON (sort.run, sort.number) = (record.run, record.sort)"
-    " WHERE record.run = (SELECT id FROM realtime_async.run WHERE run_id = %s) AND record.seq > %s"
-    " ORDER BY record.seq LIMIT %s"
-)
+# The chunk first: joined before it is cut, each chunk would cost as much as what is left of the run.
+_READ = """
+    SELECT chunk.seq, session.json, connection.json, sort.json, chunk.body
+    FROM (
+        SELECT * FROM realtime_async.record
+        WHERE run = (SELECT id FROM realtime_async.run WHERE run_id = %s) AND seq > %s ORDER BY seq LIMIT %s
+    ) AS chunk
+    JOIN realtime_async.part AS session ON (session.run, session.number) = (chunk.run, chunk.session)
+    JOIN realtime_async.part AS connection ON (connection.run, connection.number) = (chunk.run, chunk.connection)
+    JOIN realtime_async.part AS sort ON (sort.run, sort.number) = (chunk.run, chunk.sort)
+    ORDER BY chunk.seq
+"""
 _LAST = "SELECT last_seq FROM realtime_async.run WHERE run_id = %s"
 _RENEWED = """
     UPDATE realtime_async.run SET expires_at = clock_timestamp() + %s::float8 * interval '1 second'

@@ -1,0 +1,73 @@
+"""
+A connection that is lost at any moment of a commit: nobody knows what became of it, until it is read back.
+
+Every piece of what goes either way is lost in turn; no record may be missing then, and none be there twice.
+"""
+
+from __future__ import annotations
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from realtime_async.journals import PostgresJournal
+from realtime_async.ports import RunId
+from realtime_async.testing.journal_contract import OTHER_RUN, RUN, append_all, read_all, record, records
+from tests.journals.cutting import Cut, CutWire, cut_wire
+from tests.postgres_server import Database
+
+__all__: list[str] = []
+
+MORE_THAN_A_STATEMENT = 100
+
+
+async def append_in_every_way(journal: PostgresJournal, first: int) -> int:
+    """Append as one statement and as a COPY, to a run that is held and to one that begins; return where it stands."""
+    await append_all(journal, records(RUN, 3, after=first))
+    await append_all(journal, records(RUN, MORE_THAN_A_STATEMENT, after=first + 3))
+    begun = RunId(f"run.{first}")
+    await append_all(journal, records(begun, 2))
+    await append_all(journal, [record(begun, 3), record(RUN, first + MORE_THAN_A_STATEMENT + 4)])
+    return first + MORE_THAN_A_STATEMENT + 4
+
+
+def through(wire: CutWire, dsn: str) -> str:
+    return make_conninfo(dsn, port=wire.port, sslmode="disable")
+
+
+@pytest.mark.parametrize("cut", Cut)
+async def test_wherever_the_connection_is_lost_all_is_written_once(
+    postgres_database: Database, cut: Cut
+) -> None:
+    dsn = postgres_database.dsn
+    with cut_wire(int(conninfo_to_dict(dsn)["port"] or 0), cut) as wire:
+        async with PostgresJournal.open(through(wire, dsn)) as journal:
+            stands, moments, was_cut = await append_in_every_way(journal, 0), 0, True
+            while was_cut:
+                moments += 1
+                wire.arm(moments)
+                before, stands = stands, await append_in_every_way(journal, stands)
+                was_cut = wire.was_cut
+                wire.arm(-1)
+
+                written = await read_all(journal, RUN, after=before)
+                assert written == records(RUN, stands - before, after=before)
+                begun = RunId(f"run.{before}")
+                assert await read_all(journal, begun) == records(begun, 3)
+
+    assert moments > 10
+
+
+async def test_what_was_lost_on_the_way_to_a_rivals_run_stays_the_rivals(postgres_database: Database) -> None:
+    dsn = postgres_database.dsn
+    with cut_wire(int(conninfo_to_dict(dsn)["port"] or 0), Cut.ANSWERED) as wire:
+        async with PostgresJournal.open(through(wire, dsn)) as journal, PostgresJournal.open(dsn) as rival:
+            await append_all(journal, [record(RUN, 1), record(OTHER_RUN, 1)])
+            await rival.append(record(RUN, 2, nonce="rival"))
+            wire.arm(1)
+
+            lost, kept = journal.append(record(RUN, 2)), journal.append(record(OTHER_RUN, 2))
+
+            await kept
+            with pytest.raises(Exception, match="has another record at 2"):
+                await lost
+            assert wire.was_cut

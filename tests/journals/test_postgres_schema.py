@@ -1,0 +1,242 @@
+"""What cannot be opened or migrated: a clear error each, and nothing half-made."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+
+import anyio
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from realtime_async.errors import AgentError, ContractViolation, JournalFailure, RetryClassification
+from realtime_async.journals import PostgresJournal, _postgres_schema
+from realtime_async.ports import JournalCursor
+from realtime_async.testing.journal_contract import RUN, record
+from tests.postgres_server import PASSWORD, WORKER_RIGHTS, Database, DatabaseMaker
+
+__all__: list[str] = []
+
+
+@pytest.fixture
+def empty(postgres: DatabaseMaker) -> Iterator[Database]:
+    """A database that nobody has migrated."""
+    with postgres.database(template="template0") as database:
+        yield database
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("realtime_async.journals.postgres.PATIENCE_S", 0.0)
+
+
+async def opened(dsn: str) -> None:
+    async with PostgresJournal.open(dsn, patience_s=0.0):
+        pass
+
+
+async def refusal(dsn: str) -> JournalFailure:
+    """The error of opening *dsn*, which leaves no writer, and shows no password."""
+    with pytest.raises(JournalFailure) as raised:
+        await opened(dsn)
+    assert not [each for each in threading.enumerate() if each.name.startswith("writer of")]
+    assert raised.value.retry is RetryClassification.REPAIR_NEEDED
+    assert_shows_nothing(raised.value)
+    return raised.value
+
+
+def assert_shows_nothing(error: BaseException | None) -> None:
+    """No password, neither in the error nor in what led to it."""
+    while error is not None:
+        assert PASSWORD not in f"{error!r} {error} {getattr(error, '__notes__', '')}"
+        error = error.__cause__ or error.__context__
+
+
+async def test_a_database_that_was_never_migrated_is_refused(empty: Database) -> None:
+    error = await refusal(empty.dsn)
+
+    assert "it was never migrated" in error.message
+    assert "PostgresJournal.migrate(dsn)" in error.message
+
+
+async def test_migrating_again_changes_nothing(empty: Database) -> None:
+    await PostgresJournal.migrate(empty.admin_dsn)
+    await PostgresJournal.migrate(empty.admin_dsn)
+
+    assert empty.execute("SELECT version FROM realtime_async.version") == [(1,)]
+
+
+async def test_many_may_migrate_at_once(empty: Database) -> None:
+    async with anyio.create_task_group() as tasks:
+        for _ in range(8):
+            tasks.start_soon(PostgresJournal.migrate, empty.admin_dsn)
+
+    assert empty.execute("SELECT version FROM realtime_async.version") == [(1,)]
+
+
+async def test_a_role_that_may_create_nothing_cannot_migrate_but_open(empty: Database) -> None:
+    with pytest.raises(JournalFailure, match=r"cannot be migrated: its role has not the right") as raised:
+        await PostgresJournal.migrate(empty.dsn)
+    assert_shows_nothing(raised.value)
+
+    await PostgresJournal.migrate(empty.admin_dsn)
+    for grant in WORKER_RIGHTS:
+        empty.execute(grant.format(worker=empty.server.worker))
+
+    async with PostgresJournal.open(empty.dsn) as journal:
+        assert await journal.append(record(RUN, 1)) == JournalCursor(RUN, 1)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE realtime_async.record SET body = ''",
+        "DELETE FROM realtime_async.record",
+        "UPDATE realtime_async.version SET version = 2",
+        "CREATE TABLE realtime_async.more (id int)",
+    ],
+)
+def test_a_worker_cannot_change_what_is_recorded(postgres_database: Database, statement: str) -> None:
+    import psycopg
+
+    with (
+        psycopg.connect(postgres_database.dsn) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        connection.execute(statement.encode())
+
+
+@pytest.mark.parametrize("work", [PostgresJournal.migrate, opened])
+async def test_a_journal_of_a_later_release_is_refused(postgres_database: Database, work: object) -> None:
+    postgres_database.execute("UPDATE realtime_async.version SET version = 2")
+
+    with pytest.raises(JournalFailure, match="version 2 of its tables, and this release knows 1"):
+        await work(postgres_database.admin_dsn)  # type: ignore[operator]  # each of them takes a DSN
+
+
+async def test_a_journal_of_an_earlier_release_is_to_be_migrated(
+    postgres_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_postgres_schema, "VERSION", 2)
+
+    error = await refusal(postgres_database.dsn)
+
+    assert "its tables have version 1 still, and this release needs version 2" in error.message
+
+
+@pytest.mark.parametrize("work", [PostgresJournal.migrate, opened])
+async def test_a_database_of_something_else_is_refused(empty: Database, work: object) -> None:
+    empty.execute("CREATE SCHEMA realtime_async CREATE TABLE guests (name text)")
+
+    with pytest.raises(JournalFailure, match="is something else's; choose another database"):
+        await work(empty.admin_dsn)  # type: ignore[operator]  # each of them takes a DSN
+
+
+async def test_a_database_in_another_encoding_is_refused(postgres: DatabaseMaker) -> None:
+    name = f"{postgres.template}_latin"
+    postgres.server.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    try:
+        error = await refusal(postgres.server.dsn(name))
+    finally:
+        postgres.server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    assert "encoding of its database is LATIN1; make one with UTF8" in error.message
+
+
+@pytest.mark.parametrize(
+    "revoked, said",
+    [
+        ("INSERT ON realtime_async.record", "GRANT INSERT ON realtime_async.record"),
+        ("UPDATE ON realtime_async.run", "GRANT UPDATE ON realtime_async.run"),
+        ("USAGE ON SCHEMA realtime_async", "GRANT USAGE ON SCHEMA realtime_async"),
+        ("SELECT ON realtime_async.version", "GRANT SELECT ON realtime_async.version"),
+    ],
+)
+async def test_a_right_that_is_missing_is_named(postgres_database: Database, revoked: str, said: str) -> None:
+    postgres_database.execute(f"REVOKE {revoked} FROM {postgres_database.server.worker}")
+
+    error = await refusal(postgres_database.dsn)
+
+    assert said in error.message
+
+
+async def test_a_database_that_does_not_exist_is_named(postgres: DatabaseMaker) -> None:
+    error = await refusal(postgres.server.dsn("nowhere"))
+
+    assert "/nowhere'" in error.message
+    assert "there is no such database" in error.message
+
+
+async def test_a_wrong_password_is_refused_at_once_and_shown_nowhere(
+    postgres_database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    dsn = make_conninfo(postgres_database.dsn, password=f"not-{PASSWORD}")
+
+    with anyio.fail_after(5):
+        with pytest.raises(JournalFailure, match="refuses its role or password") as raised:
+            async with PostgresJournal.open(dsn):
+                pass
+
+    assert_shows_nothing(raised.value)
+    assert PASSWORD not in caplog.text
+
+
+async def test_a_role_that_does_not_exist_is_refused(postgres_database: Database) -> None:
+    error = await refusal(make_conninfo(postgres_database.dsn, user="nobody-knows"))
+
+    assert "refuses its role or password" in error.message
+
+
+async def test_nothing_of_a_journal_shows_its_password(postgres_database: Database) -> None:
+    async with PostgresJournal.open(postgres_database.dsn) as journal:
+        database = journal._database
+        shown = [journal, database, database._writer, database._leases, journal._commits]
+
+        assert PASSWORD in database._writer._parameters
+        assert PASSWORD not in " ".join(map(repr, shown)) + journal._commits._thread.name + database.name
+
+
+@pytest.mark.parametrize(
+    "dsn", [f"host=h {PASSWORD}", f"postgresql://u:{PASSWORD} {PASSWORD}@h/d", "ftp://h"]
+)
+@pytest.mark.parametrize("work", [PostgresJournal.migrate, opened])
+async def test_a_dsn_that_cannot_be_read_is_not_repeated(dsn: str, work: object) -> None:
+    with pytest.raises(ContractViolation, match=r"expected postgresql://USER@HOST:PORT/DATABASE") as raised:
+        await work(dsn)  # type: ignore[operator]  # each of them takes a DSN
+
+    assert_shows_nothing(raised.value)
+
+
+def nowhere() -> str:
+    """A DSN that nobody answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"postgresql://worker:{PASSWORD}@127.0.0.1:{free.getsockname()[1]}/calls"
+
+
+async def test_a_server_that_is_away_is_named_after_patience() -> None:
+    error = await refusal(nowhere())
+
+    assert "cannot be reached, or went away" in error.message
+    assert "127.0.0.1" in error.message
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_server_that_is_away_cannot_be_migrated() -> None:
+    with pytest.raises(AgentError, match="cannot be migrated: it cannot be reached") as raised:
+        await PostgresJournal.migrate(nowhere())
+
+    assert_shows_nothing(raised.value)
+
+
+async def test_a_server_that_is_read_only_is_refused(postgres_database: Database) -> None:
+    postgres_database.execute(
+        f"ALTER DATABASE {postgres_database.name} SET default_transaction_read_only = on"
+    )
+
+    error = await refusal(postgres_database.dsn)
+
+    assert "read-only, as a standby is; point the DSN at the primary (SQLSTATE 25006)" in error.message
