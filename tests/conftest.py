@@ -85,6 +85,15 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[DatabaseMaker]:
         yield maker
 
 
+@pytest.fixture(scope="session")
+def stoppable(own_cluster: Cluster) -> Iterator[DatabaseMaker]:
+    """Databases of a server that is ours: its cluster may be stopped, and its settings are known."""
+    from tests.postgres_server import databases
+
+    with databases(own_cluster.admin_dsn) as maker:
+        yield maker
+
+
 @pytest.fixture
 def postgres_database(postgres: DatabaseMaker) -> Iterator[Database]:
     """A migrated database that nobody else uses."""

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import quote
 
 import anyio
 import attrs
@@ -57,6 +58,18 @@ def programs() -> Path | None:
     return versions[-1].parent if versions else None
 
 
+def _url(dsn: str, database: str, user: str | None = None, password: str | None = None) -> str:
+    """Where *dsn* leads, but to *database*, for whom *dsn* names or for *user*."""
+    given = conninfo_to_dict(dsn)
+
+    def known(name: str, variable: str) -> str:
+        return str(given.get(name) or os.environ.get(variable) or "")
+
+    user, password = user or known("user", "PGUSER"), password or known("password", "PGPASSWORD")
+    host, port = known("host", "PGHOST"), known("port", "PGPORT") or "5432"
+    return f"postgresql://{quote(user)}:{quote(password)}@{quote(host, safe='')}:{port}/{database}"
+
+
 @attrs.frozen
 class Server:
     """A server, as its superuser reaches it, and the role of a worker there."""
@@ -72,8 +85,7 @@ class Server:
 
     def dsn(self, database: str) -> str:
         """How a worker reaches *database*: as a URL."""
-        given = conninfo_to_dict(self.admin_dsn)
-        return f"postgresql://{self.worker}:{PASSWORD}@{given['host']}:{given.get('port') or 5432}/{database}"
+        return _url(self.admin_dsn, database, self.worker, PASSWORD)
 
 
 @attrs.frozen
@@ -89,7 +101,7 @@ class Database:
 
     @property
     def admin_dsn(self) -> str:
-        return make_conninfo(self.server.admin_dsn, dbname=self.name)
+        return _url(self.server.admin_dsn, self.name)
 
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
         return self.server.execute(statement, database=self.name)
@@ -163,6 +175,8 @@ class Cluster:
             "unix_socket_directories": "''",
             "shared_buffers": "'32MB'",
             "max_connections": 200,
+            # A commit that does not wait for the disk is seen not to.
+            "wal_writer_delay": "'10s'",
         }
         with (self._data / "postgresql.conf").open("a") as file:
             file.writelines(f"{name} = {value}\n" for name, value in settings.items())

@@ -1,7 +1,7 @@
 """
 A program in which processes contend for runs; it prints what became of each of them, as JSON.
 
-    python -m tests.controller.owning DIRECTORY race|pause ROUNDS
+    python -m tests.controller.owning PLACE race|pause ROUNDS
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -23,9 +22,9 @@ import structlog
 from realtime_async import RealtimeInputFrame, RealtimeSessionController
 from realtime_async.adapters.scripted import ScriptedAdapter
 from realtime_async.errors import AgentError
-from realtime_async.journals import SqliteJournal
 from realtime_async.ports import JournalCursor, JournalRecord, RunId, RunJournal
 from tests.controller.staged import plain_sidecar
+from tests.journals.places import SharedJournal, opened
 
 __all__: list[str] = []
 
@@ -79,17 +78,17 @@ def tell(**facts: Any) -> None:
     os.write(1, (json.dumps(facts) + "\n").encode())
 
 
-async def begun(path: Path, rounds: int) -> None:
-    async with SqliteJournal.open(path, durability="normal") as journal:
+async def begun(place: str, rounds: int) -> None:
+    async with opened(place) as journal:
         for number in range(rounds):
             owner = RealtimeSessionController(SIDECAR, ScriptedAdapter(), journal, run_id=f"run-{number}")
             await owner.connect()
             await owner.send(RealtimeInputFrame.text("x"))
 
 
-async def contend(path: Path, rounds: int, name: str, line: Line) -> None:
+async def contend(place: str, rounds: int, name: str, line: Line) -> None:
     """Resume every run at the same moment as another."""
-    async with SqliteJournal.open(path, durability="normal") as journal:
+    async with opened(place) as journal:
         for number in range(rounds):
             adapter, error = ScriptedAdapter(), None
             try:
@@ -103,15 +102,15 @@ async def contend(path: Path, rounds: int, name: str, line: Line) -> None:
             line.wait(up=False)
 
 
-async def written(journal: SqliteJournal, run_id: RunId, through: int) -> None:
+async def written(journal: SharedJournal, run_id: RunId, through: int) -> None:
     """Wait until the file has the run's record number *through*."""
     while await journal.last(run_id) != JournalCursor(run_id, through):
         await anyio.lowlevel.checkpoint()
 
 
-async def own(path: Path, rounds: int, line: Line) -> None:
+async def own(place: str, rounds: int, line: Line) -> None:
     """Own every run, be stopped, and go on as if nothing had been."""
-    async with SqliteJournal.open(path, durability="normal") as journal:
+    async with opened(place) as journal:
         for number in range(rounds):
             adapter, error = ScriptedAdapter(), None
             owner = RealtimeSessionController(SIDECAR, adapter, journal, run_id=f"run-{number}")
@@ -130,9 +129,9 @@ async def own(path: Path, rounds: int, line: Line) -> None:
             line.say(up=True)
 
 
-async def supersede(path: Path, rounds: int, owner: int, line: Line) -> None:
+async def supersede(place: str, rounds: int, owner: int, line: Line) -> None:
     """Stop the owner of each run, take that over, and wake the owner."""
-    async with SqliteJournal.open(path, durability="normal") as journal:
+    async with opened(place) as journal:
         for number in range(rounds):
             line.wait(up=True)
             os.kill(owner, signal.SIGSTOP)
@@ -146,10 +145,10 @@ async def supersede(path: Path, rounds: int, owner: int, line: Line) -> None:
             tell(round=number, name="heir", error=None, calls=adapter.calls)
 
 
-def race(path: Path, rounds: int) -> list[int]:
-    os.waitpid(forked(partial(begun, path, rounds)), 0)
+def race(place: str, rounds: int) -> list[int]:
+    os.waitpid(forked(partial(begun, place, rounds)), 0)
     lines = {name: Line() for name in ("one", "two")}
-    children = [forked(partial(contend, path, rounds, name, line)) for name, line in lines.items()]
+    children = [forked(partial(contend, place, rounds, name, line)) for name, line in lines.items()]
     # Twice a round: before the first append, and when it is over.
     for _ in range(2 * rounds):
         for line in lines.values():
@@ -159,15 +158,15 @@ def race(path: Path, rounds: int) -> list[int]:
     return children
 
 
-def pause(path: Path, rounds: int) -> list[int]:
+def pause(place: str, rounds: int) -> list[int]:
     line = Line()
-    owner = forked(partial(own, path, rounds, line))
-    return [owner, forked(partial(supersede, path, rounds, owner, line))]
+    owner = forked(partial(own, place, rounds, line))
+    return [owner, forked(partial(supersede, place, rounds, owner, line))]
 
 
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    directory, what, count = sys.argv[1:]
+    place, what, count = sys.argv[1:]
     contest = race if what == "race" else pause
-    for child in contest(Path(directory) / "calls.db", int(count)):
+    for child in contest(place, int(count)):
         assert os.waitpid(child, 0)[1] == 0

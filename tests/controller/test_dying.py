@@ -21,6 +21,7 @@ from tests.controller.staged import FRAME, SECRET
 from tests.oracle.evidence import steps_of
 from tests.oracle.fates import totals_of
 from tests.oracle.invariants import check
+from tests.postgres_server import Database
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,7 +56,18 @@ async def die_and_resume(sidecar: RealtimeSessionSidecar, moment: int) -> Life:
 
 @pytest.mark.timeout(300)
 def test_whenever_a_process_is_killed_another_goes_on_from_its_file(tmp_path: Path) -> None:
-    program = [sys.executable, "-m", "tests.controller.killing", str(tmp_path), "spans"]
+    judge_the_killed(tmp_path)
+
+
+@pytest.mark.timeout(300)
+def test_whenever_a_process_is_killed_another_goes_on_from_their_database(
+    tmp_path: Path, postgres_database: Database
+) -> None:
+    judge_the_killed(tmp_path, postgres_database.admin_dsn)
+
+
+def judge_the_killed(directory: Path, *database: str) -> None:
+    program = [sys.executable, "-m", "tests.controller.killing", str(directory), "spans", *database]
     ran = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert ran.returncode == 0, ran.stderr

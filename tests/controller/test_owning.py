@@ -8,21 +8,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.postgres_server import Database
+
 ROOT = Path(__file__).parents[2]
 ROUNDS = 100
 
 
-def contest(what: str, directory: Path) -> list[list[dict[str, Any]]]:
+def contest(what: str, place: str) -> list[list[dict[str, Any]]]:
     """What two processes told of each round."""
-    program = [sys.executable, "-m", "tests.controller.owning", str(directory), what, str(ROUNDS)]
+    program = [sys.executable, "-m", "tests.controller.owning", place, what, str(ROUNDS)]
     ran = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
     assert ran.returncode == 0, ran.stderr
     told = [json.loads(line) for line in ran.stdout.splitlines()]
     return [[each for each in told if each["round"] == number] for number in range(ROUNDS)]
 
 
-def test_of_two_processes_that_resume_a_run_at_once_one_goes_on(tmp_path: Path) -> None:
-    for told in contest("race", tmp_path):
+def judge_the_race(place: str) -> None:
+    for told in contest("race", place):
         loser, winner = sorted(told, key=lambda each: each["error"] is None)
 
         assert winner["error"] is None
@@ -31,10 +33,26 @@ def test_of_two_processes_that_resume_a_run_at_once_one_goes_on(tmp_path: Path) 
         assert loser["calls"] == []
 
 
-def test_an_owner_that_was_stopped_and_superseded_reaches_its_provider_no_more(tmp_path: Path) -> None:
-    for told in contest("pause", tmp_path):
+def judge_the_pause(place: str) -> None:
+    for told in contest("pause", place):
         heir, owner = sorted(told, key=lambda each: str(each["name"]))
 
         assert owner["error"] == "JournalConflict"
         assert owner["calls"] == ["connect", "send"]
         assert heir["calls"] == ["connect", "send", "send"]
+
+
+def test_of_two_processes_that_resume_a_run_at_once_one_goes_on(tmp_path: Path) -> None:
+    judge_the_race(str(tmp_path / "calls.db"))
+
+
+def test_of_two_that_resume_a_run_of_a_database_at_once_one_goes_on(postgres_database: Database) -> None:
+    judge_the_race(postgres_database.dsn)
+
+
+def test_an_owner_that_was_stopped_and_superseded_reaches_its_provider_no_more(tmp_path: Path) -> None:
+    judge_the_pause(str(tmp_path / "calls.db"))
+
+
+def test_an_owner_superseded_in_a_database_reaches_its_provider_no_more(postgres_database: Database) -> None:
+    judge_the_pause(postgres_database.dsn)

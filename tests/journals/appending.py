@@ -1,7 +1,7 @@
 """
 A program that appends until it is killed, and says which records have returned.
 
-    python -m tests.journals.appending PATH DURABILITY BACKEND TASKS RECORDS
+    python -m tests.journals.appending PLACE DURABILITY BACKEND TASKS RECORDS
 
 Each of TASKS writes a run of its own, from where that stands, RECORDS records or, at 0, without end.
 After every append it prints its cursor; the write to the pipe is a system call of its own.
@@ -16,20 +16,20 @@ from typing import Literal
 
 import anyio
 
-from realtime_async.journals import SqliteJournal
 from realtime_async.ports import RunId
 from realtime_async.testing._journal_records import record
+from tests.journals.places import SharedJournal, opened
 
 __all__: list[str] = []
 
 
-async def main(path: str, durability: Literal["full", "normal"], tasks: int, count: int) -> None:
-    async with SqliteJournal.open(path, durability=durability) as journal, anyio.create_task_group() as group:
+async def main(place: str, durability: Literal["full", "normal"], tasks: int, count: int) -> None:
+    async with opened(place, durability) as journal, anyio.create_task_group() as group:
         for number in range(tasks):
             group.start_soon(write, journal, RunId(f"run.{number}"), count)
 
 
-async def write(journal: SqliteJournal, run_id: RunId, count: int) -> None:
+async def write(journal: SharedJournal, run_id: RunId, count: int) -> None:
     last = await journal.last(run_id)
     start = 1 if last is None else last.journal_seq + 1
     for seq in itertools.count(start) if count == 0 else range(start, start + count):
@@ -38,6 +38,6 @@ async def write(journal: SqliteJournal, run_id: RunId, count: int) -> None:
 
 
 if __name__ == "__main__":
-    path, durability, backend, tasks, count = sys.argv[1:]
+    place, durability, backend, tasks, count = sys.argv[1:]
     chosen: Literal["full", "normal"] = "normal" if durability == "normal" else "full"
-    anyio.run(main, path, chosen, int(tasks), int(count), backend=backend)
+    anyio.run(main, place, chosen, int(tasks), int(count), backend=backend)

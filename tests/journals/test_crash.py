@@ -7,14 +7,16 @@ import random
 import sqlite3
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from realtime_async.journals import SqliteJournal
 from realtime_async.ports import RunId
 from realtime_async.testing.journal_contract import read_all, records
+from tests.journals.places import opened
+from tests.postgres_server import Database
 
 __all__: list[str] = []
 
@@ -29,14 +31,28 @@ async def test_what_has_returned_is_in_the_file_after_a_kill(
     tmp_path: Path, anyio_backend_name: str, durability: str
 ) -> None:
     path = tmp_path / "calls.db"
-    moments = random.Random(f"{anyio_backend_name} {durability}")
-    returned: dict[RunId, int] = {}
 
-    for _ in range(KILLS):
-        kill_while_appending(path, anyio_backend_name, durability, moments.randrange(300), returned)
-
+    async for _ in killed_while_appending(str(path), anyio_backend_name, durability):
         assert integrity(path) == "ok"
-        async with SqliteJournal.open(path) as journal:
+
+
+@pytest.mark.timeout(60 + 10 * KILLS)
+async def test_what_has_returned_is_in_the_database_after_a_kill(
+    postgres_database: Database, anyio_backend_name: str
+) -> None:
+    async for _ in killed_while_appending(postgres_database.dsn, anyio_backend_name, "full"):
+        pass
+
+
+async def killed_while_appending(place: str, backend: str, durability: str) -> AsyncIterator[None]:
+    """Kill at random moments, and each time look for what had returned, where the caller has looked as well."""
+    moments = random.Random(f"{backend} {durability}")
+    returned: dict[RunId, int] = {}
+    for _ in range(KILLS):
+        kill(place, backend, durability, moments.randrange(300), returned)
+
+        yield
+        async with opened(place) as journal:
             for run_id, seq in returned.items():
                 kept = await read_all(journal, run_id)
                 assert len(kept) >= seq
@@ -45,20 +61,10 @@ async def test_what_has_returned_is_in_the_file_after_a_kill(
     assert len(returned) == TASKS
 
 
-def kill_while_appending(
-    path: Path, backend: str, durability: str, lines: int, returned: dict[RunId, int]
-) -> None:
+def kill(place: str, backend: str, durability: str, lines: int, returned: dict[RunId, int]) -> None:
     """Kill the program once it has printed so many *lines*, or a few more; note the last cursor of each run."""
-    program = [
-        sys.executable,
-        "-m",
-        "tests.journals.appending",
-        str(path),
-        durability,
-        backend,
-        str(TASKS),
-        "0",
-    ]
+    arguments = [place, durability, backend, str(TASKS), "0"]
+    program = [sys.executable, "-m", "tests.journals.appending", *arguments]
     with subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         printed = [process.stdout.readline() for _ in range(lines)]

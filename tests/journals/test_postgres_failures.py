@@ -17,7 +17,7 @@ from realtime_async.journals import PostgresJournal, _group_commit
 from realtime_async.ports import JournalCursor
 from realtime_async.testing.journal_contract import OTHER_RUN, RUN, append_all, read_all, record, records
 from tests.journals.test_postgres import held
-from tests.postgres_server import Cluster, Database, DatabaseMaker, databases
+from tests.postgres_server import Cluster, Database, DatabaseMaker
 
 __all__: list[str] = []
 
@@ -25,13 +25,6 @@ __all__: list[str] = []
 @pytest.fixture
 def dsn(postgres_database: Database) -> str:
     return postgres_database.dsn
-
-
-@pytest.fixture(scope="session")
-def stoppable(own_cluster: Cluster) -> Iterator[DatabaseMaker]:
-    """A server of which a test may stop the cluster."""
-    with databases(own_cluster.admin_dsn) as maker:
-        yield maker
 
 
 @contextmanager
