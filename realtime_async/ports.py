@@ -91,6 +91,7 @@ __all__ = [
     "InputTranscript",
     "JournalCursor",
     "JournalRecord",
+    "ListsRuns",
     "OutputAudio",
     "OutputText",
     "OutputTranscript",
@@ -125,6 +126,7 @@ __all__ = [
     "RetentionClass",
     "RunId",
     "RunJournal",
+    "RunSummary",
     "SourceRef",
     "SpeechStarted",
     "SpeechStopped",
@@ -306,6 +308,67 @@ class RunJournal(Protocol):
 
     async def aclose(self) -> None:
         """Make durable what was taken, and let go of the store."""
+        ...
+
+
+@attrs.frozen
+class RunSummary:
+    """What a journal can tell of a run without reading it: its first record and its last."""
+
+    run_id: RunId
+    records: int
+    """The number of its last record."""
+    began_millis: int | None = None
+    """
+    When its first record was written, in milliseconds since 1970.
+
+    None, here and in all that follows: the record that would tell is damaged or missing.
+    """
+    last_millis: int | None = None
+    last_kind: RealtimeSessionRecordKind | None = None
+    """
+    What its last record says.
+
+    A run with one session has ended where this is `closed` or `close_failed`.
+    """
+    agent_id: AgentId | None = None
+    tags: tuple[str, ...] = ()
+    """Of its first record."""
+
+    @classmethod
+    def of(
+        cls, run_id: RunId, *, records: int, first: JournalRecord | None, last: JournalRecord | None
+    ) -> RunSummary:
+        """Say of a run what its *first* record and its *last* do; None: that one cannot be read."""
+        begun = cls(run_id, records)
+        if first is not None:
+            begun = attrs.evolve(
+                begun, began_millis=first.timestamp_millis, agent_id=first.agent_id, tags=first.tags
+            )
+        if last is not None:
+            begun = attrs.evolve(begun, last_millis=last.timestamp_millis, last_kind=last.payload.kind)
+        return begun
+
+
+@runtime_checkable
+class ListsRuns(Protocol):
+    """
+    What a journal may offer beside its port: to say which runs it holds.
+
+    Prove it with `realtime_async.testing.RunListContract`.
+    """
+
+    def runs(self, *, after: str = "", tag: str | None = None) -> AsyncIterator[RunSummary]:
+        """
+        Iterate over the runs that have durable records, in the order of their ids.
+
+        It holds no more than a chunk of them, and never keeps who writes from writing.
+        Runs that begin meanwhile may be in it or not.
+
+        Args:
+            after: The id after which to begin, so that a list can be taken up where it was left.
+            tag: Only runs whose first record bears it.
+        """
         ...
 
 

@@ -6,18 +6,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from realtime_async.journals._opening import open_journal
     from realtime_async.journals._orphans import OrphanedRun
+    from realtime_async.journals._stored import StoredRuns
     from realtime_async.journals.memory import MemoryJournal
     from realtime_async.journals.postgres import PostgresJournal
     from realtime_async.journals.sqlite import SqliteJournal
 
-__all__ = ["MemoryJournal", "OrphanedRun", "PostgresJournal", "SqliteJournal"]
+__all__ = [
+    "MemoryJournal",
+    "OrphanedRun",
+    "PostgresJournal",
+    "SqliteJournal",
+    "StoredRuns",
+    "open_journal",
+]
 
 _HOMES = {
     "MemoryJournal": "realtime_async.journals.memory",
     "OrphanedRun": "realtime_async.journals._orphans",
     "PostgresJournal": "realtime_async.journals.postgres",
     "SqliteJournal": "realtime_async.journals.sqlite",
+    "StoredRuns": "realtime_async.journals._stored",
+    "open_journal": "realtime_async.journals._opening",
 }
 
 

@@ -11,13 +11,14 @@ A worker adds rows and moves runs on; it has no right to change or remove a reco
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import psycopg
 
 from realtime_async.errors import JournalFailure
 
-__all__ = ["NAMESPACE", "VERSION", "Connection", "check", "migrate"]
+__all__ = ["NAMESPACE", "VERSION", "Connection", "check", "check_for_reading", "migrate"]
 
 Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 
@@ -107,6 +108,20 @@ def check(connection: Connection, name: str) -> None:
     if _one(connection, "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"):
         # As if we had tried to write: another server may be the primary by the time we look again.
         raise psycopg.errors.ReadOnlySqlTransaction
+    _check(connection, name, _RIGHTS)
+
+
+def check_for_reading(connection: Connection, name: str) -> None:
+    """
+    Make sure that this is a journal that may be read.
+
+    Raises:
+        JournalFailure: It is not; the message says what to do.
+    """
+    _check(connection, name, dict.fromkeys(_RIGHTS, ("SELECT",)))
+
+
+def _check(connection: Connection, name: str, needed: Mapping[str, Sequence[str]]) -> None:
     version = _version(connection, name)
     if version < VERSION:
         met = "it was never migrated" if version == 0 else f"its tables have version {version} still"
@@ -116,7 +131,7 @@ def check(connection: Connection, name: str) -> None:
         )
     missing = [
         f"{right} ON {NAMESPACE}.{table}"
-        for table, rights in _RIGHTS.items()
+        for table, rights in needed.items()
         for right in rights
         if not _one(connection, "SELECT has_table_privilege(%s, %s)", f"{NAMESPACE}.{table}", right)
     ]

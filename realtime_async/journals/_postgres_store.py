@@ -11,13 +11,11 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
 from functools import partial
-from typing import Final, TypeVar
 
 import attrs
 import orjson
@@ -28,18 +26,13 @@ from realtime_async.journals._orphans import OrphanedRun
 from realtime_async.journals._postgres_judging import NOBODYS, Standing, Verdict, judged
 from realtime_async.journals._postgres_leases import OWNED_AT_MOST, Held, Leases
 from realtime_async.journals._postgres_link import Address, Link
+from realtime_async.journals._postgres_reading import PostgresReading, records, stands
 from realtime_async.journals._postgres_schema import Connection, check
 from realtime_async.journals._postgres_writing import PARTS_KNOWN, Advance, advance
-from realtime_async.journals._stored import records_of
 from realtime_async.journals._verdicts import conflict, gap
-from realtime_async.ports import JournalRecord, RunId
+from realtime_async.ports import RunId
 
 __all__ = ["PostgresStore"]
-
-T = TypeVar("T")
-
-CHUNK: Final = 200
-"""Records read at once: about 5 ms of decoding."""
 
 # A lease is looked after so often in its life; then it is never older than half of it.
 LOOKS = 3
@@ -55,19 +48,6 @@ _STANDING = """
     WHERE run_id IN (SELECT value FROM json_array_elements_text(%s::json)) ORDER BY id FOR UPDATE
 """
 _PARTS = "SELECT number, json FROM realtime_async.part WHERE run = %s ORDER BY number DESC LIMIT %s"
-# The chunk first: joined before it is cut, each chunk would cost as much as what is left of the run.
-_READ = """
-    SELECT chunk.seq, session.json, connection.json, sort.json, chunk.body
-    FROM (
-        SELECT * FROM realtime_async.record
-        WHERE run = (SELECT id FROM realtime_async.run WHERE run_id = %s) AND seq > %s ORDER BY seq LIMIT %s
-    ) AS chunk
-    JOIN realtime_async.part AS session ON (session.run, session.number) = (chunk.run, chunk.session)
-    JOIN realtime_async.part AS connection ON (connection.run, connection.number) = (chunk.run, chunk.connection)
-    JOIN realtime_async.part AS sort ON (sort.run, sort.number) = (chunk.run, chunk.sort)
-    ORDER BY chunk.seq
-"""
-_LAST = "SELECT last_seq FROM realtime_async.run WHERE run_id = %s"
 _RENEWED = """
     UPDATE realtime_async.run SET expires_at = clock_timestamp() + %s::float8 * interval '1 second'
     FROM json_to_recordset(%s::json) AS held(run bigint, token bigint)
@@ -120,8 +100,7 @@ class PostgresStore:
         self._leases = Leases()
         self._look_at = 0.0
         self._writer = Link(address, patience_s)
-        self._reading = threading.Lock()
-        self._reader = Link(address, patience_s)
+        self.reading = PostgresReading(Link(address, patience_s))
 
     def open(self) -> None:
         try:
@@ -228,7 +207,7 @@ class PostgresStore:
         first = batch[0].record.journal_seq
         overlap = min(len(batch), standing.last_seq + 1 - first)
         try:
-            stored = _records(connection, run_id, first - 1, overlap) if first >= 1 and overlap > 0 else []
+            stored = records(connection, run_id, first - 1, overlap) if first >= 1 and overlap > 0 else []
         except JournalFailure as error:
             return Verdict(0, error)
         return judged(batch, standing, None if held is None else held.token, stored)
@@ -262,9 +241,9 @@ class PostgresStore:
     def _compare(self, taken: Taken, connection: Connection) -> None:
         record = taken.record
         try:
-            stored = _records(connection, record.run_id, record.journal_seq - 1, 1)
+            stored = records(connection, record.run_id, record.journal_seq - 1, 1)
             if not stored:
-                raise gap(record, _stands(connection, record.run_id) + 1)
+                raise gap(record, stands(connection, record.run_id) + 1)
             if stored[0] != record:
                 raise conflict(record)
         except JournalFailure as error:
@@ -288,20 +267,8 @@ class PostgresStore:
             each.is_superseded = each.run not in renewed
         return True
 
-    def records_after(self, run_id: RunId, position: int) -> list[JournalRecord]:
-        """The next records of a run, up to a chunk of them."""
-        return self._read(lambda connection: _records(connection, run_id, position, CHUNK))
-
-    def last(self, run_id: RunId) -> int:
-        """Where a run stands in the database; 0 where it isn't there."""
-        return self._read(lambda connection: _stands(connection, run_id))
-
-    def _read(self, work: Callable[[Connection], T]) -> T:
-        with self._reading:
-            return self._reader.run("cannot be read", work)
-
     def claim(self, limit: int) -> list[OrphanedRun]:
-        return self._read(partial(self._claim, limit))
+        return self.reading.run(partial(self._claim, limit))
 
     def _claim(self, limit: int, connection: Connection) -> list[OrphanedRun]:
         # What is held here may have expired while the server was away; its sessions live.
@@ -318,15 +285,14 @@ class PostgresStore:
         held = self._leases.drop(run_id)
         if held is None:
             return False
-        self._read(partial(_give_up, [held]))
+        self.reading.run(partial(_give_up, [held]))
         return True
 
     def close(self) -> None:
         # A run that has not ended is without an owner from here on.
         self._writer.once(partial(_give_up, self._leases.ours()))
         self._writer.close()
-        with self._reading:
-            self._reader.close()
+        self.reading.close()
 
 
 def _give_up(held: Sequence[Held], connection: Connection) -> None:
@@ -340,12 +306,3 @@ def _tokens(held: Iterable[Held]) -> str:
 
 def _json_array(texts: Iterable[str]) -> str:
     return orjson.dumps([str(text) for text in texts]).decode()
-
-
-def _records(connection: Connection, run_id: RunId, position: int, count: int) -> list[JournalRecord]:
-    return records_of(run_id, connection.execute(_READ, (run_id, position, count)).fetchall())
-
-
-def _stands(connection: Connection, run_id: RunId) -> int:
-    row = connection.execute(_LAST, (run_id,)).fetchone()
-    return 0 if row is None else int(row[0])

@@ -10,10 +10,11 @@ import anyio.to_thread
 from realtime_async.errors import JournalFailure
 from realtime_async.journals._compact import Packed, pack, unpack
 from realtime_async.journals._group_commit import GroupCommit
+from realtime_async.journals._listing import Listing
 from realtime_async.journals._reading import Reading
-from realtime_async.ports import JournalCursor, JournalRecord, RunId
+from realtime_async.ports import JournalCursor, JournalRecord, RunId, RunSummary
 
-__all__ = ["Readable", "StoredJournal", "packed", "records_of"]
+__all__ = ["Readable", "StoredJournal", "StoredRuns", "packed", "records_of"]
 
 
 class Readable(Protocol):
@@ -25,25 +26,51 @@ class Readable(Protocol):
         """Where a run stands in the store; 0 where it isn't there."""
         ...
 
+    def runs_after(self, run_id: str) -> Sequence[RunSummary]:
+        """A chunk of the runs that follow *run_id*."""
+        ...
 
-class StoredJournal:
-    """A queue of appends, and the store behind it."""
 
-    def __init__(self, store: Readable, commits: GroupCommit) -> None:
+class StoredRuns:
+    """The runs that a store holds, to be looked at: what `open_journal` gives."""
+
+    def __init__(self, store: Readable) -> None:
         self._store = store
-        self._commits = commits
 
     def read(self, run_id: RunId, *, after: int = 0) -> Reading:
-        self._commits.allow_again(run_id)
+        """Iterate over the durable records of a run whose journal_seq is greater than *after*, in order."""
         return Reading(run_id, after, self._records_after)
 
     async def _records_after(self, run_id: RunId, position: int) -> Sequence[JournalRecord]:
         return await anyio.to_thread.run_sync(self._store.records_after, run_id, position)
 
     async def last(self, run_id: RunId) -> JournalCursor | None:
-        self._commits.allow_again(run_id)
+        """Return the position of the run's last durable record; None: it has none."""
         seq = await anyio.to_thread.run_sync(self._store.last, run_id)
         return JournalCursor(RunId(run_id), seq) if seq else None
+
+    def runs(self, *, after: str = "", tag: str | None = None) -> Listing:
+        """Iterate over the runs, as `realtime_async.ports.ListsRuns` says."""
+        return Listing(after, tag, self._runs_after)
+
+    async def _runs_after(self, run_id: str) -> Sequence[RunSummary]:
+        return await anyio.to_thread.run_sync(self._store.runs_after, run_id)
+
+
+class StoredJournal(StoredRuns):
+    """A queue of appends, and the store behind it."""
+
+    def __init__(self, store: Readable, commits: GroupCommit) -> None:
+        super().__init__(store)
+        self._commits = commits
+
+    def read(self, run_id: RunId, *, after: int = 0) -> Reading:
+        self._commits.allow_again(run_id)
+        return super().read(run_id, after=after)
+
+    async def last(self, run_id: RunId) -> JournalCursor | None:
+        self._commits.allow_again(run_id)
+        return await super().last(run_id)
 
     async def aclose(self) -> None:
         """

@@ -9,9 +9,10 @@ from typing import Self
 
 from anyio.lowlevel import checkpoint
 
+from realtime_async.journals._listing import LISTED_AT_ONCE, Listing
 from realtime_async.journals._reading import Reading
 from realtime_async.journals._verdicts import Durable, closed, conflict, gap
-from realtime_async.ports import JournalCursor, JournalRecord, RunId
+from realtime_async.ports import JournalCursor, JournalRecord, RunId, RunSummary
 
 __all__ = ["MemoryJournal"]
 
@@ -56,6 +57,19 @@ class MemoryJournal:
         await checkpoint()
         records = self._runs.get(run_id)
         return JournalCursor(RunId(run_id), len(records)) if records else None
+
+    def runs(self, *, after: str = "", tag: str | None = None) -> Listing:
+        return Listing(after, tag, self._runs_after)
+
+    async def _runs_after(self, run_id: str) -> Sequence[RunSummary]:
+        await checkpoint()
+        # Whoever reads a run that nobody wrote leaves nothing behind it, but a refused append does.
+        found = sorted(each for each, records in self._runs.items() if records and each > run_id)
+        return [self._summary(each) for each in found[:LISTED_AT_ONCE]]
+
+    def _summary(self, run_id: str) -> RunSummary:
+        records = self._runs[run_id]
+        return RunSummary.of(RunId(run_id), records=len(records), first=records[0], last=records[-1])
 
     async def aclose(self) -> None:
         """Take no more records; those it has stay."""

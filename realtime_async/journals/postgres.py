@@ -37,7 +37,7 @@ class PostgresJournal(StoredJournal):
     """
 
     def __init__(self, store: PostgresStore, commits: GroupCommit) -> None:
-        super().__init__(store, commits)
+        super().__init__(store.reading, commits)
         self._database = store
 
     @classmethod

@@ -27,7 +27,7 @@ class SqliteJournal(StoredJournal):
     """
 
     def __init__(self, file: SqliteFile, commits: GroupCommit) -> None:
-        super().__init__(file, commits)
+        super().__init__(file.reading, commits)
         self._file = file
 
     @classmethod
@@ -81,13 +81,13 @@ class SqliteJournal(StoredJournal):
         run_id, seq = record.run_id, record.journal_seq
         position = self._commits.position(run_id)
         pending = self._commits.pending(run_id, seq)
-        known = self._file.record_at(run_id, seq) if pending is None else pending.record
+        known = self._file.reading.record_at(run_id, seq) if pending is None else pending.record
         if known is None:
-            position = max(position, self._file.last(run_id))
+            position = max(position, self._file.reading.last(run_id))
             if seq == position + 1:
                 return None
             # Another process may have written it between the two looks.
-            known = self._file.record_at(run_id, seq) if seq <= position else None
+            known = self._file.reading.record_at(run_id, seq) if seq <= position else None
             if known is None:
                 raise gap(record, position + 1)
         if known != record:

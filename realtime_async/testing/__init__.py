@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         SuspendingJournal,
     )
     from realtime_async.testing.playback import Pace, script_of
+    from realtime_async.testing.run_list_contract import RunListContract
 
 __all__ = [
     "AdapterContract",
@@ -49,6 +50,7 @@ __all__ = [
     "ProcessDied",
     "ProviderSide",
     "RecordingJournal",
+    "RunListContract",
     "SuspendingJournal",
     "VirtualTimeLoop",
     "backend_options",
@@ -80,6 +82,7 @@ _HOMES = {
         "SuspendingJournal",
     ],
     "playback": ["Pace", "script_of"],
+    "run_list_contract": ["RunListContract"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -8,16 +8,20 @@ from realtime_async.errors import JournalFailure
 from realtime_async.journals import MemoryJournal
 from realtime_async.ports import RunJournal
 from realtime_async.testing.journal_contract import RUN, JournalContract, record
+from realtime_async.testing.run_list_contract import RunListContract
 
 __all__: list[str] = []
 
 
-class TestMemoryJournal(JournalContract):
+class TestMemoryJournal(JournalContract, RunListContract):
     @pytest.fixture(autouse=True)
     def _place(self) -> None:
         self.journal = MemoryJournal()
 
     def open_journal(self) -> AbstractAsyncContextManager[RunJournal]:
+        return self.journal
+
+    def open_listed_journal(self) -> AbstractAsyncContextManager[MemoryJournal]:
         return self.journal
 
 

@@ -9,6 +9,7 @@ import pytest
 from realtime_async.journals import PostgresJournal
 from realtime_async.ports import RunJournal
 from realtime_async.testing.journal_contract import JournalContract
+from realtime_async.testing.run_list_contract import RunListContract
 from tests.postgres_server import Database
 
 __all__: list[str] = []
@@ -23,12 +24,15 @@ def held(database: Database) -> Iterator[None]:
         other.rollback()
 
 
-class TestPostgresJournal(JournalContract):
+class TestPostgresJournal(JournalContract, RunListContract):
     @pytest.fixture(autouse=True)
     def _place(self, postgres_database: Database) -> None:
         self.database = postgres_database
 
     def open_journal(self) -> AbstractAsyncContextManager[RunJournal]:
+        return PostgresJournal.open(self.database.dsn)
+
+    def open_listed_journal(self) -> AbstractAsyncContextManager[PostgresJournal]:
         return PostgresJournal.open(self.database.dsn)
 
     @asynccontextmanager

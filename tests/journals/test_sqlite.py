@@ -27,6 +27,7 @@ from realtime_async.testing.journal_contract import (
     record,
     records,
 )
+from realtime_async.testing.run_list_contract import RunListContract
 
 __all__: list[str] = []
 
@@ -56,12 +57,15 @@ def writers() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("writer of")]
 
 
-class TestSqliteJournal(JournalContract):
+class TestSqliteJournal(JournalContract, RunListContract):
     @pytest.fixture(autouse=True)
     def _place(self, tmp_path: Path) -> None:
         self.path = tmp_path / "calls.db"
 
     def open_journal(self) -> AbstractAsyncContextManager[RunJournal]:
+        return SqliteJournal.open(self.path)
+
+    def open_listed_journal(self) -> AbstractAsyncContextManager[SqliteJournal]:
         return SqliteJournal.open(self.path)
 
     @asynccontextmanager
@@ -380,7 +384,7 @@ async def test_a_rival_that_writes_between_two_looks_is_met_as_a_conflict(
     path = tmp_path / "journal.db"
     async with SqliteJournal.open(path) as rival, SqliteJournal.open(path) as mine:
         await append_all(rival, records(RUN, 3))
-        look, looks = mine._file.record_at, 0
+        look, looks = mine._file.reading.record_at, 0
 
         def record_at(run_id: RunId, seq: int) -> JournalRecord | None:
             # The first look is from before the rival's commit.
@@ -388,7 +392,7 @@ async def test_a_rival_that_writes_between_two_looks_is_met_as_a_conflict(
             looks += 1
             return None if looks == 1 else look(run_id, seq)
 
-        monkeypatch.setattr(mine._file, "record_at", record_at)
+        monkeypatch.setattr(mine._file.reading, "record_at", record_at)
 
         with pytest.raises(JournalConflict):
             await mine.append(record(RUN, 2, nonce="second-owner"))

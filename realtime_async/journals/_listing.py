@@ -1,0 +1,74 @@
+"""Listing the runs of any store: by the chunk, in the order of their ids."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Self
+
+from realtime_async.errors import JournalCorrupt
+from realtime_async.journals._compact import unpack
+from realtime_async.ports import JournalRecord, RunId, RunSummary
+
+__all__ = ["LISTED_AT_ONCE", "Listing", "summaries_of"]
+
+LISTED_AT_ONCE = 100
+"""Runs, with two records each."""
+
+
+class Listing:
+    """
+    The runs after an id, as an async iterator.
+
+    It is no generator, as one that is left half-way must be closed, and Trio warns if it is not.
+    """
+
+    def __init__(
+        self, after: str, tag: str | None, fetch: Callable[[str], Awaitable[Sequence[RunSummary]]]
+    ) -> None:
+        self._after = after
+        self._tag = tag
+        self._fetch = fetch
+        self._chunk: deque[RunSummary] = deque()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> RunSummary:
+        while True:
+            if not self._chunk:
+                self._chunk.extend(await self._fetch(self._after))
+            if not self._chunk:
+                raise StopAsyncIteration
+            summary = self._chunk.popleft()
+            self._after = summary.run_id
+            if self._tag is None or self._tag in summary.tags:
+                return summary
+
+
+def summaries_of(rows: Iterable[tuple[Any, ...]]) -> list[RunSummary]:
+    """
+    Put a chunk of runs together.
+
+    Args:
+        rows: In the order of the runs; of each its first record and its last, or what there is of them:
+            run_id, the last number, and the record as `records_of` takes it.
+    """
+    found: dict[tuple[str, int], dict[int, JournalRecord | None]] = {}
+    for run_id, last_seq, seq, *texts in rows:
+        session, connection, sort, body = texts
+        found.setdefault((run_id, last_seq), {})[seq] = _legible(
+            RunId(run_id), seq, (session, connection, sort, body)
+        )
+    return [
+        RunSummary.of(RunId(run_id), records=last_seq, first=records.get(1), last=records.get(last_seq))
+        for (run_id, last_seq), records in found.items()
+    ]
+
+
+def _legible(run_id: RunId, seq: int, texts: tuple[str, str, str, str]) -> JournalRecord | None:
+    """One damaged record must not keep all runs from being listed."""
+    try:
+        return unpack(run_id, seq, texts)
+    except JournalCorrupt:
+        return None

@@ -1,0 +1,112 @@
+"""Reading the database of a PostgreSQL journal, from any thread and beside whoever writes it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final, TypeVar
+
+import anyio.to_thread
+
+from realtime_async.journals._listing import LISTED_AT_ONCE, summaries_of
+from realtime_async.journals._postgres_link import Address, Link
+from realtime_async.journals._postgres_schema import Connection, check_for_reading
+from realtime_async.journals._stored import StoredRuns, records_of
+from realtime_async.ports import JournalRecord, RunId, RunSummary
+
+__all__ = ["PostgresReading", "looked_into", "records", "stands"]
+
+T = TypeVar("T")
+
+CHUNK: Final = 200
+"""Records read at once: about 5 ms of decoding."""
+
+PATIENCE_S: Final = 3.0
+"""How long somebody who only looks waits for a server that is away."""
+
+# The chunk first: joined before it is cut, each chunk would cost as much as what is left of the run.
+_READ = """
+    SELECT chunk.seq, session.json, connection.json, sort.json, chunk.body
+    FROM (
+        SELECT * FROM realtime_async.record
+        WHERE run = (SELECT id FROM realtime_async.run WHERE run_id = %s) AND seq > %s ORDER BY seq LIMIT %s
+    ) AS chunk
+    JOIN realtime_async.part AS session ON (session.run, session.number) = (chunk.run, chunk.session)
+    JOIN realtime_async.part AS connection ON (connection.run, connection.number) = (chunk.run, chunk.connection)
+    JOIN realtime_async.part AS sort ON (sort.run, sort.number) = (chunk.run, chunk.sort)
+    ORDER BY chunk.seq
+"""
+_LAST = "SELECT last_seq FROM realtime_async.run WHERE run_id = %s"
+_RUNS = """
+    SELECT run.run_id, run.last_seq, record.seq, session.json, connection.json, sort.json, record.body
+    FROM (
+        SELECT id, run_id, last_seq FROM realtime_async.run
+        WHERE run_id > %s AND last_seq > 0 ORDER BY run_id LIMIT %s
+    ) AS run
+    JOIN realtime_async.record ON record.run = run.id AND record.seq IN (1, run.last_seq)
+    JOIN realtime_async.part AS session ON (session.run, session.number) = (record.run, record.session)
+    JOIN realtime_async.part AS connection
+        ON (connection.run, connection.number) = (record.run, record.connection)
+    JOIN realtime_async.part AS sort ON (sort.run, sort.number) = (record.run, record.sort)
+    ORDER BY run.run_id, record.seq
+"""
+
+
+class PostgresReading:
+    """The connection that whoever reads takes in turn."""
+
+    def __init__(self, link: Link) -> None:
+        self._turn = threading.Lock()
+        self._link = link
+
+    def records_after(self, run_id: RunId, position: int) -> list[JournalRecord]:
+        """The next records of a run, up to a chunk of them."""
+        return self.run(lambda connection: records(connection, run_id, position, CHUNK))
+
+    def last(self, run_id: RunId) -> int:
+        """Where a run stands in the database; 0 where it isn't there."""
+        return self.run(lambda connection: stands(connection, run_id))
+
+    def runs_after(self, run_id: str) -> list[RunSummary]:
+        return self.run(
+            lambda connection: summaries_of(connection.execute(_RUNS, (run_id, LISTED_AT_ONCE)).fetchall())
+        )
+
+    def run(self, work: Callable[[Connection], T], what: str = "cannot be read") -> T:
+        with self._turn:
+            return self._link.run(what, work)
+
+    def close(self) -> None:
+        with self._turn:
+            self._link.close()
+
+
+@asynccontextmanager
+async def looked_into(dsn: str) -> AsyncIterator[StoredRuns]:
+    """
+    Open the journal in the database of *dsn* for reading alone; a standby, or a role that may only read, will do.
+
+    Raises:
+        ContractViolation: The DSN cannot be read.
+        JournalFailure: The server is away or refuses, or the database is no journal of this release.
+    """
+    link = Link(Address.of(dsn), PATIENCE_S)
+    reading = PostgresReading(link)
+    try:
+        await anyio.to_thread.run_sync(
+            reading.run, partial(check_for_reading, name=link.name), "cannot be opened"
+        )
+        yield StoredRuns(reading)
+    finally:
+        reading.close()
+
+
+def records(connection: Connection, run_id: RunId, position: int, count: int) -> list[JournalRecord]:
+    return records_of(run_id, connection.execute(_READ, (run_id, position, count)).fetchall())
+
+
+def stands(connection: Connection, run_id: RunId) -> int:
+    row = connection.execute(_LAST, (run_id,)).fetchone()
+    return 0 if row is None else int(row[0])

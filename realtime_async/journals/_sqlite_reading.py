@@ -1,0 +1,197 @@
+"""
+Reading the file of a SQLite journal, from any thread and beside whoever writes it.
+
+Each chunk is a statement by itself: none keeps the log of the file from being moved into it for long.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import anyio.to_thread
+
+from realtime_async.errors import JournalCorrupt, JournalFailure
+from realtime_async.journals._listing import LISTED_AT_ONCE, summaries_of
+from realtime_async.journals._stored import StoredRuns, records_of
+from realtime_async.journals._verdicts import closed
+from realtime_async.ports import JournalRecord, RunId, RunSummary
+
+__all__ = [
+    "APPLICATION_ID",
+    "BUSY_S",
+    "READ",
+    "VERSION",
+    "SqliteReading",
+    "is_journal",
+    "looked_into",
+    "told_as",
+]
+
+APPLICATION_ID: Final = 0x52_54_41_4A  # RTAJ
+VERSION: Final = 1
+"""Of these tables; the records have one of their own."""
+
+BUSY_S = 5.0
+"""How long another process may hold the file before an append fails."""
+
+CHUNK = 200
+"""Records read at once: about 5 ms of decoding."""
+
+READ: Final = (
+    "SELECT record.seq, session.json, connection.json, sort.json, record.body FROM record"
+    " JOIN part AS session ON session.id = record.session"
+    " JOIN part AS connection ON connection.id = record.connection"
+    " JOIN part AS sort ON sort.id = record.sort"
+    " WHERE record.run = (SELECT id FROM run WHERE run_id = ?) AND record.seq > ? ORDER BY record.seq LIMIT ?"
+)
+_LAST = "SELECT max(seq) FROM record WHERE run = (SELECT id FROM run WHERE run_id = ?)"
+# Rows of a run and its last number, so that they are found by their index alone.
+_RUNS = (
+    "SELECT run.run_id, run.last, record.seq, session.json, connection.json, sort.json, record.body FROM ("
+    " SELECT id, run_id, (SELECT max(seq) FROM record WHERE record.run = run.id) AS last FROM run"
+    " WHERE run_id > ? AND last IS NOT NULL ORDER BY run_id LIMIT ?"
+    ") AS run JOIN record ON record.run = run.id AND record.seq IN (1, run.last)"
+    " JOIN part AS session ON session.id = record.session"
+    " JOIN part AS connection ON connection.id = record.connection"
+    " JOIN part AS sort ON sort.id = record.sort"
+    " ORDER BY run.run_id, record.seq"
+)
+
+# By SQLite's primary result code: what whoever reads the error can do.
+_ADVICE = {
+    sqlite3.SQLITE_BUSY: "another process holds it; let that one finish",
+    sqlite3.SQLITE_CANTOPEN: "its directory must exist and allow writing",
+    sqlite3.SQLITE_CORRUPT: "restore it from a copy",
+    sqlite3.SQLITE_FULL: "make room on its disk",
+    sqlite3.SQLITE_IOERR: "look at its disk",
+    sqlite3.SQLITE_NOTADB: "it is no journal; choose another path",
+    sqlite3.SQLITE_PERM: "allow writing to it and to its directory",
+    sqlite3.SQLITE_READONLY: "allow writing to it and to its directory",
+}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+class SqliteReading:
+    """The connection that whoever reads takes in turn."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._turn = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def begin(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def records_after(self, run_id: RunId, position: int) -> list[JournalRecord]:
+        """The next records of a run, up to a chunk of them."""
+        return records_of(run_id, self._read(READ, run_id, position, CHUNK))
+
+    def record_at(self, run_id: RunId, journal_seq: int) -> JournalRecord | None:
+        rows = self._read(READ, run_id, journal_seq - 1, 1)
+        found = records_of(run_id, rows)
+        return found[0] if found and found[0].journal_seq == journal_seq else None
+
+    def last(self, run_id: RunId) -> int:
+        """Where a run stands in the file; 0 where it isn't there."""
+        ((seq,),) = self._read(_LAST, run_id)
+        return seq or 0
+
+    def runs_after(self, run_id: str) -> list[RunSummary]:
+        return summaries_of(self._read(_RUNS, run_id, LISTED_AT_ONCE))
+
+    def _read(self, statement: str, *parameters: object) -> list[Any]:
+        with self._turn:
+            if self._connection is None:
+                raise closed(self._name)
+            with told_as(self._name, "cannot be read"):
+                return self._connection.execute(statement, parameters).fetchall()
+
+    def close(self) -> None:
+        with self._turn:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            # The connection that closes last moves the log into the file; what fails there waits for the next opening.
+            with suppress(sqlite3.Error):
+                connection.close()
+
+
+@asynccontextmanager
+async def looked_into(path: str) -> AsyncIterator[StoredRuns]:
+    """
+    Open the journal at *path* for reading alone: nothing is made or written, and no lock is taken for long.
+
+    Raises:
+        JournalFailure: There is no such file, it is no journal or a later release's, or may not be read.
+    """
+    reading = SqliteReading(f"journal {path!r}")
+    await anyio.to_thread.run_sync(_begin, reading, path)
+    try:
+        yield StoredRuns(reading)
+    finally:
+        # Nothing is flushed, so this waits for no disk.
+        reading.close()
+
+
+def _begin(reading: SqliteReading, path: str) -> None:
+    name = f"journal {path!r}"
+    if not Path(path).is_file():
+        raise JournalFailure(f"{name} cannot be opened: there is no such file; look at its path")
+    with told_as(name, "cannot be opened"):
+        connection = sqlite3.connect(
+            f"{Path(path).resolve().as_uri()}?mode=ro",
+            uri=True,
+            timeout=BUSY_S,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            if not is_journal(connection, name):
+                raise JournalFailure(
+                    f"{name} cannot be opened: it is empty, and no journal yet; look at its path"
+                )
+        except BaseException:
+            connection.close()
+            raise
+    reading.begin(connection)
+
+
+def is_journal(connection: sqlite3.Connection, name: str) -> bool:
+    """
+    Whether the file is a journal; False: nothing was ever written to it.
+
+    Raises:
+        JournalFailure: It is something else, or a later release's.
+    """
+    ((application_id,),) = connection.execute("PRAGMA application_id")
+    ((version,),) = connection.execute("PRAGMA user_version")
+    if application_id == APPLICATION_ID:
+        if version > VERSION:
+            raise JournalFailure(
+                f"{name} cannot be opened: it has version {version} of its tables, and this release "
+                f"knows {VERSION}; open it with the release that wrote it, or a later one"
+            )
+        return True
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application_id or version or tables:
+        raise JournalFailure(
+            f"{name} cannot be opened: it is a database of something else; choose another path"
+        )
+    return False
+
+
+@contextmanager
+def told_as(name: str, what: str) -> Iterator[None]:
+    """Turn what SQLite raises into what a journal raises."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        kind = JournalCorrupt if code in _DAMAGED else JournalFailure
+        advice = _ADVICE.get(code, "look at what its disk and its directory allow")
+        # Without its traceback, as the error is kept and the traceback keeps every record on the way.
+        raise kind(f"{name} {what}: {error}; {advice}") from error.with_traceback(None)
