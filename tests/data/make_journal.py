@@ -1,15 +1,19 @@
 """
-Write journal-v1.db and journal-v1.jsonl: one record of every kind, with everything that a record can hold.
+Write a journal, as a file and as lines: one record of every kind, with everything that a record can hold.
 
     python -m tests.data.make_journal DIRECTORY
 
-A release that changes how records are stored keeps these two, and adds a pair with the next number.
+Whoever changes how records are stored keeps the pairs that are there, and adds one with the next number:
+
+    journal-v1   a text of each connection holds what the gate has counted
+    journal-v2   so it does while the gate is empty
 """
 
 from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
@@ -52,19 +56,27 @@ from realtime_async.ports import (
     StreamDirection,
 )
 
-__all__ = ["RUNS", "run_of_every_kind"]
+__all__ = ["LACKS", "RUNS", "run_of_every_kind"]
 
 RUNS = (RunId("call-42"), RunId("call-43"))
 POLICIES = tuple(PolicyRef(f"policy.front-desk.{name}") for name in ("media", "send", "receive", "restart"))
 Kind = RealtimeSessionRecordKind
-# The release whose journals these are did not have them.
-LATER = {Kind.TOOL_CALL_REQUESTED, Kind.TOOL_CALL_COMPLETED, Kind.TOOL_CALL_FAILED}
+
+# The kinds of records that there were not when a pair was written.
+LACKS: Mapping[str, frozenset[RealtimeSessionRecordKind]] = {
+    "journal-v1": frozenset({
+        Kind.TOOL_CALL_REQUESTED, Kind.TOOL_CALL_COMPLETED, Kind.TOOL_CALL_FAILED,
+        Kind.HAND_OVER_REQUESTED, Kind.HANDED_OVER, Kind.HAND_OVER_FAILED,
+    }),
+    "journal-v2": frozenset(),
+}  # fmt: skip
+LATEST = max(LACKS)
 
 
-def run_of_every_kind(run_id: RunId) -> list[JournalRecord]:
+def run_of_every_kind(run_id: RunId, pair: str = LATEST) -> list[JournalRecord]:
     """One record of each kind; it is no run that a session could have had."""
-    of_that_release = [kind for kind in Kind if kind not in LATER]
-    return [_record(run_id, seq, kind) for seq, kind in enumerate(of_that_release, start=1)]
+    kinds = [kind for kind in Kind if kind not in LACKS[pair]]
+    return [_record(run_id, seq, kind) for seq, kind in enumerate(kinds, start=1)]
 
 
 def _record(run_id: RunId, seq: int, kind: RealtimeSessionRecordKind) -> JournalRecord:
@@ -162,12 +174,12 @@ def _everything(payload: RealtimeSessionRecord, seq: int) -> RealtimeSessionReco
 
 async def main(directory: Path) -> None:
     runs = [run_of_every_kind(run_id) for run_id in RUNS]
-    async with SqliteJournal.open(directory / "journal-v1.db") as journal:
+    async with SqliteJournal.open(directory / f"{LATEST}.db") as journal:
         for run in runs:
             for one in run:
                 await journal.append(one)
     lines = b"".join(encode(one) + b"\n" for run in runs for one in run)
-    await anyio.Path(directory / "journal-v1.jsonl").write_bytes(lines)
+    await anyio.Path(directory / f"{LATEST}.jsonl").write_bytes(lines)
 
 
 if __name__ == "__main__":

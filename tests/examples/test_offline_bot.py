@@ -61,6 +61,7 @@ def test_it_leaves_a_journal_that_is_whole(
     assert steps[-1].kind == "closed"
     assert {step.kind for step in steps} > set(INTENTS) - {
         "interrupt_requested",
+        "hand_over_requested",
         # The brain books the table itself.
         "tool_call_requested",
         *(() if arguments else ("restart_started", "input_replay_requested")),
