@@ -19,6 +19,7 @@ from realtime_async._core.lifecycle import SessionLife
 from realtime_async._core.records import JournalRecord, RealtimeSessionRecordKind, RecordedError, RecordExtent
 from realtime_async._core.recovery import RecoveredSession, fold
 from realtime_async._core.sidecar import RealtimeSessionSidecar
+from realtime_async._core.tools import REMEMBERED_CALLS
 from realtime_async.errors import AgentErrorKind, JournalCorrupt, RetryClassification
 
 REFUSED = RecordedError(AgentErrorKind.PROVIDER_FAILURE, RetryClassification.NOT_RETRYABLE)
@@ -101,6 +102,17 @@ def test_frames_are_counted_by_how_they_ended() -> None:
     told = run.session().delivery()
 
     assert (told.sent, told.failed, told.in_doubt, told.replayed) == (11, 1, 1, 4)
+
+
+def test_the_tool_calls_that_were_begun_last_are_known() -> None:
+    run = Run()
+    for number in range(REMEMBERED_CALLS + 2):
+        run.write("tool_call_requested", content_refs=(f"realtime.tool_call.{number}",))
+
+    known = list(run.session().calls)
+
+    assert len(known) == REMEMBERED_CALLS
+    assert (known[0], known[-1]) == ("realtime.tool_call.2", f"realtime.tool_call.{REMEMBERED_CALLS + 1}")
 
 
 def test_a_frame_that_came_back_to_the_head_of_the_gate_has_not_failed() -> None:
