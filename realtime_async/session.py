@@ -25,7 +25,7 @@ from realtime_async._shell.iterating import FrameIterator
 from realtime_async._shell.runtime import Broadcast
 from realtime_async.completion import RealtimeCompletionGate
 from realtime_async.controller import Deadlines, RealtimeSessionController
-from realtime_async.errors import ContractViolation, SessionStateError
+from realtime_async.errors import ContractViolation, ProviderConnectionLost, SessionStateError
 from realtime_async.ports import (
     AudioFormat,
     InputSignal,
@@ -101,6 +101,7 @@ class RealtimeSession:
         Send what *source* yields until it ends: frames, or audio in the adapter's `input_format`.
 
         20 ms at a time is usual; each piece becomes one frame.
+        It goes on through lost connections, where the session replaces them.
         An async generator is closed on the way out; anything else is left as it is.
 
         Raises:
@@ -116,7 +117,12 @@ class RealtimeSession:
                 stack.push_async_callback(source.aclose)
             async for piece in source:
                 frame = piece if isinstance(piece, RealtimeInputFrame) else RealtimeInputFrame.audio(piece)
-                await self.send(frame)
+                try:
+                    await self.send(frame)
+                except ProviderConnectionLost:
+                    # In doubt, which is recorded, and said again to the next connection.
+                    if not self._connection.outlives_connections:
+                        raise
 
     def frames(self) -> AsyncIterator[RealtimeOutputFrame]:
         """
@@ -168,6 +174,7 @@ class RealtimeSession:
         See `RealtimeSessionController.interrupt`; what `frames` still had of the answer goes too.
 
         Where *played_ms* is left out, it is what `playback` was told of that answer, if it was told anything.
+        A connection that is lost meanwhile cuts the answer off too, and raises nothing where the session replaces it.
         """
         if played_ms is None and self.playback.is_told:
             played_ms = self.playback.played_ms(response_id)

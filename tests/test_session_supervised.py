@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from functools import partial
 
 import anyio
@@ -11,6 +12,7 @@ from realtime_async import Deadlines, RealtimeSession, RestartPolicy, RestartRep
 from realtime_async.adapters.scripted import Delay, Drop, EndOfStream, FrameFate, Hang, Played, Refuse
 from realtime_async.errors import (
     JournalFailure,
+    ProviderConnectionLost,
     ProviderFailure,
     RestartExhausted,
     RetryClassification,
@@ -107,6 +109,48 @@ async def test_a_loss_that_a_send_meets_is_mended_though_nobody_listens() -> Non
 
     assert [frame.frame_id for frame in call.adapter.sent] == [frame.frame_id for frame in frames]
     assert session.delivery.sent == 3
+
+
+async def test_a_microphone_goes_on_though_a_frame_of_it_is_in_doubt() -> None:
+    frames = [audio() for _ in range(3)]
+
+    async def microphone() -> AsyncIterator[RealtimeInputFrame]:
+        for frame in frames:
+            yield frame
+            await anyio.sleep(1)
+
+    call = Call()
+    async with call.open() as session:
+        call.adapter.inject("send")
+        call.adapter.inject("send", Drop(FrameFate.VANISHED))
+        await session.send_audio_from(microphone())
+
+    assert (session.delivery.sent, session.delivery.in_doubt) == (2, 1)
+    assert [frame.frame_id for frame in call.adapter.sent] == [frames[0].frame_id, frames[2].frame_id]
+
+
+async def test_a_microphone_ends_with_its_connection_where_the_program_restarts() -> None:
+    async def microphone() -> AsyncIterator[bytes]:
+        yield bytes(960)
+
+    call = Call()
+    async with call.open(restart_policy=None) as session:
+        call.adapter.inject("send", Drop(FrameFate.VANISHED))
+        with pytest.raises(ProviderConnectionLost):
+            await session.send_audio_from(microphone())
+
+
+async def test_an_interrupt_that_loses_its_connection_is_no_concern_of_the_loop() -> None:
+    call = Call(*said(ResponseStarted()), RealtimeOutputFrame.audio(b"ab", response_id="answer"))
+
+    async with call.open() as session:
+        await next_frames(session, 2)
+        call.adapter.inject("interrupt", Drop())
+        record = await session.interrupt()
+        report = await until_restarted(session)
+
+    assert record.kind == "interrupt_failed"
+    assert report.reason is Reason.CONNECTION_LOST
 
 
 async def test_attempts_that_fail_are_waited_between() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import ClassVar
 
 import anyio
 
@@ -25,6 +26,7 @@ __all__ = ["ByHand"]
 class ByHand:
     """Nothing happens that the program does not ask for."""
 
+    outlives_connections: ClassVar[bool] = False
     ended_by: RestartExhausted | None = None
 
     def __init__(self, controller: RealtimeSessionController, heard: Callable[[RealtimeEvent], None]) -> None:

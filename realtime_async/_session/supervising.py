@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import anyio
 import attrs
@@ -66,6 +67,8 @@ class Supervisor:
         heard: Called with each event as it comes in, before the loop has it.
     """
 
+    outlives_connections: ClassVar[bool] = True
+
     def __init__(
         self,
         controller: RealtimeSessionController,
@@ -122,7 +125,12 @@ class Supervisor:
         self._watched.interrupted()
         try:
             return await self._controller.interrupt(response_id, played_ms)
-        except (DeadlineExceeded, ProviderConnectionLost):
+        except ProviderConnectionLost:
+            # The answer was cut off with its connection, and what came of it is fenced: that was the wish.
+            failed = self._controller._interrupting.failed
+            assert failed is not None
+            return failed
+        except DeadlineExceeded:
             raise
         except AgentError:
             # It was refused, so the answer goes on.

@@ -24,6 +24,8 @@ class Interrupting:
         self.rt = rt
         self._sending = sending
         self._receiving = receiving
+        self.failed: RealtimeSessionRecord | None = None
+        """How the last one failed; None: none has."""
 
     async def interrupt(
         self, response_id: RealtimeResponseId | None, played_ms: int | None
@@ -45,7 +47,9 @@ class Interrupting:
             if refused or not flight.started:
                 rt.fence.lift(fenced)
             rt.lost_if(error)
-            return rt.append(_Kind.INTERRUPT_FAILED, intent, response_id=target, error=recorded(error))
+            appended = rt.append(_Kind.INTERRUPT_FAILED, intent, response_id=target, error=recorded(error))
+            self.failed = appended.record.payload
+            return appended
 
         flight = Flight("interrupt", failed)
         try:
