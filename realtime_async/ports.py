@@ -91,6 +91,7 @@ __all__ = [
     "InputTranscript",
     "JournalCursor",
     "JournalRecord",
+    "LearnsOfInterrupts",
     "ListsRuns",
     "OutputAudio",
     "OutputText",
@@ -268,6 +269,31 @@ class TakesWithoutWaiting(Protocol):
         Take *frame* as `send` would, without waiting; False: there is no room, use `send`.
 
         Raises what `send` raises.
+        """
+        ...
+
+
+@runtime_checkable
+class LearnsOfInterrupts(Protocol):
+    """
+    What an adapter may offer beside its port, so that nothing is asked again that nobody wants to hear.
+
+    An adapter whose `restart` asks the new connection for the answer that was cut off, or is owed, needs it.
+    """
+
+    def interrupted_meanwhile(
+        self,
+        session_id: RealtimeSessionId,
+        response_id: RealtimeResponseId | None,
+        *,
+        played_ms: int | None = None,
+    ) -> None:
+        """
+        Learn of an interrupt that met no connection; it is `interrupt` without anybody to tell.
+
+        Called right before `restart`, or while that lasts, and so under its intent; it waits for nothing and raises
+        nothing.
+        Without an id the answer is meant that was being given when the connection ended, else the one that is owed.
         """
         ...
 

@@ -38,6 +38,7 @@ class Interrupting:
         self._receiving.book.end()
         if verdict is Verdict.FENCE:
             rt.fence.raise_against(response_id)
+            rt.meanwhile.interrupted(target, played_ms)
             return rt.append(_Kind.OUTPUT_FENCED, response_id=target).record.payload
         intent = rt.append(_Kind.INTERRUPT_REQUESTED, response_id=target)
         fenced = rt.fence.raise_against(response_id)
@@ -46,6 +47,9 @@ class Interrupting:
             refused = isinstance(error, ProviderFailure) and not isinstance(error, ProviderConnectionLost)
             if refused or not flight.started:
                 rt.fence.lift(fenced)
+            if isinstance(error, ProviderConnectionLost):
+                # The next connection must not be asked for it.
+                rt.meanwhile.interrupted(target, played_ms)
             rt.lost_if(error)
             appended = rt.append(_Kind.INTERRUPT_FAILED, intent, response_id=target, error=recorded(error))
             self.failed = appended.record.payload

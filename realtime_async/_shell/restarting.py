@@ -202,7 +202,7 @@ class Restarting:
 
     async def _call(self) -> RealtimeConnectResponse:
         rt = self.rt
-        response = await rt.adapter.restart(rt.life.session_id, rt.life.connection_id)
+        response = await rt.meanwhile.restart(rt.life.connection_id)
         return checked_response(response, rt.adapter.adapter_ref, "restart")
 
     def fail(self, error: AgentError) -> Appended:

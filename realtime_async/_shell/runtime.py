@@ -23,6 +23,7 @@ from realtime_async._core.tail import ReplayTail
 from realtime_async._core.totals import DeliveryTotals
 from realtime_async._shell.deadlines import Deadlines
 from realtime_async._shell.lane import Appended, Lane
+from realtime_async._shell.meanwhile import Meanwhile
 from realtime_async._shell.speaking import speak, voice_of
 from realtime_async.errors import (
     AgentError,
@@ -167,6 +168,7 @@ class SessionRuntime:
         self.flights: set[Flight] = set()
         self.when_quiet: Callable[[], None] | None = None
         """What the last call in flight still does on its way out."""
+        self.meanwhile = Meanwhile(adapter, session_id)
         self.takes = adapter.send_nowait if isinstance(adapter, TakesWithoutWaiting) else None
         self.lost_at: float | None = None
         self.loss: RecordedError | None = None

@@ -155,13 +155,29 @@ class GeminiLiveAdapter(anyio.AsyncContextManagerMixin):
         """Stop the answer being given, as far as the protocol allows; see the class."""
         await self._session(session_id).interrupt(response_id)
 
+    def interrupted_meanwhile(
+        self,
+        session_id: RealtimeSessionId,
+        response_id: RealtimeResponseId | None,
+        *,
+        played_ms: int | None = None,
+    ) -> None:
+        """Learn of an interrupt that met no connection: what that answer was asked is not asked again."""
+        self._session(session_id).interrupted_meanwhile(response_id)
+
     async def restart(
         self, session_id: RealtimeSessionId, connection_id: RealtimeConnectionId
     ) -> RealtimeConnectResponse:
         """
-        Replace the connection; the old one is closed first, as a handle is good for one connection at a time.
+        Replace the connection; the old one is closed first.
 
-        Where an answer was being given, it is over as "incomplete".
+        Google's pages would rather have the new one opened before, to save the time of a handshake.
+        But an old connection that lives on goes on with the conversation: what it says after the handle was given is
+        in no handle, and a second connection would go on beside it with the same one, of which nobody says what
+        comes of it.
+        Closed first, the old one has said all that it ever will, its last handle is the newest, and no frame meets it.
+
+        Where an answer was being given, it is over as "incomplete", and is asked for again, unless it was stopped.
         """
         session = self._session(session_id)
         await session.leave()

@@ -7,6 +7,8 @@ leaves out is said again, and reported as such, while what it wrongly claimed wo
 - An answer that begins knows the audio sent a second before, and the question that has waited longest.
 - A handle that comes between two answers knows every question sent a second before.
 - The end of a turn that the program gives makes all audio before it part of that question.
+- A question whose answer nobody wants any more is treated as known after a restart, with all audio sent before that
+  answer began: it can't be said without being asked.
 """
 
 from __future__ import annotations
@@ -58,6 +60,16 @@ class Kept:
     """Everything up to here."""
 
 
+@attrs.frozen
+class _LeftBehind:
+    """What was under way when a connection ended; what was only written asks nothing, and is in neither."""
+
+    answered: Kept
+    """What the answer that was cut off knew."""
+    owed: Kept
+    """What had asked, and had no answer yet."""
+
+
 class Coverage:
     """Follows one conversation, over all its connections."""
 
@@ -71,6 +83,10 @@ class Coverage:
         self._known: set[int] = set()
         self._answering: tuple[int, frozenset[int]] | None = None
         self._committed_through = 0
+        self._answering_after = 0
+        """The last audio sent before the answer that began last."""
+        self._left_behind: _LeftBehind | None = None
+        self._unwanted = Kept()
         self.kept = Kept()
         """What the newest handle brings back."""
 
@@ -110,6 +126,7 @@ class Coverage:
         media = max((sent.number for sent in self._media if sent.at <= now - UNDER_WAY_S), default=0)
         media = max(media, self._turns_ended_in(questions))
         self._answering = media, questions
+        self._answering_after = self._media[-1].number if self._media else 0
         is_more = any(self._committed_through < sent.number <= media for sent in self._media)
         self._committed_through = max(self._committed_through, media)
         return is_more
@@ -123,6 +140,32 @@ class Coverage:
         self._media_through = max(self._media_through, media)
         self._known |= questions
 
+    def connection_ended(self) -> None:
+        """The connection is gone, and with it the answer that was being given."""
+        if self._left_behind is None:
+            _, questions = self._answering or (0, frozenset())
+            media = 0 if self._answering is None else self._answering_after
+            asking = {sent.number for sent in self._pending() if sent.kind is not InputKind.CONTENT}
+            owed = asking - questions
+            self._left_behind = _LeftBehind(
+                Kept(media, questions & asking), Kept(self._turns_ended_in(owed), frozenset(owed))
+            )
+        self.answer_ended()
+
+    def give_up_answer(self) -> None:
+        """Nobody wants the answer that was cut off: what it answers is not asked again."""
+        if self._left_behind is not None:
+            self._give_up(self._left_behind.answered)
+
+    def give_up_owed(self) -> None:
+        """Nobody wants the answers that had not begun."""
+        if self._left_behind is not None:
+            self._give_up(self._left_behind.owed)
+
+    def _give_up(self, asked: Kept) -> None:
+        latest = sorted(self._unwanted.questions | asked.questions)[-_QUESTIONS:]
+        self._unwanted = Kept(max(self._unwanted.media_through, asked.media_through), frozenset(latest))
+
     def handle_came(self, now: float) -> None:
         """A handle is given only where nothing is being generated: what had arrived by then was taken in."""
         if self._answering is None:
@@ -133,8 +176,17 @@ class Coverage:
         self._trim(through)
         self.kept = Kept(self._media_through, frozenset(self._known), through)
 
+    def reconnected(self, kept: Kept) -> None:
+        """A new connection stands, and goes on with a conversation that knows *kept*."""
+        self.resumed(kept)
+        self._left_behind = None
+
     def resumed(self, kept: Kept) -> None:
-        """A new connection goes on with a conversation that knows *kept*, and nothing else."""
+        """From here on the conversation knows *kept*, and nothing else."""
+        unwanted = self._unwanted
+        kept = Kept(
+            max(kept.media_through, unwanted.media_through), kept.questions | unwanted.questions, kept.through
+        )
         self._media.clear()
         self._questions.clear()
         self._last = kept.through

@@ -30,6 +30,10 @@ from realtime_async.ports import (
 __all__ = ["Connection", "Session"]
 
 
+# Those of one outage; the latest count.
+_INTERRUPTS = 16
+
+
 @attrs.frozen(eq=False)
 class Connection:
     """One WebSocket, after its setup."""
@@ -59,6 +63,7 @@ class Session:
         self._connection: Connection | None = None
         self._inbox: deque[RealtimeOutputFrame | ProviderFailure] = deque()
         self._ignored = ignored
+        self._interrupts: deque[RealtimeResponseId | None] = deque(maxlen=_INTERRUPTS)
         self._is_closed = False
 
     # Connections
@@ -70,7 +75,9 @@ class Session:
     def begin(self, websocket: WebSocket, inputs: Inputs, kept: Kept) -> Connection:
         """Go on with a new connection, to which the conversation up to *kept* is known."""
         self._connections += 1
-        self._coverage.resumed(kept)
+        while self._interrupts:
+            self._turns.interrupted_meanwhile(self._interrupts.popleft())
+        self._turns.connection_began(kept)
         connection_id = RealtimeConnectionId(f"connection.{self._prefix}.{self._connections}")
         self._connection = Connection(connection_id, websocket, inputs)
         return self._connection
@@ -90,6 +97,10 @@ class Session:
         finally:
             self._take_rest_of(websocket)
             self._inbox.extend(self._turns.connection_ended())
+
+    def interrupted_meanwhile(self, response_id: RealtimeResponseId | None) -> None:
+        """Note an interrupt that met no connection; the next one is to ask for that answer no more."""
+        self._interrupts.append(response_id)
 
     async def close(self) -> None:
         self._is_closed = True

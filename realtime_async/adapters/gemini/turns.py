@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from realtime_async.adapters.gemini.calls import ToolCalls
-from realtime_async.adapters.gemini.coverage import Coverage
+from realtime_async.adapters.gemini.coverage import Coverage, Kept
 from realtime_async.adapters.gemini.wire import Content, ServerMessage, Transcription, Voice
 from realtime_async.ports import (
     InputCommitted,
@@ -82,6 +82,7 @@ class Turns:
     def __init__(self, prefix: str, calls: ToolCalls, coverage: Coverage) -> None:
         self.current: RealtimeResponseId | None = None
         """The answer being given; None: there is none."""
+        self._cut_off: RealtimeResponseId | None = None
         self._prefix = prefix
         self._calls = calls
         self._coverage = coverage
@@ -124,6 +125,11 @@ class Turns:
     def connection_ended(self) -> list[RealtimeOutputFrame]:
         """What becomes of the answer and the function calls that were under way."""
         frames = []
+        self._coverage.connection_ended()
+        if self.current is not None:
+            self._cut_off = self.current
+            if self._is_stopped_by_us:
+                self.interrupted_meanwhile(self.current)
         call_ids = self._calls.connection_ended()
         if call_ids:
             frames.append(RealtimeOutputFrame.of(ToolCallCancelled(call_ids)))
@@ -132,6 +138,19 @@ class Turns:
         self._last = None
         self._speaks = False
         return frames
+
+    def interrupted_meanwhile(self, response_id: RealtimeResponseId | None) -> None:
+        """Nobody wants that answer any more; None: the one that was cut off, else those that are owed."""
+        if self._cut_off is not None and response_id in {None, self._cut_off}:
+            self._cut_off = None
+            self._coverage.give_up_answer()
+        elif response_id is None:
+            self._coverage.give_up_owed()
+
+    def connection_began(self, kept: Kept) -> None:
+        """A new connection goes on with the conversation as far as *kept* says."""
+        self._cut_off = None
+        self._coverage.reconnected(kept)
 
     def _read(self, message: ServerMessage, now: float) -> Iterator[RealtimeOutputFrame]:
         if message.voice is not None:

@@ -160,6 +160,16 @@ class OpenAIRealtimeAdapter(anyio.AsyncContextManagerMixin):
         saying.interrupt(session.talk, response_id, played_ms)
         await session.flush_all()
 
+    def interrupted_meanwhile(
+        self,
+        session_id: RealtimeSessionId,
+        response_id: RealtimeResponseId | None,
+        *,
+        played_ms: int | None = None,
+    ) -> None:
+        """Learn of an interrupt that met no connection: `restart` asks for that answer no more."""
+        self._session(session_id).interrupted_meanwhile(response_id, played_ms)
+
     async def restart(
         self, session_id: RealtimeSessionId, connection_id: RealtimeConnectionId
     ) -> RealtimeConnectResponse:

@@ -95,6 +95,10 @@ class Answers:
         """Whether the provider was to answer by itself, and hasn't begun."""
         self.connection = 1
         """The number of the present connection."""
+        self.cut_off: Answer | None = None
+        """The one that was being given when the connection ended; None: none was, or another connection stands."""
+        self._left_behind: deque[Request] = deque()
+        self._was_due = False
         self._recent: deque[Answer] = deque(maxlen=self.RECENT)
         self._known: deque[int] = deque(maxlen=self.WAITING)
 
@@ -224,17 +228,35 @@ class Answers:
             The answer that was cut off; None: none was being given.
         """
         cut, self.active = self.active, None
-        owed: list[Request] = []
-        if cut is not None and not cut.is_stopped and not cut.called:
-            owed.append(cut.request or Request("", None))
-        owed += self._asked
-        if self.is_due and not owed:
-            owed.append(Request("", None))
+        self.cut_off = cut or self.cut_off
+        self._left_behind.extend(self._asked)
+        self._was_due = self._was_due or self.is_due
         self._asked.clear()
         self.is_due = False
         self.connection += 1
-        self._waiting.extendleft(reversed(owed))
         return cut
+
+    @property
+    def is_owed_again(self) -> bool:
+        """Whether the answer that was cut off is to be given once more: nobody stopped it, and no tool will go on."""
+        return self.cut_off is not None and not self.cut_off.is_stopped and not self.cut_off.called
+
+    def forget_owed(self) -> None:
+        """Nobody wants the answers any more that were asked for and hadn't begun when the connection ended."""
+        self._left_behind.clear()
+        self._was_due = False
+
+    def reconnected(self) -> None:
+        """Another connection stands: what is owed is asked for before anything that waits."""
+        owed: list[Request] = []
+        if self.cut_off is not None and self.is_owed_again:
+            owed.append(self.cut_off.request or Request("", None))
+        owed += self._left_behind
+        if self._was_due and not owed:
+            owed.append(Request("", None))
+        self.cut_off = None
+        self.forget_owed()
+        self._waiting.extendleft(reversed(owed))
 
     def leave_to_replay(self, numbers: set[int | None]) -> None:
         """The requests of the frames *numbers* come again, after what they ask about; None: those without one do."""

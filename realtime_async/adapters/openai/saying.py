@@ -13,7 +13,7 @@ from realtime_async.adapters.openai.talk import Talk
 from realtime_async.errors import ContractViolation, ProviderFailure, RetryClassification
 from realtime_async.ports import InputSignal, RealtimeInputFrame, RealtimeMediaKind, heard_items
 
-__all__ = ["configure", "interrupt", "message_for", "sent", "update"]
+__all__ = ["configure", "interrupt", "interrupt_meanwhile", "message_for", "sent", "update"]
 
 _Kind = RealtimeMediaKind
 
@@ -153,6 +153,19 @@ def interrupt(talk: Talk, response_id: str | None, played_ms: int | None) -> Non
         _cut(talk, answer, played_ms)
 
 
+def interrupt_meanwhile(talk: Talk, response_id: str | None, played_ms: int | None) -> None:
+    """Stop an answer while there is no connection: the next one isn't asked for it."""
+    answers = talk.answers
+    answer = answers.named(response_id)
+    if response_id is None and (answers.cut_off is None or answers.cut_off.is_stopped):
+        answers.forget_owed()
+    if answer is None:
+        return
+    talk.silence(answer)
+    if played_ms is not None and not answer.is_cut:
+        _cut(talk, answer, played_ms)
+
+
 def _cut(talk: Talk, answer: Answer, played_ms: int) -> None:
     """Let the provider remember of *answer* what was heard."""
     rate = talk.config.output_format.bytes_per_second
@@ -161,7 +174,7 @@ def _cut(talk: Talk, answer: Answer, played_ms: int) -> None:
         for item_id in answer.item_ids
         if item_id in answer.audio_bytes
     ]
-    is_given = talk.answers.active is answer
+    is_given = answer in (talk.answers.active, talk.answers.cut_off)
     answer.is_cut = True
     for heard in heard_items(sounding, played_ms):
         is_last = heard.item_id == sounding[-1][0]

@@ -314,6 +314,13 @@ class Session:
             self._restarted.set()
         return kept_through
 
+    def interrupted_meanwhile(self, response_id: str | None, played_ms: int | None) -> None:
+        """Note that nobody wants an answer any more, before another connection is asked for it."""
+        if not self._is_restarting:
+            # What it had delivered tells which answer is meant.
+            self._leave()
+        saying.interrupt_meanwhile(self.talk, response_id, played_ms)
+
     async def _put_back(self, line: WebSocket, message: str) -> None:
         while not line.send_nowait(message):
             await line.progress()

@@ -118,15 +118,22 @@ class Talk:
         self.updates.clear()
         self.is_begun = self.is_configured = False
         self.ending = self.refused = self.expires_at = None
-        if cut is None:
-            return
-        if not cut.is_stopped and not cut.called:
-            self.items.drop_answer(self.key(item_id, cut) for item_id in cut.item_ids)
-        self.say(ResponseDone("incomplete"), cut)
+        if cut is not None:
+            self.say(ResponseDone("incomplete"), cut)
+
+    def _unsaid(self) -> set[str]:
+        """The items of an answer that will be given anew: as far as it came, nobody is to know of it."""
+        cut = self.answers.cut_off
+        if cut is None or not self.answers.is_owed_again:
+            return set()
+        return {self.key(item_id, cut) for item_id in cut.item_ids}
 
     def restoring(self) -> list[str]:
         """What tells a new connection the conversation so far."""
-        return [wire.create_item(item, f"item_{key}") for key, item in self.items.restored()]
+        unsaid = self._unsaid()
+        return [
+            wire.create_item(item, f"item_{key}") for key, item in self.items.restored() if key not in unsaid
+        ]
 
     def reconnected(self) -> int:
         """
@@ -135,6 +142,8 @@ class Talk:
         Returns:
             The input frame through which nothing need be replayed.
         """
+        self.items.drop_answer(self._unsaid())
+        self.answers.reconnected()
         lost_after = self.items.known_after()
         kept = self.input.kept_through
         kept = kept if lost_after is None else min(kept, lost_after)

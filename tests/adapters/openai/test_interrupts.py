@@ -202,7 +202,7 @@ def test_an_answer_that_was_cut_off_is_over_as_incomplete_and_asked_for_again() 
 
     talk.disconnected()
     ended = heard(talk)
-    put_back = list(talk.items.restored())
+    put_back = talk.restoring()
     talk.reconnected()
 
     assert events(ended) == [ResponseDone("incomplete")]
