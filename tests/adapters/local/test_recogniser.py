@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import sys
+import wave
 from collections.abc import Mapping
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soxr
 
 from realtime_async.adapters.local.brain import COMMANDS
 from realtime_async.adapters.local.endpointer import Endpointer, SpeechBegan, SpeechEnded, SpeechPiece
 from realtime_async.adapters.local.recogniser import PIECE_BYTES, Recogniser, recognisers
-from realtime_async.adapters.local.vad import SphinxVoiceActivity, VoiceActivity, voice_activity
+from realtime_async.adapters.local.vad import SAMPLE_RATE, SphinxVoiceActivity, VoiceActivity, voice_activity
+from realtime_async.adapters.local.wav import WavInput
 from realtime_async.errors import ContractViolation
 from tests.adapters.local.speech import noisy, silence, spoken, word_errors
 
 QUIET_ROOM = 0.03
 NOISY_ROOM = 0.06
+TELEPHONE = 0.03
 """The share of words that may be wrong; each is above twice what was measured, as no two syntheses are alike."""
 
 
@@ -74,6 +80,31 @@ def test_words_are_heard_right_in_noise(recogniser: Recogniser) -> None:
     ]
 
     assert sum(shares) / len(voices) <= NOISY_ROOM
+
+
+def test_words_are_heard_right_in_a_file_from_a_telephone(recogniser: Recogniser, tmp_path: Path) -> None:
+    voices = ["en-us", "en-us+m1", "en-us+m3"]
+    shares = [
+        share_of_wrong_words(
+            {
+                command: telephoned(noisy(in_silence(spoken(command, voice)), 20), tmp_path)
+                for command in COMMANDS
+            },
+            recogniser,
+        )
+        for voice in voices
+    ]
+
+    assert sum(shares) / len(voices) <= TELEPHONE
+
+
+def telephoned(pcm: bytes, directory: Path) -> bytes:
+    path = directory / "call.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 8_000, 0, "NONE", ""))
+        file.writeframes(soxr.resample(np.frombuffer(pcm, dtype="<i2"), SAMPLE_RATE, 8_000).tobytes())
+    with WavInput(path) as sound:
+        return b"".join(sound)
 
 
 def test_words_are_heard_right_in_a_room_without_a_sound(recogniser: Recogniser) -> None:

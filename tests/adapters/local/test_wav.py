@@ -44,6 +44,17 @@ def test_any_rate_becomes_the_adapters(rate: int, tmp_path: Path) -> None:
     assert np.abs(np.fft.rfft(samples[:16_000])).argmax() == pytest.approx(440, abs=2)
 
 
+@pytest.mark.parametrize("rate, mirrored", [(8_000, 0.25), (7_350, 0.25), (16_000, 0.0)])
+def test_what_a_telephone_leaves_out_is_made_up(rate: int, mirrored: float, tmp_path: Path) -> None:
+    """At the odd rate the resampler's pieces are odd, too: one must not turn the mirror of the next round."""
+    path = written(tmp_path / "tone.wav", tone(1, rate).tobytes(), rate=rate)
+
+    samples = np.frombuffer(b"".join(read(path)), dtype="<i2")[:16_000]
+    spectrum = np.abs(np.fft.rfft(samples))
+
+    assert spectrum[8_000 - 440] / spectrum[440] == pytest.approx(mirrored, abs=0.01)
+
+
 def test_the_channels_are_mixed(tmp_path: Path) -> None:
     stereo = np.array([[1000, 3000], [-100, 0]] * 160, dtype="<i2")
     path = written(tmp_path / "stereo.wav", stereo.tobytes(), channels=2)
