@@ -4,6 +4,7 @@ An agent on a call: it calls tools while it talks, is spoken over, and ends when
     python examples/agent_loop.py
     python examples/agent_loop.py --journal calls.db --backend trio
 
+It needs the extra local.
 Nobody has to speak: the caller's part is synthesised, and played ten times as fast as life.
 One tool is slow and one fails; the third answer is spoken over, and stops at once.
 SIGTERM lets the sentence under way be answered, for at most ten seconds, and then ends the call.
@@ -20,13 +21,12 @@ import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from importlib.util import find_spec
 from itertools import repeat
 from pathlib import Path
 
 import anyio
 import attrs
-import numpy as np
-import soxr
 import structlog
 
 from realtime_async import (
@@ -45,9 +45,16 @@ from realtime_async import (
     ToolCallCancelled,
     open_session,
 )
-from realtime_async.adapters.local import CallTool, LocalSpeechAdapter, Voice
 from realtime_async.audio import SilentSpeaker, paced
 from realtime_async.journals import SqliteJournal
+
+try:
+    import numpy as np
+    import soxr
+
+    from realtime_async.adapters.local import CallTool, LocalSpeechAdapter, Voice
+except ImportError as missing:
+    sys.exit(f"agent_loop: {missing.name} is missing: pip install -e '.[local]'")
 
 SAMPLE_RATE = 16_000
 FRAME_BYTES = SAMPLE_RATE // 50 * 2
@@ -279,6 +286,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--journal", type=Path, default=Path("calls.db"), metavar="FILE.db")
     parser.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio")
     options = parser.parse_args(arguments)
+    if options.backend == "trio" and find_spec("trio") is None:
+        parser.error("--backend trio: it is missing: pip install -e '.[trio]'")
     try:
         anyio.run(run, options, backend=options.backend)
     except (AgentError, ImportError, OSError) as error:

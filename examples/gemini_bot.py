@@ -20,6 +20,7 @@ import uuid
 import wave
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -39,9 +40,13 @@ from realtime_async import (
     SpeechStarted,
     open_session,
 )
-from realtime_async.adapters.gemini import ContextCompression, GeminiLiveAdapter, GeminiLiveConfig
 from realtime_async.audio import Microphone, SilentSpeaker, Speaker, paced
 from realtime_async.journals import SqliteJournal
+
+try:
+    from realtime_async.adapters.gemini import ContextCompression, GeminiLiveAdapter, GeminiLiveConfig
+except ImportError as missing:
+    sys.exit(f"gemini_bot: {missing.name} is missing: pip install -e '.[gemini]'")
 
 KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 QUESTION = Path(__file__).with_name("question.wav")
@@ -141,6 +146,13 @@ def pieces_of(path: Path) -> Iterator[bytes]:
             yield piece.ljust(FRAME_BYTES, b"\0")
 
 
+def above_zero(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return value
+
+
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Talk with Gemini Live.")
     parser.add_argument("--microphone", action="store_true", help="speak to it, and hear it")
@@ -152,11 +164,16 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default="gemini-3.8-live")
     parser.add_argument("--voice", help="such as Puck; Google chooses where it isn't given")
     parser.add_argument(
-        "--speed", type=float, default=1.0, help="how many times as fast as life to send the file"
+        "--speed", type=above_zero, default=1.0, help="how many times as fast as life to send the file"
     )
     parser.add_argument("--base-url", default="wss://generativelanguage.googleapis.com")
     parser.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.output.resolve() == options.input.resolve():
+        parser.error(f"--output {options.output}: that is the question, which would be overwritten")
+    if options.backend == "trio" and find_spec("trio") is None:
+        parser.error("--backend trio: it is missing: pip install -e '.[trio]'")
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

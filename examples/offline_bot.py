@@ -5,6 +5,7 @@ A voice bot without a network: it hears you, or a question in a WAV file, and an
     python examples/offline_bot.py --input question.wav --output answer.wav --journal calls.db --restart-at 1.0
     python examples/offline_bot.py --microphone --speaker
 
+It needs the extra local, and with --microphone or --speaker the extra audio.
 A file takes the place of the microphone ten times as fast as a real one, unless the answer is heard, too.
 With --restart-at the connection is replaced in the middle of the sentence, and the whole sentence is still heard.
 Speak while it speaks, and it stops; say goodbye, and it hangs up.
@@ -21,15 +22,13 @@ import uuid
 import wave
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, nullcontext
+from importlib.util import find_spec
 from itertools import chain, repeat
 from pathlib import Path
 
 import anyio
 import attrs
 import structlog
-from rich.console import Console
-from rich.markup import escape
-from rich.status import Status
 
 from realtime_async import (
     AgentError,
@@ -50,10 +49,18 @@ from realtime_async import (
     SpeechStopped,
     open_session,
 )
-from realtime_async.adapters.local import Brain, LocalSpeechAdapter, answer_command
-from realtime_async.adapters.local.wav import WavInput
 from realtime_async.audio import Microphone, SilentSpeaker, Speaker, paced
 from realtime_async.journals import SqliteJournal
+
+try:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.status import Status
+
+    from realtime_async.adapters.local import Brain, LocalSpeechAdapter, answer_command
+    from realtime_async.adapters.local.wav import WavInput
+except ImportError as missing:
+    sys.exit(f"offline_bot: {missing.name} is missing: pip install -e '.[local]'")
 
 QUESTION = Path(__file__).with_name("question.wav")
 FRAME_S = 0.02
@@ -327,6 +334,13 @@ async def run(options: argparse.Namespace, brain: Brain, console: Console) -> No
         console.print(f"[bold]{name:>10}[/]  {escape(value)}")
 
 
+def above_zero(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return value
+
+
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Talk to a voice bot, without a network.",
@@ -344,9 +358,15 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--speaker", action="store_true", help="hear its answers; needs the extra audio")
     parser.add_argument("--output", type=Path, default=Path("answer.wav"), metavar="FILE.wav")
     parser.add_argument("--journal", type=Path, default=Path("calls.db"), metavar="FILE.db")
-    parser.add_argument("--restart-at", type=float, metavar="SECONDS", help="replace the connection there")
+    parser.add_argument(
+        "--restart-at", type=above_zero, metavar="SECONDS", help="replace the connection there"
+    )
     parser.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio")
     options = parser.parse_args(arguments)
+    if options.output.resolve() == options.input.resolve():
+        parser.error(f"--output {options.output}: that is the question, which would be overwritten")
+    if options.backend == "trio" and find_spec("trio") is None:
+        parser.error("--backend trio: it is missing: pip install -e '.[trio]'")
     options.speed = 1 if options.microphone or options.speaker else FASTER_THAN_LIFE
     return options
 

@@ -23,6 +23,7 @@ import wave
 from array import array
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Protocol
@@ -47,9 +48,13 @@ from realtime_async import (
     ToolCall,
     open_session,
 )
-from realtime_async.adapters.openai import FunctionTool, OpenAIRealtimeAdapter, OpenAIRealtimeConfig
 from realtime_async.audio import Microphone, SilentSpeaker, Speaker, paced
 from realtime_async.journals import SqliteJournal
+
+try:
+    from realtime_async.adapters.openai import FunctionTool, OpenAIRealtimeAdapter, OpenAIRealtimeConfig
+except ImportError as missing:
+    sys.exit(f"openai_bot: {missing.name} is missing: pip install -e '.[openai]'")
 
 QUESTION = Path(__file__).with_name("question.wav")
 OPENAI = "wss://api.openai.com/v1/realtime"
@@ -215,6 +220,13 @@ def between(samples: Sequence[int], rate: int) -> bytes:
     return drawn.tobytes()
 
 
+def above_zero(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return value
+
+
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Talk to a voice bot with OpenAI Realtime.")
     parser.add_argument("--microphone", action="store_true", help="speak to it; needs the extra audio")
@@ -223,14 +235,19 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, default=Path("answer.wav"), metavar="FILE.wav")
     parser.add_argument(
-        "--speed", type=float, default=1.0, help="how many times as fast as life files are played"
+        "--speed", type=above_zero, default=1.0, help="how many times as fast as life files are played"
     )
     parser.add_argument("--journal", type=Path, default=Path("calls.db"), metavar="FILE.db")
     parser.add_argument("--model", default="gpt-realtime-2")
     parser.add_argument("--voice", help="the provider's own unless given")
     parser.add_argument("--base-url", default=OPENAI, help="of a compatible server, as wss://HOST/PATH")
     parser.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.output.resolve() == options.input.resolve():
+        parser.error(f"--output {options.output}: that is the question, which would be overwritten")
+    if options.backend == "trio" and find_spec("trio") is None:
+        parser.error("--backend trio: it is missing: pip install -e '.[trio]'")
+    return options
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

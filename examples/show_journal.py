@@ -4,6 +4,7 @@ What happened in a run, from its journal: as a table, and as a picture of both h
     python examples/show_journal.py calls.db
     python examples/show_journal.py calls.db --run offline-bot.1a2b3c4d5e6f --picture run.svg
 
+It needs the extra examples.
 The last run of the file is shown unless another one is named.
 A journal holds no content, so neither do the table and the picture: they tell when, how much, and how it ended.
 """
@@ -18,12 +19,16 @@ from pathlib import Path
 
 import anyio
 import attrs
-from rich.console import Console
-from rich.table import Table
 
 from realtime_async import AgentError, JournalRecord, RunId
 from realtime_async import RealtimeSessionRecordKind as Kind
 from realtime_async.journals import SqliteJournal
+
+try:
+    from rich.console import Console
+    from rich.table import Table
+except ImportError as missing:
+    sys.exit(f"show_journal: {missing.name} is missing: pip install -e '.[examples]'")
 
 WIDE = 160
 
@@ -260,8 +265,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             draw(steps, run_id, options.picture)
             print(options.picture)
     except ImportError as error:
-        sys.exit(f"show_journal: a picture needs {error.name}: pip install 'realtime-async[examples]'")
-    except (AgentError, OSError, sqlite3.Error) as error:
+        sys.exit(f"show_journal: a picture needs {error.name}: pip install -e '.[examples]'")
+    except sqlite3.Error as error:
+        sys.exit(f"show_journal: {str(options.journal)!r} is no journal: {error}")
+    except (AgentError, OSError) as error:
         sys.exit(f"show_journal: {error}")
 
 

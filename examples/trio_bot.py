@@ -4,6 +4,7 @@ The smallest voice bot, on Trio: it greets, hears, books a table with a tool, an
     python examples/trio_bot.py
     python examples/trio_bot.py --microphone
 
+It needs the extras local and trio, and with --microphone the extra audio.
 Without --microphone it hears a question from a file, ten times as fast as life, and speaks to nobody.
 Say "please book a table for two" to it, with any number up to five; it hangs up when that is done.
 """
@@ -20,7 +21,6 @@ from itertools import chain, repeat
 from pathlib import Path
 
 import structlog
-import trio
 
 from realtime_async import (
     AgentError,
@@ -35,10 +35,16 @@ from realtime_async import (
     ToolCall,
     open_session,
 )
-from realtime_async.adapters.local import LocalSpeechAdapter
-from realtime_async.adapters.local.wav import WavInput
 from realtime_async.audio import Microphone, SilentSpeaker, Speaker, paced
 from realtime_async.journals import SqliteJournal
+
+try:
+    import trio
+
+    from realtime_async.adapters.local import LocalSpeechAdapter
+    from realtime_async.adapters.local.wav import WavInput
+except ImportError as missing:
+    sys.exit(f"trio_bot: {missing.name} is missing: pip install -e '.[local,trio]'")
 
 QUESTION = Path(__file__).with_name("question.wav")
 FASTER_THAN_LIFE = 10

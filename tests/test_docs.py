@@ -101,6 +101,16 @@ def test_the_code_of_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pyte
     run(page)
 
 
+def test_the_tutorial_can_be_run_again_in_the_same_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who follows it does so after each block."""
+    monkeypatch.chdir(tmp_path)
+
+    for _ in range(2):
+        run(ROOT / "docs" / "tutorial.md")
+
+
 def test_the_tests_on_the_pages_pass(tmp_path: Path) -> None:
     """As pytest runs them, in a project of somebody else; all at once, as starting it takes longest."""
     pages = [page for page in PAGES if defines_tests(page)]

@@ -49,6 +49,14 @@ class Delivery:
     def accepted(self) -> int:
         return self.sent + self.failed + self.dropped + self.in_doubt + self.queued
 
+    def __str__(self) -> str:
+        """On one line, for people: every frame that was accepted, then what is no part of that sum."""
+        return (
+            f"{self.accepted} accepted: {self.sent} sent, {self.failed} failed, {self.dropped} dropped, "
+            f"{self.in_doubt} in doubt, {self.queued} queued; {self.refused} refused, {self.replayed} replayed, "
+            f"confirmed through {self.confirmed_through.chunk_sequence}"
+        )
+
 
 @attrs.frozen
 class RestartReport:
@@ -68,3 +76,21 @@ class RestartReport:
     """Sent on the old connection, never shown to be known there, and not replayed."""
     fenced: int = 0
     """Received frames of the answer that the old connection did not finish, kept from the loop of `session.frames`."""
+
+    def __str__(self) -> str:
+        """On one line, for people; what concerned no frame is left out."""
+        facts = {
+            "gated": _told(self.gated),
+            "replayed": _told(self.replayed),
+            "dropped": str(self.dropped or ""),
+            "in doubt": _told(self.in_doubt),
+            "unconfirmed": _told(self.unconfirmed),
+            "fenced": str(self.fenced or ""),
+        }
+        told = "; ".join(f"{name} {what}" for name, what in facts.items() if what)
+        attempts = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
+        return f"{self.reason}: {self.outage_s:.3f} s away, {attempts}; {told or 'no frame concerned'}"
+
+
+def _told(ranges: tuple[CursorRange, ...]) -> str:
+    return ", ".join(f"{first}-{last}" if first != last else str(first) for first, last in ranges)

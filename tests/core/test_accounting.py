@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime_async._core.accounting import Delivery, RealtimeRestartReason, RestartReport
+from realtime_async._core.cursors import CursorRange, StreamCursor
 
 COUNT = st.integers(0, 10**6)
 
@@ -29,6 +30,29 @@ def test_a_report_of_a_restart_that_moved_nothing_is_short() -> None:
 
     assert (report.gated, report.replayed, report.in_doubt, report.unconfirmed) == ((), (), (), ())
     assert report.dropped == 0
+
+
+def test_the_totals_are_told_on_one_line() -> None:
+    delivery = Delivery(1, 2, 3, 4, 5, 6, 7, StreamCursor.chunk(8))
+
+    assert str(delivery) == (
+        "15 accepted: 1 sent, 2 failed, 3 dropped, 4 in doubt, 5 queued; "
+        "6 refused, 7 replayed, confirmed through 8"
+    )
+
+
+def test_a_report_is_told_on_one_line() -> None:
+    ranges = (CursorRange(1, 4), CursorRange(6, 6))
+    whole = RestartReport(
+        RealtimeRestartReason.GO_AWAY, 1.25, 2, ranges, ranges[1:], 3, ranges[:1], ranges[1:], 9
+    )
+    nothing = RestartReport(RealtimeRestartReason.AGE, outage_s=0.4, attempts=1)
+
+    assert str(whole) == (
+        "go_away: 1.250 s away, 2 attempts; gated 1-4, 6; replayed 6; dropped 3; in doubt 1-4; "
+        "unconfirmed 6; fenced 9"
+    )
+    assert str(nothing) == "age: 0.400 s away, 1 attempt; no frame concerned"
 
 
 def test_the_reasons_for_a_restart_are_these() -> None:

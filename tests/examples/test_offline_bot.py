@@ -124,6 +124,27 @@ def test_what_cannot_be_done_is_told_in_a_sentence(arguments: Sequence[str], adv
     assert not (bot.folder / "answer.wav").exists()
 
 
+@pytest.mark.parametrize(
+    "arguments, advice",
+    [
+        (("--restart-at", "-1"), "-1 is not above zero"),
+        (("--restart-at", "nan"), "nan is not above zero"),
+        (("--input", "text.wav", "--output", "./text.wav"), "would be overwritten"),
+    ],
+    ids=["before the beginning", "no number", "answer over question"],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_done(
+    arguments: Sequence[str], advice: str, bot: Bot
+) -> None:
+    (bot.folder / "text.wav").write_text("This is no sound.")
+
+    with pytest.raises(SystemExit):
+        bot.runs(*arguments)
+
+    assert advice in bot.capsys.readouterr().err
+    assert [path.name for path in bot.folder.iterdir()] == ["text.wav"]
+
+
 def test_it_runs_from_any_folder(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, offline_bot.__file__, "--restart-at", "1"],

@@ -133,7 +133,7 @@ def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
     anyio.run(unlucky_run, "call-1")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
 
-    with pytest.raises(SystemExit, match=r"pip install 'realtime-async\[examples\]'"):
+    with pytest.raises(SystemExit, match=r"pip install -e '\.\[examples\]'"):
         show_journal.main(["calls.db", "--picture", "run.svg"])
 
 

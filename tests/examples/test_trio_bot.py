@@ -27,7 +27,7 @@ def test_it_greets_and_books_a_table(capsys: pytest.CaptureFixture[str]) -> None
         "heard: please book a table for two",
         "said:  A table for 2 is booked.",
     ]
-    assert "failed=0, dropped=0, in_doubt=0" in lines[-1]
+    assert "0 failed, 0 dropped, 0 in doubt" in lines[-1]
 
 
 def test_it_is_quiet_when_it_is_spoken_over(

@@ -64,7 +64,7 @@ async def answer_command(heard: str) -> AsyncGenerator[str | CallTool, str | Non
 
     It books a table with the tool `book_table(people)`, and says what that returns; without one it pretends.
     """
-    words = set(heard.lower().replace(".", "").split()) or {"hello"}
+    words = set(re.findall(r"[\w']+", heard.lower())) or {"hello"}
     if "table" not in words:
         yield next(
             (answer for word, answer in _ANSWERS.items() if word in words),

@@ -34,6 +34,7 @@ async def test_every_command_has_an_answer(command: str) -> None:
         ("what can you do", "weather"),
         ("book a table for five", "five"),
         ("please book a table", "how many"),
+        ("Hello? A table for two, please!", "for two"),
         ("tell me a joke", "microphone"),
         ("tell me another joke", "computing"),
         ("Greet the caller.", "Hello"),
