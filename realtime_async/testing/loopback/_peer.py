@@ -77,6 +77,9 @@ class Peer:
         self._is_sent = is_sent
         self._flows = asyncio.Event()
         self._flows.set()
+        self._is_dropped = False
+        self._is_gone = asyncio.Event()
+        """Where it is dropped: nothing of that is under way any more."""
 
     @property
     def close_code(self) -> int | None:
@@ -127,6 +130,10 @@ class Peer:
         """
         for each in self.outages.on_the_wire(message):
             await self._flows.wait()
+            if self._is_dropped:
+                # The connection itself learns of it some turns of the event loop later, and would take this.
+                await self._is_gone.wait()
+                raise PeerGone
             try:
                 await self._connection.send(each)
             except ConnectionClosed:
@@ -167,18 +174,26 @@ class Peer:
     def drop(self, how: DropHow, code: int | None, reason: str) -> Coroutine[Any, Any, None] | None:
         """End it; what is returned says goodbye, and waits for the client to say so too."""
         transport = self._connection.transport
+        self._is_dropped = True
         match how:
             case DropHow.RESET:
                 reset(transport)
             case DropHow.END_OF_FILE:
                 transport.close()
             case DropHow.CLOSE:
-                return self.close(1000 if code is None else code, reason)
+                return self._say_goodbye(1000 if code is None else code, reason)
             case DropHow.GOING_AWAY:
-                return self.close(1001 if code is None else code, reason or "going away")
+                return self._say_goodbye(1001 if code is None else code, reason or "going away")
             case _:
                 assert_never(how)
+        self._is_gone.set()
         return None
+
+    async def _say_goodbye(self, code: int, reason: str) -> None:
+        try:
+            await self.close(code, reason)
+        finally:
+            self._is_gone.set()
 
 
 def reset(transport: asyncio.Transport) -> None:

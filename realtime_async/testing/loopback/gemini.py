@@ -177,9 +177,6 @@ class LoopbackGemini(LoopbackServer):
         self._traps = [trap for trap in self._traps if trap not in due]
         for trap in due:
             trap.fault()
-        # A connection that was dropped knows of it two turns of the event loop later.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
 
     def _each_talk(self, act: Callable[[_Talk], None]) -> None:
         for talk in list(self._talks):

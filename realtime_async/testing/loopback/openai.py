@@ -199,9 +199,6 @@ class LoopbackOpenAI(LoopbackServer):
         self._traps = [trap for trap in self._traps if trap not in due]
         for trap in due:
             trap.fault()
-        # A connection that was dropped knows of it two turns of the event loop later.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
 
     def _note_heard(self, numbers: Sequence[int]) -> None:
         """Tell whoever waits for one of these."""
