@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections import Counter, deque
-from collections.abc import AsyncGenerator, Mapping
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Self
@@ -12,13 +12,14 @@ from typing import Self
 import anyio
 from anyio.abc import TaskGroup
 
+from realtime_async.adapters._sessions import Sessions
 from realtime_async.adapters._websocket import (
     WebSocket,
     WebSocketFailure,
     WebSocketLimits,
     open_websocket,
 )
-from realtime_async.adapters.gemini.config import GeminiLiveConfig
+from realtime_async.adapters.gemini.config import GeminiLiveConfig, is_key
 from realtime_async.adapters.gemini.coverage import Kept
 from realtime_async.adapters.gemini.failures import refused_handle, setup_failure
 from realtime_async.adapters.gemini.inputs import INPUT_FORMAT, Inputs
@@ -30,7 +31,6 @@ from realtime_async.errors import (
     ProviderConnectionLost,
     ProviderFailure,
     RetryClassification,
-    SessionStateError,
 )
 from realtime_async.ports import (
     AudioFormat,
@@ -49,9 +49,6 @@ __all__ = ["GeminiLiveAdapter"]
 
 # Late pongs were reported of these servers, so more patience than usual.
 _LIMITS = WebSocketLimits(dead_after_s=40.0, close_s=1.0)
-
-# Sessions that were closed, of which a late `receive` still learns so.
-_CLOSED_SESSIONS = 1000
 
 
 class GeminiLiveAdapter(anyio.AsyncContextManagerMixin):
@@ -93,8 +90,7 @@ class GeminiLiveAdapter(anyio.AsyncContextManagerMixin):
 
     def __init__(self, config: GeminiLiveConfig) -> None:
         self._config = config
-        self._sessions: dict[str, Session] = {}
-        self._closed: deque[str] = deque(maxlen=_CLOSED_SESSIONS)
+        self._sessions = Sessions[Session]("Gemini adapter")
         self._ignored: Counter[str] = Counter()
         self._tasks: TaskGroup | None = None
 
@@ -107,10 +103,8 @@ class GeminiLiveAdapter(anyio.AsyncContextManagerMixin):
             except Exception as raised:  # noqa: BLE001 - raised again, outside of the task group that would wrap it
                 error = raised
             finally:
-                for session in self._sessions.values():
+                for session in self._sessions.end_all():
                     session.abort()
-                self._closed.extend(self._sessions)
-                self._sessions.clear()
                 self._tasks.cancel_scope.cancel()
                 self._tasks = None
         if error is not None:
@@ -124,26 +118,26 @@ class GeminiLiveAdapter(anyio.AsyncContextManagerMixin):
     # The port
 
     async def connect(self, request: RealtimeConnectRequest) -> RealtimeConnectResponse:
-        earlier = self._sessions.pop(request.session_id, None)
+        earlier = self._sessions.end(request.session_id)
         if earlier is not None:
             # Its owner is gone, and another one takes the session over.
             earlier.abort()
         session = Session(secrets.token_hex(4), self._ignored)
         response = await self._open(session)
-        self._sessions[request.session_id] = session
+        self._sessions.add(request.session_id, session)
         return response
 
     async def send(self, session_id: RealtimeSessionId, frame: RealtimeInputFrame) -> None:
-        await self._session(session_id).send(frame)
+        await self._sessions.of(session_id).send(frame)
 
     def send_nowait(self, session_id: RealtimeSessionId, frame: RealtimeInputFrame) -> bool:
         """Take *frame* as `send` would, without waiting; False: there is no room."""
-        return self._session(session_id).send_nowait(frame)
+        return self._sessions.of(session_id).send_nowait(frame)
 
     async def receive(self, session_id: RealtimeSessionId) -> RealtimeOutputFrame | None:
-        if session_id not in self._sessions and session_id in self._closed:
+        if self._sessions.is_over(session_id):
             return None
-        return await self._session(session_id).receive()
+        return await self._sessions.of(session_id).receive()
 
     async def interrupt(
         self,
@@ -153,7 +147,7 @@ class GeminiLiveAdapter(anyio.AsyncContextManagerMixin):
         played_ms: int | None = None,
     ) -> None:
         """Stop the answer being given, as far as the protocol allows; see the class."""
-        await self._session(session_id).interrupt(response_id)
+        await self._sessions.of(session_id).interrupt(response_id)
 
     def interrupted_meanwhile(
         self,
@@ -163,7 +157,7 @@ class GeminiLiveAdapter(anyio.AsyncContextManagerMixin):
         played_ms: int | None = None,
     ) -> None:
         """Learn of an interrupt that met no connection: what that answer was asked is not asked again."""
-        self._session(session_id).interrupted_meanwhile(response_id)
+        self._sessions.of(session_id).interrupted_meanwhile(response_id)
 
     async def restart(
         self, session_id: RealtimeSessionId, connection_id: RealtimeConnectionId
@@ -179,7 +173,7 @@ class GeminiLiveAdapter(anyio.AsyncContextManagerMixin):
 
         Where an answer was being given, it is over as "incomplete", and is asked for again, unless it was stopped.
         """
-        session = self._session(session_id)
+        session = self._sessions.of(session_id)
         await session.leave()
         return await self._open(session)
 
@@ -189,9 +183,8 @@ class GeminiLiveAdapter(anyio.AsyncContextManagerMixin):
 
         The provider keeps what a handle can bring back for two hours, which nothing can shorten.
         """
-        session = self._sessions.pop(session_id, None)
+        session = self._sessions.end(session_id)
         if session is not None:
-            self._closed.append(session_id)
             await session.close()
 
     # Connections
@@ -244,23 +237,27 @@ class GeminiLiveAdapter(anyio.AsyncContextManagerMixin):
 
     async def _key(self) -> str:
         given = self._config.api_key
-        try:
-            key = given if isinstance(given, str) else await given()
-        except Exception as error:
+        if isinstance(given, str):
+            return given
+        key, raised = await _asked(given)
+        # Out here, for neither its text nor its frames go with ours: they may show the key.
+        if raised is not None:
             raise ProviderFailure(
-                f"api_key was asked for the key and raised {type(error).__name__}: mend it there",
-                code="unauthenticated",
-            ) from error
-        if not key.strip() or not key.isascii() or not key.isprintable():
+                f"api_key was asked for the key and raised {raised}: mend it there", code="unauthenticated"
+            )
+        if not is_key(key):
             raise ProviderFailure(
-                "api_key is empty, or is no line of printable ASCII: look for a line break at its end",
+                "api_key was asked for the key and returned what is empty, or no line of printable ASCII: look for a "
+                "line break at its end",
                 retry=RetryClassification.NOT_RETRYABLE,
                 code="unauthenticated",
             )
         return key
 
-    def _session(self, session_id: str) -> Session:
-        session = self._sessions.get(session_id)
-        if session is None:
-            raise SessionStateError(f"the Gemini adapter has no session {session_id!r}: connect it first")
-        return session
+
+async def _asked(source: Callable[[], Awaitable[str]]) -> tuple[str, str | None]:
+    """The key, and the name of what was raised in its place; None: nothing was."""
+    try:
+        return await source(), None
+    except Exception as error:  # noqa: BLE001 - whatever the program's own function raises
+        return "", type(error).__name__

@@ -26,6 +26,7 @@ __all__ = [
     "ToolBehavior",
     "Transcript",
     "TurnTaking",
+    "is_key",
 ]
 
 ApiKey = str | Callable[[], Awaitable[str]]
@@ -180,6 +181,10 @@ class GeminiLiveConfig:
             raise ContractViolation(f"model {value!r} names none: give one such as 'gemini-3.8-live'")
 
     def __attrs_post_init__(self) -> None:
+        if isinstance(self.api_key, str) and not is_key(self.api_key):
+            raise ContractViolation(
+                "api_key is empty, or is no line of printable ASCII: look for a line break at its end"
+            )
         address = urlsplit(self.base_url)
         if address.scheme not in {"wss", "ws"} or not address.hostname or address.query or address.username:
             raise ContractViolation(
@@ -197,6 +202,11 @@ class GeminiLiveConfig:
             )
         if self.speech_detection is not None and self.turn_taking is TurnTaking.MANUAL:
             raise ContractViolation("speech_detection is for TurnTaking.AUTOMATIC: leave one of them out")
+
+
+def is_key(key: object) -> bool:
+    """Whether a header can bear *key*."""
+    return isinstance(key, str) and bool(key.strip()) and key.isascii() and key.isprintable()
 
 
 def _is_loopback(host: str) -> bool:

@@ -52,12 +52,16 @@ _REASONS: Mapping[str, tuple[RetryClassification, str | None]] = {
 }
 
 _STATUSES: Mapping[int, tuple[RetryClassification, str | None]] = {
-    400: (_FINAL, "invalid_request"),
     401: (_FINAL, "unauthenticated"),
     403: (_FINAL, "permission_denied"),
     404: (_FINAL, "not_found"),
+    408: (_RETRY, "timeout"),
+    425: (_RETRY, "unavailable"),
     429: (_RETRY, "rate_limit_exceeded"),
 }
+# Redirects among them: the key stays with its host, so another attempt meets the same.
+_OTHER_STATUS = (_FINAL, "invalid_request")
+_SERVER_ERROR = (_RETRY, "unavailable")
 
 
 def connection_lost(closed: WebSocketClosed, *, delivered: bool | None = None) -> ProviderConnectionLost:
@@ -76,7 +80,8 @@ def connection_lost(closed: WebSocketClosed, *, delivered: bool | None = None) -
 def setup_failure(failure: WebSocketFailure) -> ProviderFailure:
     """Why there is no connection."""
     if isinstance(failure, HandshakeRefused):
-        retry, code = _STATUSES.get(failure.status, (_RETRY, "unavailable"))
+        otherwise = _SERVER_ERROR if failure.status >= 500 else _OTHER_STATUS
+        retry, code = _STATUSES.get(failure.status, otherwise)
         return ProviderFailure(
             f"Gemini Live refused the connection with HTTP status {failure.status!r}: "
             f"{'try again later' if retry is _RETRY else 'look at api_key, base_url and api_version'}",

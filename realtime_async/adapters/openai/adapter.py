@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import ssl
-from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Self
@@ -12,12 +11,13 @@ from typing import Self
 import anyio
 from anyio.abc import TaskGroup
 
+from realtime_async.adapters._sessions import Sessions
 from realtime_async.adapters._websocket import WebSocketLimits
 from realtime_async.adapters.openai import saying
 from realtime_async.adapters.openai.config import OpenAIRealtimeConfig
 from realtime_async.adapters.openai.session import Dialer, Session
 from realtime_async.adapters.openai.talk import Talk
-from realtime_async.errors import ContractViolation, ProviderFailure, SessionStateError
+from realtime_async.errors import ContractViolation, ProviderFailure
 from realtime_async.ports import (
     RealtimeCloseReason,
     RealtimeConnectionId,
@@ -32,8 +32,6 @@ from realtime_async.ports import (
 
 __all__ = ["OpenAIRealtimeAdapter"]
 
-# Sessions that were closed, of which a late `receive` still learns so.
-_CLOSED_SESSIONS = 1000
 # A whole item with its audio can come in one message.
 LIMITS = WebSocketLimits(max_message_bytes=32 * 2**20)
 
@@ -68,8 +66,7 @@ class OpenAIRealtimeAdapter(anyio.AsyncContextManagerMixin):
         self._limits = limits
         self._token = secrets.token_hex(4)
         self._connections = 0
-        self._sessions: dict[str, Session] = {}
-        self._closed: deque[str] = deque(maxlen=_CLOSED_SESSIONS)
+        self._sessions = Sessions[Session]("OpenAI adapter")
         self._tasks: TaskGroup | None = None
 
     def __repr__(self) -> str:
@@ -84,8 +81,8 @@ class OpenAIRealtimeAdapter(anyio.AsyncContextManagerMixin):
             except Exception as raised:  # noqa: BLE001 - raised again, outside of the task group that would wrap it
                 error = raised
             finally:
-                for session_id in list(self._sessions):
-                    self._forget(session_id).line.abort()
+                for session in self._sessions.end_all():
+                    session.abort()
                 self._tasks.cancel_scope.cancel()
                 self._tasks = None
         if error is not None:
@@ -102,12 +99,13 @@ class OpenAIRealtimeAdapter(anyio.AsyncContextManagerMixin):
             ProviderConnectionLost: It could not be reached, or hung up.
         """
         dialer = self._dialer()
-        if request.session_id in self._sessions:
+        earlier = self._sessions.end(request.session_id)
+        if earlier is not None:
             # Its owner is gone, and another one takes the session over.
-            self._forget(request.session_id).line.abort()
+            earlier.abort()
         talk = Talk(self._config)
         line = await dialer.open(talk)
-        self._sessions[request.session_id] = Session(talk, line)
+        self._sessions.add(request.session_id, Session(talk, line))
         return RealtimeConnectResponse(self._next_connection_id())
 
     async def send(self, session_id: RealtimeSessionId, frame: RealtimeInputFrame) -> None:
@@ -120,16 +118,16 @@ class OpenAIRealtimeAdapter(anyio.AsyncContextManagerMixin):
             ProviderFailure: The provider takes no such frame.
             ProviderConnectionLost: The connection is gone; *frame* was not sent.
         """
-        await self._session(session_id).take_when_possible(frame)
+        await self._sessions.of(session_id).take_when_possible(frame)
 
     def send_nowait(self, session_id: RealtimeSessionId, frame: RealtimeInputFrame) -> bool:
         """Hand *frame* over as `send` would, without waiting; False: there is no room."""
-        return self._session(session_id).take(frame)
+        return self._sessions.of(session_id).take(frame)
 
     async def receive(self, session_id: RealtimeSessionId) -> RealtimeOutputFrame | None:
-        if session_id not in self._sessions and session_id in self._closed:
+        if self._sessions.is_over(session_id):
             return None
-        session = self._session(session_id)
+        session = self._sessions.of(session_id)
         while True:
             heard = session.next_heard()
             if isinstance(heard, ProviderFailure):
@@ -155,7 +153,7 @@ class OpenAIRealtimeAdapter(anyio.AsyncContextManagerMixin):
         Raises:
             ProviderConnectionLost: The connection is gone.
         """
-        session = self._session(session_id)
+        session = self._sessions.of(session_id)
         session.check()
         saying.interrupt(session.talk, response_id, played_ms)
         await session.flush_all()
@@ -168,7 +166,7 @@ class OpenAIRealtimeAdapter(anyio.AsyncContextManagerMixin):
         played_ms: int | None = None,
     ) -> None:
         """Learn of an interrupt that met no connection: `restart` asks for that answer no more."""
-        self._session(session_id).interrupted_meanwhile(response_id, played_ms)
+        self._sessions.of(session_id).interrupted_meanwhile(response_id, played_ms)
 
     async def restart(
         self, session_id: RealtimeSessionId, connection_id: RealtimeConnectionId
@@ -179,7 +177,7 @@ class OpenAIRealtimeAdapter(anyio.AsyncContextManagerMixin):
         An answer that was being given is over as `incomplete`, and is asked for anew, unless somebody had stopped it
         or it had called a tool.
         """
-        kept_through = await self._session(session_id).restart(self._dialer())
+        kept_through = await self._sessions.of(session_id).restart(self._dialer())
         return RealtimeConnectResponse(self._next_connection_id(), StreamCursor.chunk(kept_through))
 
     async def close(self, session_id: RealtimeSessionId, reason: RealtimeCloseReason) -> None:
@@ -188,8 +186,9 @@ class OpenAIRealtimeAdapter(anyio.AsyncContextManagerMixin):
 
         The provider has no session beyond its connection, so `host_owned_detach` closes that, too.
         """
-        if session_id in self._sessions:
-            await self._forget(session_id).close()
+        session = self._sessions.end(session_id)
+        if session is not None:
+            await session.close()
 
     # What OpenAI Realtime has beside the port
 
@@ -205,14 +204,14 @@ class OpenAIRealtimeAdapter(anyio.AsyncContextManagerMixin):
             ContractViolation: Model, address and formats cannot change.
             ProviderConnectionLost: The connection is gone.
         """
-        session = self._session(session_id)
+        session = self._sessions.of(session_id)
         session.check()
         saying.update(session.talk, config)
         await session.flush_all()
 
     def unknown_events(self, session_id: str) -> int:
         """Return how many events the provider has sent that nobody here knows; they are ignored."""
-        return self._session(session_id).talk.unknown_events
+        return self._sessions.of(session_id).talk.unknown_events
 
     # Sessions
 
@@ -224,15 +223,3 @@ class OpenAIRealtimeAdapter(anyio.AsyncContextManagerMixin):
     def _next_connection_id(self) -> RealtimeConnectionId:
         self._connections += 1
         return RealtimeConnectionId(f"openai.connection.{self._token}.{self._connections}")
-
-    def _forget(self, session_id: str) -> Session:
-        session = self._sessions.pop(session_id)
-        self._closed.append(session_id)
-        session.is_closed = True
-        return session
-
-    def _session(self, session_id: str) -> Session:
-        session = self._sessions.get(session_id)
-        if session is None:
-            raise SessionStateError(f"the OpenAI adapter has no session {session_id!r}: connect it first")
-        return session

@@ -298,12 +298,13 @@ async def _asked(source: Callable[[], Awaitable[str]]) -> str:
     try:
         return _checked_key(await source())
     except Exception as error:  # noqa: BLE001 - whatever the program's own function raises
-        # Neither its text nor its frames go with ours: they may show the key.
-        raise ProviderFailure(
-            f"no API key: the api_key function raised {type(error).__name__}",
-            code="no_api_key",
-            retry=RetryClassification.RETRYABLE,
-        ) from None
+        raised = type(error).__name__
+    # Out here, for neither its text nor its frames go with ours: they may show the key.
+    raise ProviderFailure(
+        f"no API key: the api_key function raised {raised}",
+        code="no_api_key",
+        retry=RetryClassification.RETRYABLE,
+    )
 
 
 def _checked_address(base_url: str, plain_text: PlainText) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from realtime_async.adapters.openai.hearing_answers import ANSWERS
 from realtime_async.adapters.openai.reading import ServerMessage, read
-from realtime_async.adapters.openai.refusals import Refusal, Weight, refusal_of
+from realtime_async.adapters.openai.refusals import PASSING, Refusal, Weight, refusal_of
 from realtime_async.adapters.openai.talk import Talk
 from realtime_async.errors import ProviderFailure, RetryClassification
 from realtime_async.ports import (
@@ -150,7 +150,9 @@ def _refused(talk: Talk, refusal: Refusal) -> None:
     if event_id in talk.updates:
         talk.config = talk.updates.pop(event_id)
         talk.input.finds_turns = talk.config.turns is not None
-    if not talk.is_begun or (kind == "session" and not talk.is_configured):
+    if not talk.is_begun and refusal.code in PASSING:
+        talk.ending = refusal.code
+    elif not talk.is_begun or (kind == "session" and not talk.is_configured):
         talk.refused = _fatal(refusal.code)
     if talk.answers.failed(refusal.event_id):
         talk.pump()

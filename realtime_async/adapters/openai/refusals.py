@@ -14,7 +14,7 @@ import attrs
 
 from realtime_async.adapters.openai.reading import ServerMessage
 
-__all__ = ["REFUSALS", "Refusal", "Weight", "known_code", "refusal_of"]
+__all__ = ["PASSING", "REFUSALS", "Refusal", "Weight", "known_code", "refusal_of"]
 
 OTHER = "other_error"
 
@@ -79,6 +79,11 @@ REFUSALS: Mapping[str, Weight] = {
     "model_not_found": Weight.FATAL,
     "model_load_error": Weight.FATAL,
 }
+
+# Said in place of a welcome, these are over after a while; anything else is as it is.
+PASSING = frozenset(
+    {"rate_limit_exceeded", "rate_limit_error", "server_error", "inference_failed", "session_limit_reached"}
+)
 
 # What a server answers to a cancel, a truncate or a delete ends nothing: playback has stopped here.
 HARMLESS_TO_REFUSE = ("cancel", "truncate", "delete")

@@ -339,3 +339,8 @@ class Session:
         self.is_closed = True
         self.talk.outbox.clear()
         await self.line.aclose()
+
+    def abort(self) -> None:
+        """Close it at once, without goodbye."""
+        self.is_closed = True
+        self.line.abort()

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from typing import Any
 
 import anyio
 import pytest
 
 from realtime_async.adapters.gemini import GeminiLiveAdapter, GeminiLiveConfig
-from realtime_async.errors import ProviderConnectionLost, ProviderFailure, RetryClassification
+from realtime_async.errors import (
+    ContractViolation,
+    ProviderConnectionLost,
+    ProviderFailure,
+    RetryClassification,
+)
 from realtime_async.ports import (
     GoAway,
     RealtimeInputFrame,
@@ -66,12 +72,13 @@ async def test_the_end_of_a_connection_is_told_by_its_code_and_not_by_its_text(
         (lambda server: server.refuse(times=1, status=401), "unauthenticated"),
         (lambda server: server.refuse(times=1, status=429), "rate_limit_exceeded"),
         (lambda server: server.refuse(times=1, status=500), "unavailable"),
+        (lambda server: server.refuse(times=1, status=302), "invalid_request"),
         (lambda server: server.refuse(times=1, status=None), None),
         (lambda server: server.kick(1007, "API key not valid"), "invalid_api_key"),
         (lambda server: server.kick(1008, "models/x is not found for API version"), "model_not_found"),
         (lambda server: server.at(1, server.garble), "protocol_error"),
     ],
-    ids=["401", "429", "500", "reset", "key", "model", "garbage"],
+    ids=["401", "429", "500", "302", "reset", "key", "model", "garbage"],
 )
 async def test_a_connect_that_fails_says_why_and_can_be_tried_again(fault: Any, shown: str | None) -> None:
     with LoopbackGemini(key=KEY) as server, anyio.fail_after(20):
@@ -110,14 +117,20 @@ async def test_the_key_is_asked_for_each_connection() -> None:
 
 @pytest.mark.parametrize("key", ["", " ", f"{SECRET}\n", "schlüssel"])
 async def test_a_key_that_cannot_be_sent_is_refused_without_showing_it(key: str) -> None:
-    config = GeminiLiveConfig(model="m", api_key=key, base_url="ws://127.0.0.1:9")
+    async def fetch() -> str:
+        return key
+
+    with pytest.raises(ContractViolation) as at_once:
+        GeminiLiveConfig(model="m", api_key=key)
+    config = GeminiLiveConfig(model="m", api_key=fetch, base_url="ws://127.0.0.1:9")
     async with GeminiLiveAdapter(config) as adapter:
         with pytest.raises(ProviderFailure) as refused:
             await adapter.connect(REQUEST)
 
     assert refused.value.code == "unauthenticated"
     assert refused.value.retry is RetryClassification.NOT_RETRYABLE
-    assert not key.strip() or key.strip() not in refused.value.message
+    for shown in (at_once.value.message, refused.value.message):
+        assert not key.strip() or key.strip() not in shown
 
 
 async def test_a_key_that_cannot_be_fetched_is_a_failure_of_the_provider() -> None:
@@ -128,7 +141,8 @@ async def test_a_key_that_cannot_be_fetched_is_a_failure_of_the_provider() -> No
         with pytest.raises(ProviderFailure) as refused:
             await adapter.connect(REQUEST)
 
-    assert SECRET not in refused.value.message
+    assert SECRET not in "".join(traceback.format_exception(refused.value))
+    assert refused.value.__context__ is None
     assert "LookupError" in refused.value.message
 
 

@@ -118,7 +118,7 @@ class OpenAISide:
 
     def meant(self) -> int:
         """How many connections the adapter says it has."""
-        return sum(not session.line.is_closed for session in self.adapter._sessions.values())
+        return sum(not session.line.is_closed for session in self.adapter._sessions)
 
 
 @asynccontextmanager

@@ -138,7 +138,7 @@ async def test_a_key_function_that_fails_is_named_without_what_it_said() -> None
     assert "RuntimeError" in str(failed.value)
     assert KEY not in str(failed.value)
     assert failed.value.__cause__ is None
-    assert failed.value.__suppress_context__
+    assert failed.value.__context__ is None
 
 
 async def test_an_empty_key_from_a_function_is_refused() -> None:

@@ -102,6 +102,38 @@ async def test_a_connection_that_is_closed_at_once_is_lost(code: int, retry: str
         assert (lost.value.close_code, lost.value.retry) == (code, retry)
 
 
+class Unwelcoming(LoopbackServer):
+    """Refuses in place of its first word."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__()
+        self.code = code
+
+    async def handle(self, peer: Peer) -> None:
+        await peer.send_json({"type": "error", "error": {"type": self.code, "message": "no"}})
+        await peer.close(1008)
+
+
+@pytest.mark.parametrize(
+    "code, retry",
+    [
+        ("rate_limit_exceeded", "retryable"),
+        ("server_error", "retryable"),
+        ("session_limit_reached", "retryable"),
+        ("model_load_error", "not_retryable"),
+        ("unheard_of", "not_retryable"),
+    ],
+)
+async def test_a_server_that_refuses_in_place_of_its_first_word_says_whether_another_can_help(
+    code: str, retry: str
+) -> None:
+    async with Unwelcoming(code) as server, OpenAIRealtimeAdapter(config(base_url=server.url)) as adapter:
+        with pytest.raises(ProviderFailure) as refused:
+            await adapter.connect(REQUEST)
+
+    assert refused.value.retry == retry
+
+
 class Stubborn(LoopbackServer):
     """Refuses every configuration, or says nothing about it."""
 
