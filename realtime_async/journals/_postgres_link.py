@@ -146,10 +146,12 @@ def _trouble(error: psycopg.Error) -> Trouble:
 
 
 # A worker that stops within a transaction must not keep others from its runs for longer than a statement may take.
-# Without bitmaps a run is read in the order of its index, and no further than a chunk.
+# Every row is looked up by an index: the planner doesn't know how a table has grown since it last looked,
+# and a plan that was good for a small one is kept.
 _SETTINGS = """
     SELECT set_config('search_path', 'pg_catalog, pg_temp', false),
-        set_config('enable_bitmapscan', 'off', false),
+        set_config('enable_seqscan', 'off', false), set_config('enable_bitmapscan', 'off', false),
+        set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false),
         set_config('statement_timeout', %(ms)s, false),
         set_config('idle_in_transaction_session_timeout', %(ms)s, false),
         set_config('synchronous_commit', CASE current_setting('synchronous_commit')

@@ -26,30 +26,28 @@ CHUNK: Final = 200
 PATIENCE_S: Final = 3.0
 """How long somebody who only looks waits for a server that is away."""
 
-# The chunk first: joined before it is cut, each chunk would cost as much as what is left of the run.
-_READ = """
-    SELECT chunk.seq, session.json, connection.json, sort.json, chunk.body
-    FROM (
-        SELECT * FROM realtime_async.record
-        WHERE run = (SELECT id FROM realtime_async.run WHERE run_id = %s) AND seq > %s ORDER BY seq LIMIT %s
-    ) AS chunk
-    JOIN realtime_async.part AS session ON (session.run, session.number) = (chunk.run, chunk.session)
-    JOIN realtime_async.part AS connection ON (connection.run, connection.number) = (chunk.run, chunk.connection)
-    JOIN realtime_async.part AS sort ON (sort.run, sort.number) = (chunk.run, chunk.sort)
-    ORDER BY chunk.seq
+# Of a row of `record`.  No joins: a chunk would be cut only when all that is left of the run was joined,
+# and a text that is missing would take its record out, where the record is to be said to be damaged.
+_COLUMNS = """
+    record.seq,
+    (SELECT json FROM realtime_async.part WHERE part.run = record.run AND number = record.session),
+    (SELECT json FROM realtime_async.part WHERE part.run = record.run AND number = record.connection),
+    (SELECT json FROM realtime_async.part WHERE part.run = record.run AND number = record.sort),
+    record.body
+"""
+_READ = f"""
+    SELECT {_COLUMNS} FROM realtime_async.record
+    WHERE record.run = (SELECT id FROM realtime_async.run WHERE run_id = %s) AND record.seq > %s
+    ORDER BY record.seq LIMIT %s
 """
 _LAST = "SELECT last_seq FROM realtime_async.run WHERE run_id = %s"
-_RUNS = """
-    SELECT run.run_id, run.last_seq, record.seq, session.json, connection.json, sort.json, record.body
+_RUNS = f"""
+    SELECT run.run_id, run.last_seq, {_COLUMNS}
     FROM (
         SELECT id, run_id, last_seq FROM realtime_async.run
         WHERE run_id > %s AND last_seq > 0 ORDER BY run_id LIMIT %s
     ) AS run
     JOIN realtime_async.record ON record.run = run.id AND record.seq IN (1, run.last_seq)
-    JOIN realtime_async.part AS session ON (session.run, session.number) = (record.run, record.session)
-    JOIN realtime_async.part AS connection
-        ON (connection.run, connection.number) = (record.run, record.connection)
-    JOIN realtime_async.part AS sort ON (sort.run, sort.number) = (record.run, record.sort)
     ORDER BY run.run_id, record.seq
 """
 

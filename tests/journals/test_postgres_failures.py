@@ -319,6 +319,15 @@ async def test_a_damaged_record_is_corrupt_and_named(dsn: str, postgres_database
             await journal.append(record(RUN, 2))
 
 
+async def test_a_record_whose_shared_text_is_gone_is_corrupt(dsn: str, postgres_database: Database) -> None:
+    async with PostgresJournal.open(dsn) as journal:
+        await append_all(journal, records(RUN, 3))
+        postgres_database.execute("DELETE FROM realtime_async.part")
+
+        with pytest.raises(JournalCorrupt, match=r"record 1 of run 'run\.contract'"):
+            await read_all(journal, RUN)
+
+
 async def test_reading_a_closed_journal_says_so(dsn: str) -> None:
     async with PostgresJournal.open(dsn) as journal:
         await journal.append(record(RUN, 1))

@@ -200,7 +200,9 @@ async def test_nothing_of_a_journal_shows_its_password(postgres_database: Databa
 
 
 @pytest.mark.parametrize(
-    "dsn", [f"host=h {PASSWORD}", f"postgresql://u:{PASSWORD} {PASSWORD}@h/d", "ftp://h"]
+    "dsn",
+    [f"host=h {PASSWORD}", f"postgresql://u:{PASSWORD} {PASSWORD}@h/d", f"ftp://u:{PASSWORD}@h"],
+    ids=["words", "url", "other"],
 )
 @pytest.mark.parametrize("work", [PostgresJournal.migrate, opened])
 async def test_a_dsn_that_cannot_be_read_is_not_repeated(dsn: str, work: object) -> None:
