@@ -162,6 +162,13 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session(tags=["slow"])
+def database(session: nox.Session) -> None:
+    """Restart a PostgreSQL server while calls go on, at real lengths, and tell what they noticed."""
+    install(session, ".[test]")
+    session.run("python", "-m", "tests.faults.database", *session.posargs)
+
+
+@nox.session(tags=["slow"])
 def planted(session: nox.Session) -> None:
     """Plant each known fault in a copy of the package, and see the test that it belongs to fail."""
     install(session, ".[examples,local,test]")

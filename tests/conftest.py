@@ -69,7 +69,7 @@ def own_cluster() -> Iterator[Cluster]:
 
     with ExitStack() as stack:
         try:
-            made = stack.enter_context(cluster())
+            made = stack.enter_context(cluster(fsync="off"))
         except LookupError as missing:
             pytest.fail(str(missing))
         yield made

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import anyio
@@ -28,7 +28,17 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from realtime_async.journals import PostgresJournal
 
-__all__ = ["PASSWORD", "VARIABLE", "Cluster", "Database", "Server", "cluster", "databases", "no_server"]
+__all__ = [
+    "PASSWORD",
+    "VARIABLE",
+    "Cluster",
+    "Database",
+    "DatabaseMaker",
+    "Server",
+    "cluster",
+    "databases",
+    "no_server",
+]
 
 START_S = 30.0
 VARIABLE = "REALTIME_ASYNC_TEST_POSTGRES"
@@ -99,6 +109,9 @@ class Database:
     def dsn(self) -> str:
         return self.server.dsn(self.name)
 
+    def dsn_of(self, role: str, password: str) -> str:
+        return _url(self.server.admin_dsn, self.name, role, password)
+
     @property
     def admin_dsn(self) -> str:
         return _url(self.server.admin_dsn, self.name)
@@ -146,7 +159,7 @@ class DatabaseMaker:
 class Cluster:
     """A server that is ours to stop."""
 
-    def __init__(self, directory: Path, programs: Path) -> None:
+    def __init__(self, directory: Path, programs: Path, fsync: Literal["on", "off"]) -> None:
         self._data = directory / "data"
         self._log = directory / "log"
         self._programs = programs
@@ -175,6 +188,7 @@ class Cluster:
             "unix_socket_directories": "''",
             "shared_buffers": "'32MB'",
             "max_connections": 200,
+            "fsync": fsync,
             # A commit that does not wait for the disk is seen not to.
             "wal_writer_delay": "'10s'",
         }
@@ -239,9 +253,12 @@ def _exists(user: str) -> bool:
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
+def cluster(fsync: Literal["on", "off"] = "on") -> Iterator[Cluster]:
     """
     Make a cluster and start it; it is gone afterwards.
+
+    Args:
+        fsync: "off" survives the death of the server, not that of the machine, and drops databases in no time.
 
     Raises:
         LookupError: This machine has no programs for it.
@@ -250,7 +267,7 @@ def cluster() -> Iterator[Cluster]:
     if found is None:
         raise LookupError(no_server())
     with TemporaryDirectory(prefix="postgres-") as folder:
-        made = Cluster(Path(folder), found)
+        made = Cluster(Path(folder), found, fsync)
         made.start()
         try:
             yield made
