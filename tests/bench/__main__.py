@@ -26,6 +26,7 @@ from tests.bench.figures import Table
 from tests.bench.footprint import footprint
 from tests.bench.frame_cost import frames_cost, receive_cost, send_cost
 from tests.bench.paced import paced
+from tests.bench.postgres import postgres
 from tests.bench.resuming import resuming
 from tests.bench.stage import FRAME, FRAME_S, SIDECAR, Effort, Records
 from tests.bench.wire import duplex, paced_wire
@@ -36,6 +37,7 @@ SECTIONS: Mapping[str, Callable[[Effort, Path], Iterator[Table]]] = {
     "footprint": footprint,
     "append": append_waits,
     "throughput": throughput,
+    "postgres": postgres,
     "send": send_cost,
     "receive": receive_cost,
     "frames": frames_cost,

@@ -21,6 +21,7 @@ __all__ = [
     "THROUGHPUT_TO_RAW",
     "UNSTORED_APPEND_US",
     "WAIT_P50_TO_COMMIT",
+    "WRITE_TO_COPY",
 ]
 
 ADDED_US: Mapping[tuple[Operation, Store, Records], Goal] = {
@@ -56,3 +57,6 @@ PACED_TO_FLOOR: Mapping[Records | None, Goal] = {
     Records.SPANS: AtMost(1.2),
     Records.PER_FRAME: AtMost(3.5),
 }
+
+WRITE_TO_COPY: Mapping[int, Goal] = {8: AtMost(1.1), 64: AtMost(1.5)}
+"""By the rows of a commit, in PostgreSQL."""
