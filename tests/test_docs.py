@@ -2,6 +2,7 @@
 The code in the documentation runs, what it names exists, and its links lead somewhere.
 
 A fence tagged `python` is run: the blocks of a page, in order, are one program, started in an empty folder.
+Those tagged `sql` are run between them, by the owner of an empty PostgreSQL database that the page gets.
 Tests among them are then run by pytest, too.
 In a fence tagged `console` are commands; where lines begin with `$`, only those, and the rest is what they print.
 Those that run an example run, in the same folder; the others are held against what they name.
@@ -15,7 +16,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,12 +25,13 @@ import pytest
 import structlog
 
 from realtime_async._shell.speaking import LEVELS
+from tests.postgres_server import DatabaseMaker
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 # Directives apart, a fence is one of these; of the last one nothing can be asked.
-TAGS = {"python", "console", "text"}
+TAGS = {"python", "console", "sql", "text"}
 
 HOSTS = {"anyio.readthedocs.io", "keepachangelog.com", "semver.org", "www.structlog.org"}
 
@@ -87,14 +89,20 @@ def _configured_for_itself() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-def run(page: Path) -> None:
+def run(page: Path, query: Callable[[str], object] | None = None) -> None:
     namespace: dict[str, object] = {"__name__": "__main__"}
-    for fence in fences(page, "python"):
-        # Empty lines in front let a traceback name the line of the page.
-        exec(compile("\n" * (fence.line - 1) + fence.code, page, "exec"), namespace)
+    for fence in fences(page):
+        if fence.tag == "python":
+            # Empty lines in front let a traceback name the line of the page.
+            exec(compile("\n" * (fence.line - 1) + fence.code, page, "exec"), namespace)
+        elif fence.tag == "sql":
+            assert query is not None
+            query(fence.code)
 
 
-@pytest.mark.parametrize("page", pages_with("python"), ids=name_of)
+@pytest.mark.parametrize(
+    "page", [page for page in pages_with("python") if not fences(page, "sql")], ids=name_of
+)
 def test_the_code_of_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
@@ -109,6 +117,21 @@ def test_the_tutorial_can_be_run_again_in_the_same_folder(
 
     for _ in range(2):
         run(ROOT / "docs" / "tutorial.md")
+
+
+@pytest.mark.parametrize("page", pages_with("sql"), ids=name_of)
+def test_the_code_of_the_page_runs_beside_a_server(
+    page: Path, postgres: DatabaseMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    role = "voice_worker"
+    with postgres.database(template="template0") as database:
+        monkeypatch.setenv("VOICE_JOURNAL_OWNER", database.admin_dsn)
+        monkeypatch.setenv("VOICE_JOURNAL", database.dsn_of(role, "from-your-secret-store"))
+        try:
+            run(page, database.execute)
+        finally:
+            database.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 def test_the_tests_on_the_pages_pass(tmp_path: Path) -> None:

@@ -16,13 +16,17 @@ PAGE = (ROOT / "docs" / "licences.md").read_text(encoding="utf-8")
 
 
 REQUIREMENTS = [
-    Requirement(each) for each in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["local"]
+    Requirement(each)
+    for each in PROJECT["dependencies"]
+    + PROJECT["optional-dependencies"]["local"]
+    + PROJECT["optional-dependencies"]["postgres"]
 ]
 
 
 def names(requirements: list[Requirement]) -> list[str]:
     """The packages asked for; the extras of some are packages, too."""
-    return [name for each in requirements for name in (each.name, *each.extras)]
+    called = {"binary": "psycopg-binary"}
+    return [called.get(name, name) for each in requirements for name in (each.name, *sorted(each.extras))]
 
 
 # Some have no wheel for every Python.
