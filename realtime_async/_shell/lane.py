@@ -10,10 +10,13 @@ from __future__ import annotations
 import weakref
 from collections import OrderedDict
 from collections.abc import Awaitable
+from functools import partial
+from types import CoroutineType
 from typing import Protocol, Self
 
 import anyio
 
+from realtime_async._shell.acknowledging import CoroutineLine
 from realtime_async.errors import JournalConflict, JournalFailure, JournalStalled, SessionStateError
 from realtime_async.ports import JournalCursor, JournalRecord, RealtimeSessionId, RunId, RunJournal
 
@@ -63,10 +66,11 @@ class Appended:
 class LanePosition:
     """Where a run stands in this process; outlives the controllers, so that sessions can follow each other."""
 
-    __slots__ = ("__weakref__", "failure", "last", "members", "next_seq", "session_ids")
+    __slots__ = ("__weakref__", "coroutines", "failure", "last", "members", "next_seq", "session_ids")
 
     def __init__(self, next_seq: int = 1) -> None:
         self.next_seq = next_seq
+        self.coroutines = CoroutineLine()
         self.last: Appended | None = None
         self.failure: JournalFailure | None = None
         self.session_ids: set[str] = set()
@@ -163,6 +167,8 @@ class Lane:
             raise
         except Exception as error:
             raise self._broken(error) from error
+        if isinstance(ack, CoroutineType):
+            ack = self._position.coroutines.add(ack, partial(self._journal.append, record))
         self._position.next_seq += 1
         appended = self._position.last = Appended(record, ack)
         return appended
@@ -211,6 +217,7 @@ class Lane:
     def _fail(self, failure: JournalFailure) -> None:
         if self._position.failure is None:
             self._position.failure = failure
+            self._position.coroutines.give_up(failure)
         for member in list(self._position.members):
             member.journal_failed()
 

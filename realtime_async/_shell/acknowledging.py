@@ -1,0 +1,102 @@
+"""
+Acknowledgements that can be awaited only once, made into such as the port asks for.
+
+A journal whose `append` is an async function, or returns a coroutine, gives something that runs only while it
+is awaited, for one task, and is gone once that task is cancelled.
+Here whoever waits for a record runs what was begun before it first, so that records are taken in their order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any
+
+import anyio
+
+from realtime_async._core.records import JournalCursor
+
+__all__ = ["CoroutineLine"]
+
+
+class CoroutineLine:
+    """The coroutines of one run that have not ended, oldest first."""
+
+    __slots__ = ("_failure", "_running", "_waiting")
+
+    def __init__(self) -> None:
+        # As long as what may be begun without being awaited: the line has no bound of its own.
+        self._waiting: deque[_Turn] = deque()
+        self._running: anyio.Event | None = None
+        self._failure: Exception | None = None
+
+    def add(
+        self, ack: Coroutine[Any, Any, JournalCursor], again: Callable[[], Awaitable[JournalCursor]]
+    ) -> Awaitable[JournalCursor]:
+        """
+        Put *ack* at the end of the line; what is returned may be awaited by many.
+
+        Args:
+            again: Appends the same record once more, where the task that ran *ack* was cancelled.
+        """
+        turn = _Turn(self, ack, again)
+        self._waiting.append(turn)
+        return turn
+
+    def give_up(self, failure: Exception) -> None:
+        """Run nothing any more, because of *failure*, which whoever waits is told."""
+        if self._failure is None:
+            self._failure = failure
+        for turn in self._waiting:
+            turn.drop()
+        self._waiting.clear()
+
+    async def run_through(self, turn: _Turn) -> JournalCursor:
+        while turn.cursor is None:
+            if self._failure is not None:
+                raise self._failure.with_traceback(None)
+            if self._running is not None:
+                await self._running.wait()
+            else:
+                await self._run_first()
+        return turn.cursor
+
+    async def _run_first(self) -> None:
+        self._running = ended = anyio.Event()
+        try:
+            await self._waiting[0].run()
+            if self._waiting:
+                self._waiting.popleft()
+        except Exception as failure:
+            self.give_up(failure)
+            raise
+        finally:
+            self._running = None
+            ended.set()
+
+
+class _Turn:
+    __slots__ = ("_ack", "_again", "_line", "cursor")
+
+    def __init__(
+        self,
+        line: CoroutineLine,
+        ack: Coroutine[Any, Any, JournalCursor],
+        again: Callable[[], Awaitable[JournalCursor]],
+    ) -> None:
+        self._line = line
+        self._ack: Coroutine[Any, Any, JournalCursor] | None = ack
+        self._again = again
+        self.cursor: JournalCursor | None = None
+
+    def __await__(self) -> Generator[Any, Any, JournalCursor]:
+        return self._line.run_through(self).__await__()
+
+    async def run(self) -> None:
+        # A coroutine that was cut cannot be awaited again; an equal record may be appended again.
+        ack, self._ack = self._ack, None
+        self.cursor = await (self._again() if ack is None else ack)
+
+    def drop(self) -> None:
+        if self._ack is not None:
+            self._ack.close()
