@@ -282,8 +282,8 @@ class Plan:
         )
 
 
-async def play(plan: Plan) -> None:
-    """Take every step of *plan*, let the oracle look after each, and close."""
+async def play(plan: Plan) -> StagedSession:
+    """Take every step of *plan*, let the oracle look after each, and close; returns the last session."""
     async with anyio.create_task_group() as tasks:
         world = World(plan, tasks)
         for step in plan.steps:
@@ -298,6 +298,7 @@ async def play(plan: Plan) -> None:
     kinds = await world.staged.kinds()
     assert kinds[-1] in {"closed", "close_failed"}, kinds
     assert world.staged.controller.delivery.queued == 0
+    return world.staged
 
 
 WAITS = st.booleans()

@@ -1,0 +1,432 @@
+"""
+From the records of a run to its report, by the record, so that a long run needs no more memory than a short one.
+
+What recovery folds is folded by it; here is counted what a person asks afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import attrs
+
+from realtime_async._core.cursors import CursorRange
+from realtime_async._core.media import AudioFormat, RealtimeMediaKind
+from realtime_async._core.records import (
+    JournalRecord,
+    RealtimeSessionRecordKind,
+    RecordExtent,
+    StreamDirection,
+)
+from realtime_async._core.recovery import RecoveredSession, RunFold
+from realtime_async._core.run_report import (
+    Carried,
+    OpenIntent,
+    RestartTold,
+    Resumption,
+    RunReport,
+    SessionReport,
+    ToldFrames,
+)
+from realtime_async.errors import AgentErrorKind, ContractViolation, RetryClassification
+
+__all__ = ["ReportFold", "report_of"]
+
+_Kind = RealtimeSessionRecordKind
+
+REMEMBERED = 1000
+"""Ranges of one fate, and restarts, that are told one by one; all are counted."""
+ERRORS_REMEMBERED = 10
+
+
+@attrs.define
+class _Fate:
+    """Frames of one fate, as they come."""
+
+    frames: int = 0
+    bytes: int | None = None
+    ranges: list[CursorRange] = attrs.field(factory=list)
+
+    def add(self, first: int, last: int, frames: int, size: int | None = None) -> None:
+        self.frames += frames
+        if size is not None:
+            self.bytes = (self.bytes or 0) + size
+        if self.ranges and self.ranges[-1].last + 1 == first:
+            self.ranges[-1] = CursorRange(self.ranges[-1].first, last)
+        elif len(self.ranges) < REMEMBERED:
+            self.ranges.append(CursorRange(first, last))
+
+    def add_extent(self, extent: RecordExtent | None) -> None:
+        if extent is not None and extent.first is not None and extent.last is not None:
+            size = extent.bytes if extent.sha256 is not None else None
+            self.add(extent.first.chunk_sequence, extent.last.chunk_sequence, extent.frames, size)
+
+    def told(self, audio: AudioFormat | None) -> ToldFrames:
+        return ToldFrames(self.frames, tuple(self.ranges), self.bytes, _seconds(self.bytes, audio))
+
+
+@attrs.define
+class _Restart:
+    """A restart under way."""
+
+    requested: JournalRecord
+    lost_millis: int
+    attempts: int = 0
+    completed: JournalRecord | None = None
+    errors: list[AgentErrorKind] = attrs.field(factory=list)
+    late: int = 0
+    replayed: int = 0
+    dropped: int = 0
+    gate_is_empty: bool = False
+
+    def told(self) -> RestartTold:
+        completed = None if self.completed is None else self.completed.timestamp_millis
+        return RestartTold(
+            requested_millis=self.requested.timestamp_millis,
+            reason=self.requested.payload.restart_reason,
+            attempts=self.attempts,
+            completed_millis=completed,
+            outage_s=None if completed is None else (completed - self.lost_millis) / 1000,
+            errors=tuple(self.errors),
+            late=self.late,
+            replayed=self.replayed,
+            dropped=self.dropped,
+        )
+
+
+@attrs.define
+class _Tally:
+    """What is counted of one session beside what recovery folds."""
+
+    first: JournalRecord
+    last: JournalRecord
+    gated_at: dict[str, int] = attrs.field(factory=dict)
+    """By id, since when the frames in the gate wait."""
+    drained: dict[str, int] = attrs.field(factory=dict)
+    """By id, how long those waited that left it and have no result yet."""
+    in_doubt: _Fate = attrs.field(factory=_Fate)
+    late: _Fate = attrs.field(factory=_Fate)
+    twice: _Fate = attrs.field(factory=_Fate)
+    again: set[int] = attrs.field(factory=set)
+    """Cursors in doubt that were given to a new connection."""
+    failed_last: tuple[str, int] | None = None
+    """The frame whose failure was the last record, and how long it had waited: it may come back to the gate."""
+    longest_wait: int = 0
+    restart: _Restart | None = None
+    restarts: list[_Restart] = attrs.field(factory=list)
+    restart_count: int = 0
+    lost_millis: int | None = None
+    resumptions: list[Resumption] = attrs.field(factory=list)
+    counts: dict[RealtimeSessionRecordKind, int] = attrs.field(factory=dict)
+    discarded: int = 0
+    carried: dict[tuple[StreamDirection, RealtimeMediaKind], _Fate] = attrs.field(factory=dict)
+
+    def count(self, kind: RealtimeSessionRecordKind) -> int:
+        return self.counts.get(kind, 0)
+
+    def carry(self, record: JournalRecord, direction: StreamDirection) -> None:
+        payload = record.payload
+        kind = payload.media_kind or RealtimeMediaKind.CONTROL
+        fate = self.carried.setdefault((direction, kind), _Fate())
+        if payload.extent is None:
+            fate.frames += 1
+        elif payload.extent.frames:
+            fate.frames += payload.extent.frames
+            fate.bytes = (fate.bytes or 0) + payload.extent.bytes
+
+
+class ReportFold:
+    """
+    Folds the records of one run, in order, into a report.
+
+    Args:
+        input_format: Of the audio that was sent; None: its seconds are not told.
+        output_format: Of the audio that was received.
+    """
+
+    def __init__(
+        self, input_format: AudioFormat | None = None, output_format: AudioFormat | None = None
+    ) -> None:
+        self._formats = {
+            StreamDirection.INPUT_TO_PROVIDER: input_format,
+            StreamDirection.OUTPUT_FROM_PROVIDER: output_format,
+        }
+        self._fold = RunFold()
+        self._tallies: dict[str, _Tally] = {}
+        self._ends: tuple[JournalRecord, JournalRecord] | None = None
+
+    def add(self, record: JournalRecord) -> None:
+        """
+        Take in the next *record*.
+
+        Raises:
+            JournalCorrupt: It cannot follow those before it.
+        """
+        session_id = str(record.payload.session_id)
+        before = self._fold.sessions.get(session_id)
+        # The intent leaves the fold with its result.
+        intent = None if before is None else before.open_intents.get(record.payload.effect_intent_ref or "")
+        self._fold.add(record)
+        self._ends = (record if self._ends is None else self._ends[0]), record
+        session = self._fold.sessions[session_id]
+        tally = self._tallies.get(session_id)
+        if tally is None:
+            tally = self._tallies[session_id] = _Tally(record, record)
+        kind = record.payload.kind
+        tally.counts[kind] = tally.count(kind) + 1
+        _note_loss(tally, record)
+        tell = _TELLS.get(kind)
+        if tell is not None:
+            tell(tally, record, intent)
+        tally.last = record
+        if kind is not _Kind.INPUT_SEND_FAILED:
+            tally.failed_last = None
+        if tally.restart is not None and tally.restart.completed is not None and not session.waiting:
+            tally.restart.gate_is_empty = True
+
+    def report(self) -> RunReport:
+        """
+        Tell what the records so far prove.
+
+        Raises:
+            ContractViolation: There were none.
+        """
+        if self._ends is None:
+            raise ContractViolation(
+                "a run without records has no report: look at its run_id and at the journal"
+            )
+        first, last = self._ends
+        return RunReport(
+            run_id=last.run_id,
+            records=last.journal_seq,
+            began_millis=first.timestamp_millis,
+            last_millis=last.timestamp_millis,
+            sessions=tuple(
+                self._session(session, self._tallies[session_id])
+                for session_id, session in self._fold.sessions.items()
+            ),
+        )
+
+    def _session(self, session: RecoveredSession, tally: _Tally) -> SessionReport:
+        audio = self._formats[StreamDirection.INPUT_TO_PROVIDER]
+        delivery, terminal = session.delivery(), session.terminal
+        return SessionReport(
+            session_id=session.last.payload.session_id,
+            status=session.last.payload.status,
+            began_millis=tally.first.timestamp_millis,
+            last_millis=tally.last.timestamp_millis,
+            close_reason=None if terminal is None else terminal.payload.close_reason,
+            delivery=delivery,
+            failed=delivery.failed,
+            dropped=delivery.dropped,
+            in_doubt=tally.in_doubt.told(audio),
+            in_doubt_still=_still(tally).told(None),
+            late=tally.late.told(audio),
+            longest_wait_s=tally.longest_wait / 1000,
+            twice=tally.twice.told(audio),
+            restarts=tuple(restart.told() for restart in tally.restarts),
+            restart_count=tally.restart_count,
+            resumptions=tuple(tally.resumptions),
+            hand_overs=tally.count(_Kind.HANDED_OVER),
+            interruptions=tally.count(_Kind.INTERRUPT_REQUESTED),
+            interruptions_failed=tally.count(_Kind.INTERRUPT_FAILED),
+            fenced=tally.count(_Kind.OUTPUT_FENCED),
+            discarded=tally.discarded,
+            tool_calls=tally.count(_Kind.TOOL_CALL_REQUESTED),
+            tool_calls_failed=tally.count(_Kind.TOOL_CALL_FAILED),
+            carried=tuple(
+                Carried(direction, kind, fate.frames, fate.bytes, self._audio_s(direction, kind, fate))
+                for (direction, kind), fate in tally.carried.items()
+            ),
+            open_intents=tuple(
+                OpenIntent(intent.journal_seq, intent.payload.kind, intent.timestamp_millis)
+                for intent in session.open_intents.values()
+            ),
+        )
+
+    def _audio_s(self, direction: StreamDirection, kind: RealtimeMediaKind, fate: _Fate) -> float | None:
+        return _seconds(fate.bytes, self._formats[direction]) if kind is RealtimeMediaKind.AUDIO else None
+
+
+def report_of(
+    records: Iterable[JournalRecord],
+    *,
+    input_format: AudioFormat | None = None,
+    output_format: AudioFormat | None = None,
+) -> RunReport:
+    """
+    Tell what *records*, a whole run in order, prove; the arguments are those of `ReportFold`.
+
+    Raises:
+        JournalCorrupt: They cannot be those of a run.
+        ContractViolation: There are none.
+    """
+    report = ReportFold(input_format, output_format)
+    for record in records:
+        report.add(record)
+    return report.report()
+
+
+def _seconds(size: int | None, audio: AudioFormat | None) -> float | None:
+    return None if size is None or audio is None else size / audio.bytes_per_second
+
+
+def _still(tally: _Tally) -> _Fate:
+    """Frames in doubt, less those that were said again."""
+    still = _Fate(tally.in_doubt.frames - len(tally.again))
+    for doubted in tally.in_doubt.ranges:
+        begin = doubted.first
+        for number in sorted(each for each in tally.again if doubted.first <= each <= doubted.last):
+            if begin < number:
+                still.ranges.append(CursorRange(begin, number - 1))
+            begin = number + 1
+        if begin <= doubted.last:
+            still.ranges.append(CursorRange(begin, doubted.last))
+    del still.ranges[REMEMBERED:]
+    return still
+
+
+def _note_loss(tally: _Tally, record: JournalRecord) -> None:
+    error = record.payload.error
+    if (
+        tally.lost_millis is None
+        and error is not None
+        and error.kind is AgentErrorKind.PROVIDER_CONNECTION_LOST
+    ):
+        tally.lost_millis = record.timestamp_millis
+
+
+def _connected(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+    tally.lost_millis = None
+
+
+def _recovered(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+    if len(tally.resumptions) < REMEMBERED:
+        silent = record.timestamp_millis - tally.last.timestamp_millis
+        tally.resumptions.append(Resumption(record.timestamp_millis, silent / 1000))
+    tally.restart = None
+
+
+def _restart_requested(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+    at = record.timestamp_millis
+    tally.restart = _Restart(record, at if tally.lost_millis is None else min(at, tally.lost_millis))
+    tally.restart_count += 1
+    if len(tally.restarts) < REMEMBERED:
+        tally.restarts.append(tally.restart)
+
+
+def _restart_started(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+    if tally.restart is not None:
+        tally.restart.attempts += 1
+
+
+def _restart_completed(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+    tally.lost_millis = None
+    if tally.restart is not None:
+        tally.restart.completed = record
+
+
+def _restart_failed(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+    error = record.payload.error
+    if tally.restart is not None and error is not None and len(tally.restart.errors) < ERRORS_REMEMBERED:
+        tally.restart.errors.append(error.kind)
+
+
+def _gated(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+    frame_id = str(record.payload.frame_id)
+    # One that comes back waits on.
+    waited = tally.failed_last[1] if tally.failed_last is not None and tally.failed_last[0] == frame_id else 0
+    tally.gated_at[frame_id] = record.timestamp_millis - waited
+
+
+def _send_begun(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+    frame_id = str(record.payload.frame_id)
+    since = tally.gated_at.pop(frame_id, None)
+    if since is not None:
+        tally.drained[frame_id] = record.timestamp_millis - since
+
+
+def _sent(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+    payload = record.payload
+    tally.carry(record, StreamDirection.INPUT_TO_PROVIDER)
+    waited = tally.drained.pop(str(payload.frame_id), None)
+    if waited is None or payload.extent is not None:
+        return
+    tally.longest_wait = max(tally.longest_wait, waited)
+    number = payload.send_cursor.chunk_sequence
+    tally.late.add(number, number, 1)
+    if tally.restart is not None:
+        tally.restart.late += 1
+
+
+def _send_failed(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+    payload = record.payload
+    frame_id = str(payload.frame_id)
+    tally.failed_last = frame_id, tally.drained.pop(frame_id, 0)
+    if payload.extent is not None and payload.extent.frames:
+        tally.carry(record, StreamDirection.INPUT_TO_PROVIDER)
+    if payload.error is not None and payload.error.retry is RetryClassification.UNKNOWN_OUTCOME:
+        number = payload.send_cursor.chunk_sequence
+        tally.in_doubt.add(number, number, 1)
+
+
+def _dropped(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+    tally.gated_at.pop(str(record.payload.frame_id), None)
+    tally.drained.pop(str(record.payload.frame_id), None)
+    if tally.restart is not None and not tally.restart.gate_is_empty:
+        tally.restart.dropped += 1
+
+
+def _replayed(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+    extent = record.payload.extent
+    tally.twice.add_extent(extent)
+    if extent is None or extent.first is None or extent.last is None:
+        return
+    if tally.restart is not None:
+        tally.restart.replayed += extent.frames
+    first, last = extent.first.chunk_sequence, extent.last.chunk_sequence
+    # Where frames were left out, nobody knows which; then it stays in doubt.
+    if extent.frames == last - first + 1:
+        for doubted in tally.in_doubt.ranges:
+            tally.again.update(range(max(first, doubted.first), min(last, doubted.last) + 1))
+
+
+def _received(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+    tally.carry(record, StreamDirection.OUTPUT_FROM_PROVIDER)
+
+
+def _discarded(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+    extent = record.payload.extent
+    tally.discarded += 0 if extent is None else extent.frames
+
+
+def _unknown(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+    payload = record.payload
+    if intent is None or intent.payload.kind is not _Kind.INPUT_SEND_REQUESTED:
+        return
+    if payload.extent is not None:
+        tally.in_doubt.add_extent(payload.extent)
+        return
+    tally.drained.pop(str(intent.payload.frame_id), None)
+    number = payload.send_cursor.chunk_sequence
+    tally.in_doubt.add(number, number, 1)
+
+
+_TELLS: Mapping[RealtimeSessionRecordKind, Callable[[_Tally, JournalRecord, JournalRecord | None], None]] = {
+    _Kind.CONNECTED: _connected,
+    _Kind.SESSION_RECOVERED: _recovered,
+    _Kind.RESTART_REQUESTED: _restart_requested,
+    _Kind.RESTART_STARTED: _restart_started,
+    _Kind.RESTART_COMPLETED: _restart_completed,
+    _Kind.RESTART_FAILED: _restart_failed,
+    _Kind.BACKPRESSURE_APPLIED: _gated,
+    _Kind.INPUT_SEND_REQUESTED: _send_begun,
+    _Kind.INPUT_SENT: _sent,
+    _Kind.INPUT_SEND_FAILED: _send_failed,
+    _Kind.INPUT_DROPPED: _dropped,
+    _Kind.INPUT_REPLAYED: _replayed,
+    _Kind.INPUT_REPLAY_FAILED: _replayed,
+    _Kind.OUTPUT_RECEIVED: _received,
+    _Kind.OUTPUT_DISCARDED: _discarded,
+    _Kind.OUTCOME_UNKNOWN: _unknown,
+}
