@@ -59,7 +59,7 @@ def bot(session: nox.Session) -> None:
 @nox.session
 def examples(session: nox.Session) -> None:
     """Run each example once, as it stands."""
-    install(session, ".[examples,local,test]")
+    install(session, ".[cli,examples,local,test]")
     journal = Path(session.create_tmp(), "calls.db")
     answer = Path(session.create_tmp(), "answer.wav")
     files = ["--journal", str(journal)]
@@ -85,7 +85,7 @@ def picture(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the test suite, measuring its coverage; with arguments, run pytest with them instead."""
-    install(session, ".[examples,local,test]")
+    install(session, ".[cli,examples,local,test]")
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
@@ -96,7 +96,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=["3.11", "3.12", "3.13", "3.14"], tags=["slow"])
 def pythons(session: nox.Session) -> None:
     """Run the test suite on every Python that is installed."""
-    install(session, ".[examples,local,test]")
+    install(session, ".[cli,examples,local,test]")
     session.run("pytest", *session.posargs)
 
 
@@ -122,21 +122,21 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types of everything that is Python."""
-    install(session, ".[audio,docs,examples,local,test]", *dependency_group("types"))
+    install(session, ".[audio,cli,docs,examples,local,test]", *dependency_group("types"))
     session.run("mypy", *session.posargs)
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; every warning is an error."""
-    install(session, ".[docs,local,test]")
+    install(session, ".[cli,docs,local,test]")
     session.run("sphinx-build", "-n", "-W", "--keep-going", "-E", "-b", "html", "docs", "docs/_build/html")
 
 
 @nox.session(tags=["slow"])
 def links(session: nox.Session) -> None:
     """Ask each site that the documentation links to whether the page is still there; this needs a network."""
-    install(session, ".[docs,local,test]")
+    install(session, ".[cli,docs,local,test]")
     session.run("sphinx-build", "-W", "--keep-going", "-b", "linkcheck", "docs", "docs/_build/links")
 
 
@@ -171,7 +171,7 @@ def database(session: nox.Session) -> None:
 @nox.session(tags=["slow"])
 def planted(session: nox.Session) -> None:
     """Plant each known fault in a copy of the package, and see the test that it belongs to fail."""
-    install(session, ".[examples,local,test]")
+    install(session, ".[cli,examples,local,test]")
     session.run("python", "tests/planted/run.py", *session.posargs)
 
 

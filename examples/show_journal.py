@@ -12,7 +12,6 @@ A journal holds no content, so neither do the table and the picture: they tell w
 from __future__ import annotations
 
 import argparse
-import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -22,7 +21,8 @@ import attrs
 
 from realtime_async import AgentError, JournalRecord, RunId
 from realtime_async import RealtimeSessionRecordKind as Kind
-from realtime_async.journals import SqliteJournal
+from realtime_async.journals import open_journal
+from realtime_async.reports import Step, steps_of
 
 try:
     from rich.console import Console
@@ -37,23 +37,6 @@ ANSWER_BEGINS, ANSWER_ENDS = "response_started", "response_done"
 
 
 @attrs.frozen
-class Step:
-    """A record, and how long after its intent it was written, where it is a result."""
-
-    record: JournalRecord
-    at_s: float
-    since_intent_s: float | None
-
-    @property
-    def kind(self) -> Kind:
-        return self.record.payload.kind
-
-    @property
-    def summary(self) -> str:
-        return self.record.payload.redacted_summary or ""
-
-
-@attrs.frozen
 class Stretch:
     begins_s: float
     ends_s: float
@@ -61,21 +44,6 @@ class Stretch:
     @property
     def bar(self) -> tuple[float, float]:
         return self.begins_s, max(self.ends_s - self.begins_s, 0.004)
-
-
-def steps_of(records: Sequence[JournalRecord]) -> list[Step]:
-    begun_at = records[0].timestamp_millis
-    intents: dict[str, int] = {}
-    steps = []
-    for record in records:
-        intent = record.payload.effect_intent_ref
-        since_intent_s = None
-        if intent == record.record_id:
-            intents[intent] = record.timestamp_millis
-        elif intent in intents:
-            since_intent_s = (record.timestamp_millis - intents[intent]) / 1000
-        steps.append(Step(record, (record.timestamp_millis - begun_at) / 1000, since_intent_s))
-    return steps
 
 
 # The table
@@ -102,22 +70,13 @@ def row(step: Step) -> Iterator[str]:
     yield f"{payload.extent.bytes / 1000:.1f}" if payload.extent is not None and is_result else ""
     yield str(payload.backpressure_state.queued_frames or "")
     yield payload.kind
-    yield " ".join(about(step))
-
-
-def about(step: Step) -> Iterator[str]:
-    payload = step.record.payload
-    for fact in (payload.media_kind, payload.redacted_summary, payload.restart_reason, payload.close_reason):
-        if fact is not None and fact != "control":
-            yield fact
-    if payload.error is not None:
-        yield f"{payload.error.kind}, {payload.error.retry}"
+    yield step.about
 
 
 def style(step: Step) -> str:
-    if step.record.payload.error is not None or step.kind is Kind.OUTCOME_UNKNOWN:
+    if step.is_trouble:
         return "red"
-    if step.kind.startswith(("restart", "interrupt", "backpressure", "input_dropped")):
+    if step.is_notable:
         return "yellow"
     return "dim" if step.since_intent_s is None else ""
 
@@ -145,14 +104,18 @@ def received(steps: Iterable[Step]) -> list[Stretch]:
     return stretches
 
 
+def summary(step: Step) -> str:
+    return step.record.payload.redacted_summary or ""
+
+
 def between(steps: Sequence[Step], first: str, last: str) -> list[Stretch]:
     """From each *first* to the next *last*; a *first* that comes again in between is the same one."""
     stretches = []
     begun: float | None = None
     for step in steps:
-        if step.summary == first and begun is None:
+        if summary(step) == first and begun is None:
             begun = step.at_s
-        elif step.summary == last and begun is not None:
+        elif summary(step) == last and begun is not None:
             stretches.append(Stretch(begun, step.at_s))
             begun = None
     return [*stretches, Stretch(begun, steps[-1].at_s)] if begun is not None else stretches
@@ -220,17 +183,14 @@ def draw(steps: Sequence[Step], run_id: str, picture: Path) -> None:
 # The program
 
 
-def last_run(journal: Path) -> str:
-    with sqlite3.connect(f"{journal.resolve().as_uri()}?mode=ro", uri=True) as file:
-        row = file.execute("SELECT run_id FROM run ORDER BY id DESC LIMIT 1").fetchone()
-    file.close()
-    if row is None:
-        sys.exit(f"show_journal: {str(journal)!r} holds no run yet")
-    return str(row[0])
-
-
-async def read(journal: Path, run_id: str) -> list[JournalRecord]:
-    async with SqliteJournal.open(journal) as opened:
+async def read(journal: Path, run_id: str | None) -> list[JournalRecord]:
+    """The records of a run; None: of the one that was written last."""
+    async with open_journal(f"sqlite:{journal}") as opened:
+        if run_id is None:
+            runs = [run async for run in opened.runs()]
+            if not runs:
+                sys.exit(f"show_journal: {str(journal)!r} holds no run yet")
+            run_id = max(runs, key=lambda run: run.began_millis or 0).run_id
         return [record async for record in opened.read(RunId(run_id))]
 
 
@@ -252,11 +212,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.journal.is_file():
         sys.exit(f"show_journal: there is no file {str(options.journal)!r}")
     try:
-        run_id = options.run or last_run(options.journal)
-        records = anyio.run(read, options.journal, run_id)
+        records = anyio.run(read, options.journal, options.run)
         if not records:
-            sys.exit(f"show_journal: {str(options.journal)!r} holds no run {run_id!r}")
-        steps = steps_of(records)
+            sys.exit(f"show_journal: {str(options.journal)!r} holds no run {options.run!r}")
+        steps, run_id = list(steps_of(records)), records[0].run_id
         screen = Console()
         # Without a terminal nothing is cut off.
         screen = screen if screen.is_terminal else Console(width=WIDE)
@@ -266,8 +225,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(options.picture)
     except ImportError as error:
         sys.exit(f"show_journal: a picture needs {error.name}: pip install -e '.[examples]'")
-    except sqlite3.Error as error:
-        sys.exit(f"show_journal: {str(options.journal)!r} is no journal: {error}")
     except (AgentError, OSError) as error:
         sys.exit(f"show_journal: {error}")
 

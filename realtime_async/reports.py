@@ -12,6 +12,7 @@ from realtime_async._core.run_report import (
     SessionReport,
     ToldFrames,
 )
+from realtime_async._core.steps import Step, steps_of
 from realtime_async._core.verifying import RunCheck
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "RunCheck",
     "RunReport",
     "SessionReport",
+    "Step",
     "ToldFrames",
     "report_of",
+    "steps_of",
 ]

@@ -174,6 +174,10 @@ SESSIONS = set(
 NOT_OURS = {"cd", "git", "python3 -m venv", "source"}
 
 
+# A test of its own holds that page to the command.
+COMMANDS = (ROOT / "docs" / "command.md").read_text(encoding="utf-8")
+
+
 def is_an_example(command: str) -> bool:
     return command.startswith("python examples/")
 
@@ -190,6 +194,10 @@ def complaint(command: str) -> str | None:
             return f"no extra {missing}" if missing else None
         case ["python", "-m", module, *_]:
             return None if Path(ROOT, *module.split(".")).exists() or module == "pytest" else f"no {module}"
+        case ["realtime-async", name, *_]:
+            return None if re.search(rf"^### {name}$", COMMANDS, re.MULTILINE) else f"no command {name}"
+        case ["export", *_]:
+            return None
         case ["pytest", *paths]:
             missing = {path for path in paths if not (path.startswith("-") or (ROOT / path).exists())}
             return f"no {missing}" if missing else None

@@ -41,6 +41,7 @@ NOT_FOR_EVERYBODY = {
     "soxr",
     "sqlite3",
     "trio",
+    "typer",
     "websockets",
 }
 

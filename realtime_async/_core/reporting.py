@@ -112,7 +112,10 @@ class _Tally:
     failed_last: tuple[str, int] | None = None
     """The frame whose failure was the last record, and how long it had waited: it may come back to the gate."""
     longest_wait: int = 0
-    restart: _Restart | None = None
+    restart: _Restart = attrs.field(
+        default=attrs.Factory(lambda tally: _Restart(tally.first, 0), takes_self=True)
+    )
+    """The last one; before the first, and after a resumption, one that nobody is told of."""
     restarts: list[_Restart] = attrs.field(factory=list)
     restart_count: int = 0
     lost_millis: int | None = None
@@ -181,7 +184,7 @@ class ReportFold:
         tally.last = record
         if kind is not _Kind.INPUT_SEND_FAILED:
             tally.failed_last = None
-        if tally.restart is not None and tally.restart.completed is not None and not session.waiting:
+        if tally.restart.completed is not None and not session.waiting:
             tally.restart.gate_is_empty = True
 
     def report(self) -> RunReport:
@@ -304,7 +307,7 @@ def _recovered(tally: _Tally, record: JournalRecord, intent: JournalRecord | Non
     if len(tally.resumptions) < REMEMBERED:
         silent = record.timestamp_millis - tally.last.timestamp_millis
         tally.resumptions.append(Resumption(record.timestamp_millis, silent / 1000))
-    tally.restart = None
+    tally.restart = _Restart(record, 0)
 
 
 def _restart_requested(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
@@ -316,19 +319,17 @@ def _restart_requested(tally: _Tally, record: JournalRecord, intent: JournalReco
 
 
 def _restart_started(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
-    if tally.restart is not None:
-        tally.restart.attempts += 1
+    tally.restart.attempts += 1
 
 
 def _restart_completed(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     tally.lost_millis = None
-    if tally.restart is not None:
-        tally.restart.completed = record
+    tally.restart.completed = record
 
 
 def _restart_failed(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     error = record.payload.error
-    if tally.restart is not None and error is not None and len(tally.restart.errors) < ERRORS_REMEMBERED:
+    if error is not None and len(tally.restart.errors) < ERRORS_REMEMBERED:
         tally.restart.errors.append(error.kind)
 
 
@@ -355,8 +356,7 @@ def _sent(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) ->
     tally.longest_wait = max(tally.longest_wait, waited)
     number = payload.send_cursor.chunk_sequence
     tally.late.add(number, number, 1)
-    if tally.restart is not None:
-        tally.restart.late += 1
+    tally.restart.late += 1
 
 
 def _send_failed(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
@@ -373,7 +373,7 @@ def _send_failed(tally: _Tally, record: JournalRecord, intent: JournalRecord | N
 def _dropped(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     tally.gated_at.pop(str(record.payload.frame_id), None)
     tally.drained.pop(str(record.payload.frame_id), None)
-    if tally.restart is not None and not tally.restart.gate_is_empty:
+    if not tally.restart.gate_is_empty:
         tally.restart.dropped += 1
 
 
@@ -382,8 +382,7 @@ def _replayed(tally: _Tally, record: JournalRecord, intent: JournalRecord | None
     tally.twice.add_extent(extent)
     if extent is None or extent.first is None or extent.last is None:
         return
-    if tally.restart is not None:
-        tally.restart.replayed += extent.frames
+    tally.restart.replayed += extent.frames
     first, last = extent.first.chunk_sequence, extent.last.chunk_sequence
     # Where frames were left out, nobody knows which; then it stays in doubt.
     if extent.frames == last - first + 1:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from realtime_async import AudioFormat, CursorRange, MediaSpan, RealtimeOverflowPolicy
 from realtime_async.adapters.scripted import Drop, FrameFate, Refuse, Script, ScriptedAdapter
 from realtime_async.errors import ContractViolation, JournalCorrupt, ProviderConnectionLost
-from realtime_async.ports import JournalRecord, RealtimeRestartReason, StreamCursor
+from realtime_async.ports import EffectId, JournalRecord, RealtimeRestartReason, StreamCursor
 from realtime_async.reports import RunCheck, SessionReport, report_of
 from realtime_async.testing.clock import BACKENDS, run_virtual
 from tests.controller.any_order import PLANS, CrashAndResume, Plan, play
@@ -203,9 +203,12 @@ async def test_wrong_totals_of_the_gate_are_found(stage: Stage) -> None:
     records = await closed_run(stage)
     last = records[-1].payload
 
-    for field, said in (("queued_frames", "in the gate"), ("dropped_frames", "were dropped")):
-        gate = attrs.evolve(last.backpressure_state, **{field: 7})
-        wrong = attrs.evolve(records[-1], payload=attrs.evolve(last, backpressure_state=gate))
+    gate = last.backpressure_state
+    for wrong_gate, said in (
+        (attrs.evolve(gate, queued_frames=7), "in the gate"),
+        (attrs.evolve(gate, dropped_frames=7), "were dropped"),
+    ):
+        wrong = attrs.evolve(records[-1], payload=attrs.evolve(last, backpressure_state=wrong_gate))
         with pytest.raises(JournalCorrupt, match=f"says that 7 frames .*{said}"):
             checked([*records[:-1], wrong])
 
@@ -226,7 +229,7 @@ async def test_a_number_that_no_frame_has_is_found(stage: Stage) -> None:
 async def test_a_result_that_names_another_as_itself_is_found(stage: Stage) -> None:
     records = await closed_run(stage)
     wrong = [
-        attrs.evolve(one, payload=attrs.evolve(one.payload, effect_result_ref="record.elsewhere"))
+        attrs.evolve(one, payload=attrs.evolve(one.payload, effect_result_ref=EffectId("record.elsewhere")))
         if one.payload.kind == "input_sent"
         else one
         for one in records

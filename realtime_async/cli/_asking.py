@@ -1,0 +1,100 @@
+"""How a command runs, and how it ends: one line where it fails, and an exit code that a script can go by."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from enum import IntEnum
+
+import anyio
+import typer
+
+from realtime_async.errors import AgentError, ContractViolation, JournalCorrupt
+from realtime_async.journals import StoredRuns, open_journal
+from realtime_async.ports import RunId
+
+__all__ = ["VARIABLE", "Exit", "answer", "journal_at", "masked", "plain", "run_named"]
+
+VARIABLE = "REALTIME_ASYNC_JOURNAL"
+
+
+class Exit(IntEnum):
+    """What a script can go by."""
+
+    FINE = 0
+    FINDING = 1
+    """Something is wrong with what the journal holds."""
+    UNANSWERED = 2
+    """The question was wrong, or who could answer it can't be reached."""
+
+
+INTERRUPTED = 130
+"""As a shell says of a program that Ctrl-C has ended."""
+
+
+def answer(work: Callable[[], Awaitable[Exit]], *, interrupted: int = INTERRUPTED) -> None:
+    """Do *work* and end the program as it says, or as its failure does; Ctrl-C ends it with *interrupted*."""
+    raise typer.Exit(_exit_of(work, interrupted))
+
+
+def _exit_of(work: Callable[[], Awaitable[Exit]], interrupted: int) -> int:
+    try:
+        code = anyio.run(work)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read along has had enough; the interpreter would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FINE
+    except KeyboardInterrupt:
+        return interrupted
+    except JournalCorrupt as error:
+        return _told(error, Exit.FINDING)
+    except (AgentError, OSError, ImportError) as error:
+        return _told(error, Exit.UNANSWERED)
+    return code
+
+
+def _told(error: Exception, code: Exit) -> Exit:
+    print(f"realtime-async: {plain(str(error))}", file=sys.stderr)
+    return code
+
+
+@asynccontextmanager
+async def journal_at(url: str | None) -> AsyncIterator[StoredRuns]:
+    if not url:
+        raise ContractViolation(
+            f"no journal was named: give --journal URL, or set {VARIABLE}, "
+            "to sqlite:FILE or postgresql://USER@HOST:PORT/DATABASE"
+        )
+    async with open_journal(url) as journal:
+        yield journal
+
+
+async def run_named(journal: StoredRuns, name: str) -> RunId:
+    """
+    Make sure that there is such a run.
+
+    Raises:
+        ContractViolation: There is none.
+    """
+    run_id = RunId(name)
+    if await journal.last(run_id) is None:
+        raise ContractViolation(
+            f"the journal holds no run {name!r}: `realtime-async runs` lists those that it has"
+        )
+    return run_id
+
+
+def masked(url: str) -> str:
+    """*url* without its password."""
+    # Up to the last @: a password that was not escaped may hold one.
+    url = re.sub(r"^(\w+://[^:/@]*):.*@", r"\1:***@", url)
+    return re.sub(r"(password=)[^&\s]*", r"\1***", url)
+
+
+def plain(text: str) -> str:
+    """*text* without anything that would move a terminal's cursor or change its colours."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else "\ufffd" for each in text)

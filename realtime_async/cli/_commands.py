@@ -1,0 +1,178 @@
+"""What each command does with a journal."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import AsyncIterator
+from enum import StrEnum
+
+import anyio
+
+from realtime_async.cli._asking import Exit, journal_at, masked, run_named
+from realtime_async.cli._printing import (
+    RUN_HEADINGS,
+    STEP_HEADINGS,
+    as_json,
+    counting,
+    line,
+    run_line,
+    step_line,
+    stepping,
+)
+from realtime_async.cli._telling import told
+from realtime_async.errors import ContractViolation, JournalCorrupt
+from realtime_async.journals import StoredRuns
+from realtime_async.journals._codec import encode, unstructure
+from realtime_async.ports import AudioFormat, JournalRecord, RealtimeSessionRecordKind, RunId
+from realtime_async.reports import ReportFold, RunCheck, Step
+
+__all__ = ["Format", "export", "migrate", "report", "runs", "show", "tail", "verify"]
+
+POLL_S = 0.25
+_TERMINAL = {RealtimeSessionRecordKind.CLOSED, RealtimeSessionRecordKind.CLOSE_FAILED}
+
+
+class Format(StrEnum):
+    JSONL = "jsonl"
+
+
+async def runs(url: str | None, after: str, tag: str | None, *, json: bool) -> Exit:
+    async with journal_at(url) as journal:
+        if not json:
+            line(RUN_HEADINGS, "bold")
+        async for run in journal.runs(after=after, tag=tag):
+            if json:
+                as_json(run)
+            else:
+                line(run_line(run))
+    return Exit.FINE
+
+
+async def show(url: str | None, name: str, after: int, *, json: bool) -> Exit:
+    async with journal_at(url) as journal:
+        run_id = await run_named(journal, name)
+        if not json:
+            line(STEP_HEADINGS, "bold")
+        async for step in stepping(journal.read(run_id, after=after)):
+            _show(step, json=json)
+    return Exit.FINE
+
+
+def _show(step: Step, *, json: bool) -> None:
+    if json:
+        as_json(unstructure(step.record))
+        return
+    style = "red" if step.is_trouble else "yellow" if step.is_notable else ""
+    line(step_line(step), style)
+
+
+async def verify(url: str | None, name: str | None, *, json: bool) -> Exit:
+    checked = records = 0
+    findings: list[dict[str, str]] = []
+    async with journal_at(url) as journal:
+        with counting("records") as count:
+            async for run_id in _asked_for(journal, name):
+                check = RunCheck()
+                checked += 1
+                try:
+                    async for record in journal.read(run_id):
+                        check.add(record)
+                        records += 1
+                        count.one_more()
+                except JournalCorrupt as error:
+                    findings.append({"run_id": str(run_id), "finding": error.message})
+    if json:
+        as_json({"runs": checked, "records": records, "findings": findings})
+    else:
+        for each in findings:
+            line(each["finding"], "red")
+        line(f"{checked} runs, {records} records: " + (f"{len(findings)} damaged" if findings else "whole"))
+    return Exit.FINDING if findings else Exit.FINE
+
+
+async def _asked_for(journal: StoredRuns, name: str | None) -> AsyncIterator[RunId]:
+    if name is not None:
+        yield await run_named(journal, name)
+        return
+    async for run in journal.runs():
+        yield run.run_id
+
+
+async def tail(url: str | None, name: str, last: int, *, json: bool) -> Exit:
+    async with journal_at(url) as journal:
+        run_id = await run_named(journal, name)
+        waiting: deque[Step] = deque(maxlen=last)
+        live: set[str] = set()
+        steps = stepping(_following(journal, run_id, live))
+        if not json:
+            line(STEP_HEADINGS, "bold")
+        caught_up_at = await journal.last(run_id)
+        assert caught_up_at is not None
+        async for step in steps:
+            waiting.append(step)
+            if last == 0 or step.record.journal_seq < caught_up_at.journal_seq:
+                continue
+            while waiting:
+                _show(waiting.popleft(), json=json)
+            sys.stdout.flush()
+    return Exit.FINE
+
+
+async def _following(journal: StoredRuns, run_id: RunId, live: set[str]) -> AsyncIterator[JournalRecord]:
+    """The records of a run, those too that are still to come, until each of its sessions has ended."""
+    position = 0
+    while True:
+        async for record in journal.read(run_id, after=position):
+            position = record.journal_seq
+            session_id = str(record.payload.session_id)
+            live.add(session_id)
+            if record.payload.kind in _TERMINAL:
+                live.discard(session_id)
+            yield record
+        if not live:
+            return
+        await anyio.sleep(POLL_S)
+
+
+async def report(
+    url: str | None, name: str, input_rate: int | None, output_rate: int | None, *, json: bool
+) -> Exit:
+    fold = ReportFold(_pcm16(input_rate), _pcm16(output_rate))
+    async with journal_at(url) as journal:
+        run_id = await run_named(journal, name)
+        with counting("records") as count:
+            async for record in journal.read(run_id):
+                fold.add(record)
+                count.one_more()
+    if json:
+        as_json(fold.report())
+        return Exit.FINE
+    for text in told(fold.report()):
+        line(text)
+    return Exit.FINE
+
+
+def _pcm16(rate: int | None) -> AudioFormat | None:
+    return None if rate is None else AudioFormat(sample_rate=rate)
+
+
+async def export(url: str | None, name: str, form: Format) -> Exit:
+    assert form is Format.JSONL
+    async with journal_at(url) as journal:
+        run_id = await run_named(journal, name)
+        async for record in journal.read(run_id):
+            sys.stdout.write(encode(record).decode() + "\n")
+    return Exit.FINE
+
+
+async def migrate(url: str | None) -> Exit:
+    if not url or not url.startswith(("postgresql:", "postgres:")):
+        raise ContractViolation(
+            "only a journal in PostgreSQL has tables to migrate: give --journal postgresql://USER@HOST:PORT/DATABASE"
+        )
+    from realtime_async.journals import PostgresJournal  # noqa: PLC0415 - its driver is an extra
+
+    await PostgresJournal.migrate(url)
+    line(f"migrated {masked(url)}")
+    return Exit.FINE

@@ -1,0 +1,392 @@
+"""The command, through its command line."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from contextlib import closing
+from importlib import metadata
+from pathlib import Path
+
+import anyio
+import orjson
+import pytest
+
+from realtime_async.cli import _doctor
+from realtime_async.cli._asking import masked, plain
+from realtime_async.journals import SqliteJournal
+from realtime_async.journals._codec import decode
+from realtime_async.ports import JournalRecord, RealtimeSessionRecordKind, RunId
+from realtime_async.testing.journal_contract import append_all, record, records
+from tests.cli.asked import RUN, ask, ask_json, made
+from tests.controller.staged import FRAME, SECRET
+from tests.postgres_server import PASSWORD, Database
+
+__all__: list[str] = []
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return made(tmp_path_factory.mktemp("journal") / "calls.db")
+
+
+def path_of(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:"))
+
+
+def written(path: Path, run: list[JournalRecord]) -> str:
+    async def write() -> None:
+        async with SqliteJournal.open(path) as journal:
+            await append_all(journal, run)
+
+    anyio.run(write)
+    return f"sqlite:{path}"
+
+
+def changed(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute(statement)
+
+
+def test_runs_are_listed(url: str) -> None:
+    asked = ask("runs", "--journal", url)
+
+    assert asked.exit_code == 0
+    heading, first, second = asked.stdout.splitlines()
+    assert heading.split() == ["began", "last", "records", "last", "record", "run"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  .* +\d+  closed +call-1", first)
+    assert second.endswith("call-2")
+
+
+def test_runs_are_chosen_by_a_tag_and_taken_up_after_any(url: str) -> None:
+    (tagged,) = ask_json("runs", "--journal", url, "--tag", "tenant:zebra")
+    (later,) = ask_json("runs", "--journal", url, "--after", RUN)
+
+    assert tagged == later
+    assert (tagged["run_id"], tagged["last_kind"]) == ("call-2", "closed")
+    assert "tenant:zebra" in tagged["tags"]
+
+
+def test_the_journal_may_be_named_by_the_environment(url: str) -> None:
+    asked = ask("runs", REALTIME_ASYNC_JOURNAL=url)
+
+    assert (asked.exit_code, len(asked.stdout.splitlines())) == (0, 3)
+
+
+def test_the_records_of_a_run_are_shown(url: str) -> None:
+    asked = ask("show", RUN, "--journal", url)
+
+    heading, *lines = asked.stdout.splitlines()
+    assert heading.split() == ["seq", "time", "ms", "kind", "sent", "recv", "frames", "gate", "about"]
+    assert [int(line.split()[0]) for line in lines] == list(range(1, len(lines) + 1))
+    assert any(
+        "input_send_failed" in line and "provider_connection_lost, unknown_outcome" in line for line in lines
+    )
+    (completed,) = [line for line in lines if "restart_completed" in line]
+    assert completed.endswith("connection_lost")
+
+
+def test_records_are_shown_from_any_on(url: str) -> None:
+    every, some = (
+        ask_json("show", RUN, "--journal", url),
+        ask_json("show", RUN, "--journal", url, "--after", "3"),
+    )
+
+    assert some == every[3:]
+    assert every[0]["payload"]["kind"] == "connect_requested"
+
+
+def test_an_export_is_read_back_as_the_records_that_it_was_made_of(url: str) -> None:
+    async def stored() -> list[JournalRecord]:
+        async with SqliteJournal.open(path_of(url)) as journal:
+            return [one async for one in journal.read(RunId(RUN))]
+
+    asked = ask("export", RUN, "--journal", url, "--format", "jsonl")
+
+    assert [decode(line) for line in asked.stdout.splitlines()] == anyio.run(stored)
+
+
+def test_a_whole_journal_is_verified(url: str) -> None:
+    asked = ask("verify", "--journal", url)
+
+    assert asked.exit_code == 0
+    assert re.fullmatch(r"2 runs, \d+ records: whole\n", asked.stdout)
+    assert ask_json("verify", RUN, "--journal", url)[0]["findings"] == []
+
+
+DAMAGES = {
+    "a missing record": ("DELETE FROM record WHERE run = 1 AND seq = 4", r"has no record 4, but a record 5"),
+    "a damaged record": ("UPDATE record SET body = 'x' WHERE run = 1 AND seq = 4", r"record 4 of run"),
+    "a record that links to nothing": (
+        "UPDATE record SET body = json_set(body, '$.payload.effect_intent_ref', 'record.gone') WHERE run = 1 AND seq = 2",
+        r"record 2 of run 'call-1', connected, is the result of no open intent",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_found_with_its_record_and_the_other_runs_are_verified(damage: str, tmp_path: Path) -> None:
+    statement, said = DAMAGES[damage]
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), statement)
+
+    asked = ask("verify", "--journal", url)
+    (told,) = ask_json("verify", "--journal", url)
+
+    assert asked.exit_code == 1
+    finding, summary = asked.stdout.splitlines()
+    assert re.search(said, finding)
+    assert summary.endswith("1 damaged")
+    assert (told["runs"], told["findings"][0]["run_id"]) == (2, RUN)
+
+
+@pytest.mark.parametrize("command", ["show", "report", "export"])
+def test_a_damaged_run_is_told_in_one_line(command: str, tmp_path: Path) -> None:
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), "UPDATE record SET body = 'x' WHERE run = 1 AND seq = 4")
+
+    asked = ask(command, RUN, "--journal", url)
+
+    assert asked.exit_code == 1
+    assert re.fullmatch(r"realtime-async: record 4 of run 'call-1' .*\n", asked.stderr)
+
+
+def test_a_run_is_reported(url: str) -> None:
+    asked = ask("report", RUN, "--journal", url)
+
+    lines = {line[:18].strip(): line[18:] for line in asked.stdout.splitlines()}
+    assert lines["frames"] == "5 accepted: 4 sent, 0 failed, 0 dropped, 1 in doubt, 0 queued"
+    assert lines["never heard"] == "0: 0 failed, 0 dropped"
+    assert lines["perhaps unheard"] == "0, of 1 frames (3) in doubt"
+    assert re.fullmatch(r"2 frames \(4-5\), \d+\.\d{3} s at most", lines["heard late"])
+    assert lines["heard twice"] == "2 frames (2-3)" or lines["heard twice"].startswith("2 frames (2-3, ")
+    assert lines["restarts"] == "1"
+    assert lines["open intents"] == "0"
+    assert "connection_lost: " in asked.stdout
+
+
+def test_a_report_is_told_as_json_with_seconds_where_a_rate_is_given(url: str) -> None:
+    (told,) = ask_json("report", RUN, "--journal", url, "--input-rate", "24000")
+
+    (session,) = told["sessions"]
+    assert session["twice"]["frames"] == 2
+    assert session["twice"]["audio_s"] == pytest.approx(2 * len(FRAME) / 48_000)
+    assert session["delivery"]["in_doubt"] == 1
+    assert session["restarts"][0]["reason"] == "connection_lost"
+
+
+def test_a_run_that_has_ended_is_followed_to_its_end(url: str) -> None:
+    asked = ask("tail", RUN, "--journal", url, "--last", "2")
+
+    assert asked.exit_code == 0
+    assert [re.findall(r"close\w+", line) for line in asked.stdout.splitlines()[1:]] == [
+        ["close_requested"],
+        ["closed"],
+    ]
+
+
+def test_a_live_run_is_followed_until_it_ends(tmp_path: Path) -> None:
+    url = written(tmp_path / "calls.db", records("run.live", 5))
+    shown: list[str] = []
+    program = subprocess.Popen(
+        [sys.executable, "-m", "realtime_async.cli", "tail", "run.live", "--journal", url, "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert program.stdout is not None
+    with program:
+        for line in program.stdout:
+            shown.append(line)
+            if len(shown) == 5:
+                written(
+                    tmp_path / "calls.db",
+                    [record("run.live", 6), record("run.live", 7, kind=RealtimeSessionRecordKind.CLOSED)],
+                )
+
+    assert program.returncode == 0
+    assert [orjson.loads(line)["journal_seq"] for line in shown] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_ctrl_c_leaves_a_run_that_is_followed(tmp_path: Path) -> None:
+    url = written(tmp_path / "calls.db", records("run.live", 2))
+    program = subprocess.Popen(
+        [sys.executable, "-m", "realtime_async.cli", "tail", "run.live", "--journal", url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert program.stdout is not None
+    for _ in range(3):
+        program.stdout.readline()
+    program.send_signal(signal.SIGINT)
+    _, said = program.communicate(timeout=30)
+
+    assert (program.returncode, said) == (0, "")
+
+
+def test_a_reader_who_has_had_enough_is_no_error(url: str) -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-m", "realtime_async.cli", "export", RUN, "--journal", url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    assert program.stdout is not None
+    program.stdout.close()
+    assert program.stderr is not None
+    said = program.stderr.read()
+    program.stderr.close()
+
+    assert (program.wait(30), said) == (0, b"")
+
+
+WRONG_QUESTIONS: dict[str, Callable[[str], tuple[list[str], str]]] = {
+    "no journal": lambda url: (
+        ["runs"],
+        r"no journal was named: give --journal URL, or set REALTIME_ASYNC_JOURNAL",
+    ),
+    "no URL": lambda url: (["runs", "--journal", "calls.db"], r"expected sqlite:FILE or postgresql://"),
+    "no file": lambda url: (["runs", "--journal", f"{url}.gone"], r"no such file"),
+    "no such run": lambda url: (["show", "nobody", "--journal", url], r"holds no run 'nobody'"),
+    "no such run to report": lambda url: (["report", "nobody", "--journal", url], r"holds no run"),
+    "no such run to export": lambda url: (["export", "nobody", "--journal", url], r"holds no run"),
+    "no such run to verify": lambda url: (["verify", "nobody", "--journal", url], r"holds no run"),
+    "no such run to follow": lambda url: (["tail", "nobody", "--journal", url], r"holds no run"),
+    "no id": lambda url: (["show", "no id", "--journal", url], r"'no id'"),
+    "nothing to migrate": lambda url: (["migrate", "--journal", url], r"only a journal in PostgreSQL"),
+    "away": lambda url: (
+        ["verify", "--journal", f"postgresql://carol:{PASSWORD}@127.0.0.1:1/calls"],
+        r"cannot be reached",
+    ),
+}
+
+
+@pytest.mark.parametrize("question", WRONG_QUESTIONS)
+def test_a_wrong_question_is_answered_in_one_line_and_with_2(question: str, url: str) -> None:
+    arguments, said = WRONG_QUESTIONS[question](url)
+
+    asked = ask(*arguments)
+
+    assert asked.exit_code == 2
+    assert asked.stdout == ""
+    (line,) = asked.stderr.splitlines()
+    assert line.startswith("realtime-async: ")
+    assert re.search(said, line)
+    assert PASSWORD not in line
+
+
+@pytest.mark.parametrize(
+    "arguments", [["sing"], ["show"], ["export", RUN, "--format", "xml"], ["runs", "--no"]]
+)
+def test_bad_usage_ends_with_2(arguments: list[str]) -> None:
+    assert ask(*arguments).exit_code == 2
+
+
+def test_a_question_leaves_no_file_behind(tmp_path: Path) -> None:
+    ask("runs", "--journal", f"sqlite:{tmp_path / 'calls.db'}")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["runs", "show", "verify", "report", "export", "tail"])
+def test_nothing_that_was_said_is_printed(command: str, url: str) -> None:
+    asked = ask(command, *([] if command == "runs" else [RUN]), "--journal", url)
+
+    assert SECRET not in asked.output
+    assert "\x1b" not in asked.output
+
+
+def test_what_could_move_a_cursor_is_not_printed() -> None:
+    assert plain("a\x1b[2Jb\nc é") == "a\ufffd[2Jb\ufffdc é"
+
+
+@pytest.mark.parametrize(
+    "url, shown",
+    [
+        ("sqlite:/var/calls.db", "sqlite:/var/calls.db"),
+        ("postgresql://carol@h/db", "postgresql://carol@h/db"),
+        ("postgresql://carol:s3cr3t@h:5/db", "postgresql://carol:***@h:5/db"),
+        ("postgresql://carol:p@ss@h/db", "postgresql://carol:***@h/db"),
+        ("postgresql://h/db?user=carol&password=s3cr3t&x=y", "postgresql://h/db?user=carol&password=***&x=y"),
+    ],
+)
+def test_a_password_is_masked(url: str, shown: str) -> None:
+    assert masked(url) == shown
+
+
+def test_the_doctor_says_what_there_is(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-mauve-door")
+
+    asked, (told,) = ask("doctor", "--journal", url), ask_json("doctor", "--journal", url)
+
+    assert asked.exit_code == 0
+    assert "sk-mauve-door" not in asked.output
+    assert told["keys"]["OPENAI_API_KEY"] == "set"
+    assert told["extras"]["cli"] == "installed"
+    assert told["journal"] == f"{url} can be read"
+    assert told["package"] == metadata.version("realtime-async")
+    assert told["audio"]
+
+
+def test_the_doctor_finds_a_journal_that_cannot_be_reached() -> None:
+    asked = ask("doctor", "--journal", f"postgresql://carol:{PASSWORD}@127.0.0.1:1/calls")
+
+    assert asked.exit_code == 2
+    assert "cannot be reached" in asked.stdout
+    assert PASSWORD not in asked.output
+
+
+def test_the_doctor_names_what_an_extra_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_doctor, "EXTRAS", {"moon": ("json", "no_such_module")})
+
+    (told,) = ask_json("doctor")
+
+    assert told["extras"] == {"moon": "no_such_module missing"}
+    assert told["journal"] == "none was named"
+
+
+def test_the_doctor_knows_every_extra_that_brings_something_to_run() -> None:
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    known = set(pyproject["project"]["optional-dependencies"])
+
+    assert set(_doctor.EXTRAS) | {"docs", "examples", "test"} == known
+
+
+def test_a_journal_in_postgresql_is_migrated_and_asked(postgres_database: Database) -> None:
+    asked = ask("migrate", "--journal", postgres_database.admin_dsn)
+
+    assert asked.exit_code == 0
+    assert ask("runs", "--journal", postgres_database.dsn).exit_code == 0
+
+
+def test_without_its_extra_the_command_says_what_to_install() -> None:
+    program = "import sys; sys.modules['typer'] = None; from realtime_async.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+
+    assert done.returncode == 2
+    assert done.stderr == "realtime-async: the command needs typer: pip install 'realtime-async[cli]'\n"
+
+
+def test_no_color_is_respected_and_a_pipe_gets_none(url: str) -> None:
+    environment = {**os.environ, "NO_COLOR": "1", "TERM": "xterm-256color"}
+    done = subprocess.run(
+        [sys.executable, "-m", "realtime_async.cli", "show", RUN, "--journal", url],
+        capture_output=True,
+        cwd=ROOT,
+        env=environment,
+        check=True,
+    )
+
+    assert b"\x1b" not in done.stdout + done.stderr
