@@ -107,6 +107,14 @@ class WebSocket:
         """As in `WebSocketClosed`; None: it has not ended."""
         return None if self._ended is None else self._ended.code
 
+    def check(self) -> None:
+        """
+        Raises:
+            WebSocketClosed: Nothing can be sent any more.
+        """
+        if self._is_closing or self._ended is not None:
+            raise self._closed(before_written=True)
+
     def send_nowait(self, message: str | bytes) -> bool:
         """
         Queue *message*, after all that was queued before; False: there is no room.

@@ -119,4 +119,7 @@ def _meaning(closed: WebSocketClosed) -> tuple[RetryClassification, str | None]:
         for known, meaning in _REASONS.items():
             if known in reason:
                 return meaning
+    if closed.end is End.GARBLED:
+        # Its code is ours, and what was garbled on the way came from nobody.
+        return _RETRY, None
     return _CLOSES.get(closed.code, (_RETRY, None))

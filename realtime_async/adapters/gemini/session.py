@@ -224,10 +224,8 @@ class Session:
             ProviderConnectionLost: It is gone.
         """
         connection = self._current()
-        if connection.websocket.is_closed:
-            try:
-                # Queues nothing: it only says why it would not.
-                connection.websocket.send_nowait("")
-            except WebSocketClosed as closed:
-                raise connection_lost(closed, delivered=False) from None
+        try:
+            connection.websocket.check()
+        except WebSocketClosed as closed:
+            raise connection_lost(closed, delivered=False) from None
         return connection

@@ -14,6 +14,7 @@ import attrs
 from anyio.abc import TaskGroup
 
 from realtime_async.adapters._websocket import (
+    End,
     HandshakeRefused,
     Unreachable,
     WebSocket,
@@ -36,7 +37,7 @@ __all__ = ["Dialer", "Session"]
 # Not every server confirms its configuration; one that refuses it says so sooner than this.
 CONFIGURED_WITHIN_S = 5.0
 
-# Close codes after which the same would happen again: what we sent, or who we are, is wrong.
+# Close codes of the provider's after which the same would happen again: what we sent, or who we are, is wrong.
 _OURS = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
 # HTTP statuses that another attempt may not meet.
 _PASSING = frozenset({408, 409, 425, 429})
@@ -64,7 +65,7 @@ class Dialer:
         except BaseException as error:
             line.abort()
             if isinstance(error, WebSocketClosed):
-                raise _lost(error, talk.ending) from error
+                raise _lost(error, talk.ending) from None
             raise
         return line
 
@@ -120,19 +121,16 @@ def _check_welcome(talk: Talk) -> None:
 def _lost(
     error: WebSocketClosed, code: str | None, *, delivered: bool | None = None
 ) -> ProviderConnectionLost:
-    retry = RetryClassification.NOT_RETRYABLE if error.code in _OURS else RetryClassification.RETRYABLE
+    # What was garbled on the way came from nobody; what was too large would be so again.
+    is_final = (error.end is End.CLOSED_BY_PEER and error.code in _OURS) or error.end is End.TOO_BIG
+    retry = RetryClassification.NOT_RETRYABLE if is_final else RetryClassification.RETRYABLE
+    advice = "restarting it as it is can't help" if is_final else "restart the session"
     return ProviderConnectionLost(
-        f"the connection is gone, close code {error.code}: restart the session",
+        f"the connection is gone, close code {error.code}, as {error.end}: {advice}",
         delivered=delivered,
         code=code,
         close_code=error.code,
         retry=retry,
-    )
-
-
-def _gone(code: str | None, line: WebSocket) -> ProviderConnectionLost:
-    return ProviderConnectionLost(
-        "the connection is gone: restart the session", delivered=False, code=code, close_code=line.close_code
     )
 
 
@@ -175,7 +173,7 @@ class Session:
             if message is not None and not self.line.send_nowait(message):
                 return False
         except WebSocketClosed as error:
-            raise _lost(error, self.talk.ending, delivered=False) from error
+            raise _lost(error, self.talk.ending, delivered=False) from None
         saying.sent(self.talk, frame)
         return True
 
@@ -186,7 +184,10 @@ class Session:
         while not self.take(frame):
             await line.progress()
             if self.line is not line:
-                raise _gone(self.talk.ending, line)
+                raise ProviderConnectionLost(
+                    "the connection was replaced while the frame waited for room: send it on the new one",
+                    delivered=False,
+                )
 
     def flush(self) -> bool:
         """Send what is to be sent as far as there is room; False: not all of it."""
@@ -206,15 +207,17 @@ class Session:
             while not self.flush():
                 await self.line.progress()
         except WebSocketClosed as error:
-            raise _lost(error, self.talk.ending) from error
+            raise _lost(error, self.talk.ending) from None
 
     def check(self) -> None:
         """
         Raises:
             ProviderConnectionLost: The connection is gone.
         """
-        if self.line.is_closed:
-            raise _gone(self.talk.ending, self.line)
+        try:
+            self.line.check()
+        except WebSocketClosed as error:
+            raise _lost(error, self.talk.ending, delivered=False) from None
 
     # Receiving
 
@@ -242,7 +245,7 @@ class Session:
         except WebSocketClosed as error:
             if self.is_closed or not self._is_served_by(line):
                 return
-            raise _lost(error, self.talk.ending) from error
+            raise _lost(error, self.talk.ending) from None
         if message is None:
             self._announce_the_end()
         elif self._is_served_by(line) and not self.is_closed:
@@ -301,7 +304,7 @@ class Session:
             except BaseException as error:
                 line.abort()
                 if isinstance(error, WebSocketClosed):
-                    raise _lost(error, talk.ending) from error
+                    raise _lost(error, talk.ending) from None
                 raise
             if self.is_closed:
                 line.abort()

@@ -9,7 +9,9 @@ from typing import Any
 import anyio
 import pytest
 
+from realtime_async.adapters._websocket import End, WebSocketClosed
 from realtime_async.adapters.gemini import GeminiLiveAdapter, GeminiLiveConfig
+from realtime_async.adapters.gemini.failures import connection_lost
 from realtime_async.errors import (
     ContractViolation,
     ProviderConnectionLost,
@@ -170,3 +172,9 @@ async def test_a_handle_outlives_an_expired_key() -> None:
     assert kept is not None
     assert kept.chunk_sequence == 1
     assert it.server.connections == 3
+
+
+def test_what_was_garbled_on_the_way_may_come_whole_on_another_connection() -> None:
+    closed = WebSocketClosed("closed", code=1007, end=End.GARBLED, reason="", before_written=False)
+
+    assert connection_lost(closed).retry is RetryClassification.RETRYABLE

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Callable
+
+import anyio
 import attrs
 import pytest
 
 from realtime_async.adapters.openai import OpenAIRealtimeAdapter
+from realtime_async.adapters.openai.adapter import LIMITS
 from realtime_async.errors import (
     ContractViolation,
     ProviderConnectionLost,
@@ -89,6 +94,47 @@ async def test_where_nobody_listens_the_connection_is_lost() -> None:
             await adapter.connect(REQUEST)
 
     assert lost.value.delivered is False
+
+
+@pytest.mark.parametrize("code, retry", [(1008, "not_retryable"), (1013, "retryable")])
+async def test_whoever_notices_the_end_first_says_whether_another_connection_can_help(
+    code: int, retry: str
+) -> None:
+    async with open_openai_side() as side:
+        await side.adapter.connect(REQUEST)
+        side.server.drop(DropHow.CLOSE, code=code, reason="mauve-door-91")
+        while not next(iter(side.adapter._sessions)).line.is_closed:
+            await anyio.lowlevel.checkpoint()
+
+        with pytest.raises(ProviderConnectionLost) as of_send:
+            await side.adapter.send(SESSION, audio()[0])
+        with pytest.raises(ProviderConnectionLost) as of_receive:
+            await until(side.adapter, ResponseDone)
+
+    for lost in (of_send.value, of_receive.value):
+        assert (lost.close_code, lost.retry) == (code, retry)
+        assert "mauve" not in "".join(traceback.format_exception(lost))
+
+
+@pytest.mark.parametrize(
+    "fault, retry",
+    [
+        (lambda server: server.garble(), "retryable"),
+        (lambda server: server.oversize(LIMITS.max_message_bytes + 1), "not_retryable"),
+    ],
+    ids=["garbled", "too large"],
+)
+async def test_what_was_garbled_on_the_way_may_come_whole_on_another_connection(
+    fault: Callable[[LoopbackOpenAI], None], retry: str
+) -> None:
+    async with open_openai_side() as side:
+        await side.adapter.connect(REQUEST)
+        fault(side.server)
+
+        with pytest.raises(ProviderConnectionLost) as lost:
+            await until(side.adapter, ResponseDone)
+
+    assert lost.value.retry == retry
 
 
 @pytest.mark.parametrize("code, retry", [(1008, "not_retryable"), (1013, "retryable")])
