@@ -7,7 +7,7 @@ An agent on a call: it calls tools while it talks, is spoken over, and ends when
 It needs the extra local.
 Nobody has to speak: the caller's part is synthesised, and played ten times as fast as life.
 One tool is slow and one fails; the third answer is spoken over, and stops at once.
-SIGTERM lets the sentence under way be answered, for at most ten seconds, and then ends the call.
+SIGTERM and Ctrl-C let the sentence under way be answered, for at most ten seconds, and then end the call.
 """
 
 from __future__ import annotations
@@ -237,16 +237,16 @@ async def call(session: RealtimeSession, speaker: SilentSpeaker) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(session.send_audio_from, caller.microphone())
         tasks.start_soon(agent.run)
-        tasks.start_soon(drain_on_sigterm, agent, tasks.cancel_scope)
+        tasks.start_soon(drain_on_signal, agent, tasks.cancel_scope)
         await caller.converse()
         # Whoever leaves the session's block closes the session.
         tasks.cancel_scope.cancel()
 
 
-async def drain_on_sigterm(agent: Agent, the_call: anyio.CancelScope) -> None:
+async def drain_on_signal(agent: Agent, the_call: anyio.CancelScope) -> None:
     if sys.platform == "win32":
         return
-    with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
             print("asked to stop: this turn is the last", flush=True)
             with anyio.move_on_after(DRAIN_S):
@@ -281,7 +281,7 @@ async def run(options: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description="Run an agent that calls tools, is spoken over, and ends when its run is complete.",
-        epilog="SIGTERM lets the sentence under way be answered, and then ends the call.",
+        epilog="SIGTERM and Ctrl-C let the sentence under way be answered, and then end the call.",
     )
     parser.add_argument("--journal", type=Path, default=Path("calls.db"), metavar="FILE.db")
     parser.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio")

@@ -6,13 +6,14 @@ The smallest voice bot, on Trio: it greets, hears, books a table with a tool, an
 
 It needs the extras local and trio, and with --microphone the extra audio.
 Without --microphone it hears a question from a file, ten times as fast as life, and speaks to nobody.
-Say "please book a table for two" to it, with any number up to five; it hangs up when that is done.
+Say "please book a table for two" to it, with any number up to five; it hangs up when that is done, and at SIGTERM and Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
@@ -66,6 +67,7 @@ async def main(options: argparse.Namespace) -> None:
         sound(options, adapter) as (microphone, speaker),
         trio.open_nursery() as tasks,
     ):
+        tasks.start_soon(hang_up_on_signal, tasks.cancel_scope)
         tasks.start_soon(session.send_audio_from, microphone)
         await session.send(RealtimeInputFrame.request_response("Greet the caller."))
         async for frame in session.frames():
@@ -88,6 +90,15 @@ async def main(options: argparse.Namespace) -> None:
         await speaker.finished()
         tasks.cancel_scope.cancel()
     print(session.delivery)
+
+
+async def hang_up_on_signal(call: trio.CancelScope) -> None:
+    if sys.platform == "win32":
+        return
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            print("asked to stop: hanging up")
+            call.cancel()
 
 
 @asynccontextmanager

@@ -50,8 +50,11 @@ def test_it_calls_tools_is_spoken_over_and_completes_its_run(
     assert all(intent.result is not None for intent in intents_of(steps))
 
 
-def test_sigterm_lets_the_turn_under_way_end_and_completes_the_run(tmp_path: Path) -> None:
-    code, printed = terminated_when("heard: please", agent_loop, tmp_path)
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_turn_under_way_end_and_completes_the_run(
+    by: signal.Signals, tmp_path: Path
+) -> None:
+    code, printed = terminated_when("heard: please", agent_loop, tmp_path, by=by)
 
     assert code == 0
     assert "asked to stop" in printed
@@ -66,7 +69,7 @@ async def test_sigterm_ends_a_call_whose_turn_does_not_end_at_the_deadline() -> 
     agent.turn.begin()
     begun = anyio.current_time()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(agent_loop.drain_on_sigterm, agent, tasks.cancel_scope)
+        tasks.start_soon(agent_loop.drain_on_signal, agent, tasks.cancel_scope)
         await anyio.wait_all_tasks_blocked()
         os.kill(os.getpid(), signal.SIGTERM)
         await anyio.sleep_forever()

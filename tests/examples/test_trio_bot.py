@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from examples import trio_bot
 from tests.adapters.local.speech import spoken
 from tests.audio.fake_sounddevice import FakeSoundDevice, running
-from tests.examples.watching import watched_calls
+from tests.examples.watching import terminated_when, watched_calls
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +29,15 @@ def test_it_greets_and_books_a_table(capsys: pytest.CaptureFixture[str]) -> None
         "said:  A table for 2 is booked.",
     ]
     assert "0 failed, 0 dropped, 0 in doubt" in lines[-1]
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_hangs_up_and_closes_the_session(by: signal.Signals, tmp_path: Path) -> None:
+    code, printed = terminated_when("said:  Hello", trio_bot, tmp_path, by=by)
+
+    assert code == 0
+    assert "asked to stop" in printed
+    assert "0 queued" in printed.splitlines()[-1]
 
 
 def test_it_is_quiet_when_it_is_spoken_over(

@@ -72,9 +72,13 @@ def watched_calls(monkeypatch: pytest.MonkeyPatch, example: ModuleType) -> list[
 
 
 def terminated_when(
-    line: str, example: ModuleType, folder: Path, arguments: Sequence[str] = ()
+    line: str,
+    example: ModuleType,
+    folder: Path,
+    arguments: Sequence[str] = (),
+    by: signal.Signals = signal.SIGTERM,
 ) -> tuple[int, str]:
-    """Run *example*, send SIGTERM when it prints *line*, and return its exit code and all that it printed."""
+    """Run *example*, send a signal when it prints *line*, and return its exit code and all that it printed."""
     assert example.__file__ is not None
     printed = ""
     with subprocess.Popen(
@@ -88,5 +92,5 @@ def terminated_when(
         for told in process.stdout:
             printed += told
             if line in told:
-                process.send_signal(signal.SIGTERM)
+                process.send_signal(by)
     return process.returncode, printed
