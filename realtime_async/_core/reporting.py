@@ -8,134 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-import attrs
-
 from realtime_async._core.cursors import CursorRange
 from realtime_async._core.media import AudioFormat, RealtimeMediaKind
 from realtime_async._core.records import (
     JournalRecord,
     RealtimeSessionRecordKind,
-    RecordExtent,
     StreamDirection,
 )
 from realtime_async._core.recovery import RecoveredSession, RunFold
 from realtime_async._core.run_report import (
     Carried,
     OpenIntent,
-    RestartTold,
     Resumption,
     RunReport,
     SessionReport,
-    ToldFrames,
 )
+from realtime_async._core.tallies import ERRORS_REMEMBERED, REMEMBERED, Fate, RestartTally, Tally, seconds
 from realtime_async.errors import AgentErrorKind, ContractViolation, RetryClassification
 
 __all__ = ["ReportFold", "report_of"]
 
 _Kind = RealtimeSessionRecordKind
-
-REMEMBERED = 1000
-"""Ranges of one fate, and restarts, that are told one by one; all are counted."""
-ERRORS_REMEMBERED = 10
-
-
-@attrs.define
-class _Fate:
-    """Frames of one fate, as they come."""
-
-    frames: int = 0
-    bytes: int | None = None
-    ranges: list[CursorRange] = attrs.field(factory=list)
-
-    def add(self, first: int, last: int, frames: int, size: int | None = None) -> None:
-        self.frames += frames
-        if size is not None:
-            self.bytes = (self.bytes or 0) + size
-        if self.ranges and self.ranges[-1].last + 1 == first:
-            self.ranges[-1] = CursorRange(self.ranges[-1].first, last)
-        elif len(self.ranges) < REMEMBERED:
-            self.ranges.append(CursorRange(first, last))
-
-    def add_extent(self, extent: RecordExtent | None) -> None:
-        if extent is not None and extent.first is not None and extent.last is not None:
-            size = extent.bytes if extent.sha256 is not None else None
-            self.add(extent.first.chunk_sequence, extent.last.chunk_sequence, extent.frames, size)
-
-    def told(self, audio: AudioFormat | None) -> ToldFrames:
-        return ToldFrames(self.frames, tuple(self.ranges), self.bytes, _seconds(self.bytes, audio))
-
-
-@attrs.define
-class _Restart:
-    """A restart under way."""
-
-    requested: JournalRecord
-    lost_millis: int
-    attempts: int = 0
-    completed: JournalRecord | None = None
-    errors: list[AgentErrorKind] = attrs.field(factory=list)
-    late: int = 0
-    replayed: int = 0
-    dropped: int = 0
-    gate_is_empty: bool = False
-
-    def told(self) -> RestartTold:
-        completed = None if self.completed is None else self.completed.timestamp_millis
-        return RestartTold(
-            requested_millis=self.requested.timestamp_millis,
-            reason=self.requested.payload.restart_reason,
-            attempts=self.attempts,
-            completed_millis=completed,
-            outage_s=None if completed is None else (completed - self.lost_millis) / 1000,
-            errors=tuple(self.errors),
-            late=self.late,
-            replayed=self.replayed,
-            dropped=self.dropped,
-        )
-
-
-@attrs.define
-class _Tally:
-    """What is counted of one session beside what recovery folds."""
-
-    first: JournalRecord
-    last: JournalRecord
-    gated_at: dict[str, int] = attrs.field(factory=dict)
-    """By id, since when the frames in the gate wait."""
-    drained: dict[str, int] = attrs.field(factory=dict)
-    """By id, how long those waited that left it and have no result yet."""
-    in_doubt: _Fate = attrs.field(factory=_Fate)
-    late: _Fate = attrs.field(factory=_Fate)
-    twice: _Fate = attrs.field(factory=_Fate)
-    again: set[int] = attrs.field(factory=set)
-    """Cursors in doubt that were given to a new connection."""
-    failed_last: tuple[str, int] | None = None
-    """The frame whose failure was the last record, and how long it had waited: it may come back to the gate."""
-    longest_wait: int = 0
-    restart: _Restart = attrs.field(
-        default=attrs.Factory(lambda tally: _Restart(tally.first, 0), takes_self=True)
-    )
-    """The last one; before the first, and after a resumption, one that nobody is told of."""
-    restarts: list[_Restart] = attrs.field(factory=list)
-    restart_count: int = 0
-    lost_millis: int | None = None
-    resumptions: list[Resumption] = attrs.field(factory=list)
-    counts: dict[RealtimeSessionRecordKind, int] = attrs.field(factory=dict)
-    discarded: int = 0
-    carried: dict[tuple[StreamDirection, RealtimeMediaKind], _Fate] = attrs.field(factory=dict)
-
-    def count(self, kind: RealtimeSessionRecordKind) -> int:
-        return self.counts.get(kind, 0)
-
-    def carry(self, record: JournalRecord, direction: StreamDirection) -> None:
-        payload = record.payload
-        kind = payload.media_kind or RealtimeMediaKind.CONTROL
-        fate = self.carried.setdefault((direction, kind), _Fate())
-        if payload.extent is None:
-            fate.frames += 1
-        elif payload.extent.frames:
-            fate.frames += payload.extent.frames
-            fate.bytes = (fate.bytes or 0) + payload.extent.bytes
 
 
 class ReportFold:
@@ -155,7 +48,7 @@ class ReportFold:
             StreamDirection.OUTPUT_FROM_PROVIDER: output_format,
         }
         self._fold = RunFold()
-        self._tallies: dict[str, _Tally] = {}
+        self._tallies: dict[str, Tally] = {}
         self._ends: tuple[JournalRecord, JournalRecord] | None = None
 
     def add(self, record: JournalRecord) -> None:
@@ -174,7 +67,7 @@ class ReportFold:
         session = self._fold.sessions[session_id]
         tally = self._tallies.get(session_id)
         if tally is None:
-            tally = self._tallies[session_id] = _Tally(record, record)
+            tally = self._tallies[session_id] = Tally(record, record)
         kind = record.payload.kind
         tally.counts[kind] = tally.count(kind) + 1
         _note_loss(tally, record)
@@ -210,7 +103,7 @@ class ReportFold:
             ),
         )
 
-    def _session(self, session: RecoveredSession, tally: _Tally) -> SessionReport:
+    def _session(self, session: RecoveredSession, tally: Tally) -> SessionReport:
         audio = self._formats[StreamDirection.INPUT_TO_PROVIDER]
         delivery, terminal = session.delivery(), session.terminal
         return SessionReport(
@@ -247,8 +140,8 @@ class ReportFold:
             ),
         )
 
-    def _audio_s(self, direction: StreamDirection, kind: RealtimeMediaKind, fate: _Fate) -> float | None:
-        return _seconds(fate.bytes, self._formats[direction]) if kind is RealtimeMediaKind.AUDIO else None
+    def _audio_s(self, direction: StreamDirection, kind: RealtimeMediaKind, fate: Fate) -> float | None:
+        return seconds(fate.bytes, self._formats[direction]) if kind is RealtimeMediaKind.AUDIO else None
 
 
 def report_of(
@@ -270,13 +163,9 @@ def report_of(
     return report.report()
 
 
-def _seconds(size: int | None, audio: AudioFormat | None) -> float | None:
-    return None if size is None or audio is None else size / audio.bytes_per_second
-
-
-def _still(tally: _Tally) -> _Fate:
+def _still(tally: Tally) -> Fate:
     """Frames in doubt, less those that were said again."""
-    still = _Fate(tally.in_doubt.frames - len(tally.again))
+    still = Fate(tally.in_doubt.frames - len(tally.again))
     for doubted in tally.in_doubt.ranges:
         begin = doubted.first
         for number in sorted(each for each in tally.again if doubted.first <= each <= doubted.last):
@@ -289,7 +178,7 @@ def _still(tally: _Tally) -> _Fate:
     return still
 
 
-def _note_loss(tally: _Tally, record: JournalRecord) -> None:
+def _note_loss(tally: Tally, record: JournalRecord) -> None:
     error = record.payload.error
     if (
         tally.lost_millis is None
@@ -299,55 +188,55 @@ def _note_loss(tally: _Tally, record: JournalRecord) -> None:
         tally.lost_millis = record.timestamp_millis
 
 
-def _connected(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+def _connected(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     tally.lost_millis = None
 
 
-def _recovered(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+def _recovered(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     if len(tally.resumptions) < REMEMBERED:
         silent = record.timestamp_millis - tally.last.timestamp_millis
         tally.resumptions.append(Resumption(record.timestamp_millis, silent / 1000))
-    tally.restart = _Restart(record, 0)
+    tally.restart = RestartTally(record, 0)
 
 
-def _restart_requested(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+def _restart_requested(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     at = record.timestamp_millis
-    tally.restart = _Restart(record, at if tally.lost_millis is None else min(at, tally.lost_millis))
+    tally.restart = RestartTally(record, at if tally.lost_millis is None else min(at, tally.lost_millis))
     tally.restart_count += 1
     if len(tally.restarts) < REMEMBERED:
         tally.restarts.append(tally.restart)
 
 
-def _restart_started(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+def _restart_started(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     tally.restart.attempts += 1
 
 
-def _restart_completed(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+def _restart_completed(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     tally.lost_millis = None
     tally.restart.completed = record
 
 
-def _restart_failed(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+def _restart_failed(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     error = record.payload.error
     if error is not None and len(tally.restart.errors) < ERRORS_REMEMBERED:
         tally.restart.errors.append(error.kind)
 
 
-def _gated(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+def _gated(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     frame_id = str(record.payload.frame_id)
     # One that comes back waits on.
     waited = tally.failed_last[1] if tally.failed_last is not None and tally.failed_last[0] == frame_id else 0
     tally.gated_at[frame_id] = record.timestamp_millis - waited
 
 
-def _send_begun(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+def _send_begun(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     frame_id = str(record.payload.frame_id)
     since = tally.gated_at.pop(frame_id, None)
     if since is not None:
         tally.drained[frame_id] = record.timestamp_millis - since
 
 
-def _sent(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+def _sent(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     payload = record.payload
     tally.carry(record, StreamDirection.INPUT_TO_PROVIDER)
     waited = tally.drained.pop(str(payload.frame_id), None)
@@ -359,7 +248,7 @@ def _sent(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) ->
     tally.restart.late += 1
 
 
-def _send_failed(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+def _send_failed(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     payload = record.payload
     frame_id = str(payload.frame_id)
     tally.failed_last = frame_id, tally.drained.pop(frame_id, 0)
@@ -370,14 +259,14 @@ def _send_failed(tally: _Tally, record: JournalRecord, intent: JournalRecord | N
         tally.in_doubt.add(number, number, 1)
 
 
-def _dropped(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+def _dropped(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     tally.gated_at.pop(str(record.payload.frame_id), None)
     tally.drained.pop(str(record.payload.frame_id), None)
     if not tally.restart.gate_is_empty:
         tally.restart.dropped += 1
 
 
-def _replayed(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+def _replayed(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     extent = record.payload.extent
     tally.twice.add_extent(extent)
     if extent is None or extent.first is None or extent.last is None:
@@ -390,16 +279,16 @@ def _replayed(tally: _Tally, record: JournalRecord, intent: JournalRecord | None
             tally.again.update(range(max(first, doubted.first), min(last, doubted.last) + 1))
 
 
-def _received(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+def _received(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     tally.carry(record, StreamDirection.OUTPUT_FROM_PROVIDER)
 
 
-def _discarded(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+def _discarded(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     extent = record.payload.extent
     tally.discarded += 0 if extent is None else extent.frames
 
 
-def _unknown(tally: _Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+def _unknown(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     payload = record.payload
     if intent is None or intent.payload.kind is not _Kind.INPUT_SEND_REQUESTED:
         return
@@ -411,7 +300,7 @@ def _unknown(tally: _Tally, record: JournalRecord, intent: JournalRecord | None)
     tally.in_doubt.add(number, number, 1)
 
 
-_TELLS: Mapping[RealtimeSessionRecordKind, Callable[[_Tally, JournalRecord, JournalRecord | None], None]] = {
+_TELLS: Mapping[RealtimeSessionRecordKind, Callable[[Tally, JournalRecord, JournalRecord | None], None]] = {
     _Kind.CONNECTED: _connected,
     _Kind.SESSION_RECOVERED: _recovered,
     _Kind.RESTART_REQUESTED: _restart_requested,
