@@ -9,7 +9,6 @@ holds, where it has the run stand, and when it must renew.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
 from typing import Final
 
 import attrs
@@ -60,10 +59,6 @@ class Leases:
     def drop(self, run_id: str) -> Held | None:
         with self._lock:
             return self._held.pop(run_id, None)
-
-    def have_room_for(self, run_ids: Iterable[str]) -> bool:
-        with self._lock:
-            return len(self._held) + sum(run_id not in self._held for run_id in run_ids) <= OWNED_AT_MOST
 
     def due(self, now: float, age_s: float) -> list[Held]:
         """Those that were written here, and were not renewed for *age_s*.  A claim that nobody follows up may expire."""

@@ -123,6 +123,7 @@ class PostgresStore:
     def _settle(self, pending: _Pending, connection: Connection) -> None:
         """Settle what is pending; where this raises, what is settled has left it."""
         self._advance_held(pending, connection)
+        self._refuse_too_many(pending)
         if pending.runs:
             self._judge_all(pending, connection)
         while pending.repeats:
@@ -157,7 +158,6 @@ class PostgresStore:
         self._leases.drop(run_id)
 
     def _judge_all(self, pending: _Pending, connection: Connection) -> None:
-        self._refuse_too_many(pending)
         with connection.transaction():
             standings = self._standings(pending.runs, connection)
             verdicts = {
@@ -180,11 +180,14 @@ class PostgresStore:
             self._tell(pending.runs.pop(run_id), verdict)
 
     def _refuse_too_many(self, pending: _Pending) -> None:
-        if not self._leases.have_room_for(pending.runs):
-            raise JournalFailure(
-                f"{self.name} cannot be written: {OWNED_AT_MOST} runs that have not ended are held here already; "
-                "close their sessions, or release them"
+        """Fail those that begin to be held here beyond the bound; whoever is held already goes on."""
+        begin = [run_id for run_id in pending.runs if self._leases.get(run_id) is None]
+        for run_id in begin[max(0, OWNED_AT_MOST - len(self._leases)) :]:
+            error = JournalFailure(
+                f"{self.name} holds {OWNED_AT_MOST} runs that have not ended already; close their sessions, "
+                "or release them"
             )
+            fail_each(pending.runs.pop(run_id), error)
 
     def _standings(
         self, runs: Mapping[RunId, Sequence[Taken]], connection: Connection

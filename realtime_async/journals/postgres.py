@@ -126,8 +126,11 @@ class PostgresJournal(StoredJournal):
         and the run is an orphan again.
 
         Raises:
+            ContractViolation: The limit is less than 1.
             JournalFailure: The server is away, or refuses.
         """
+        if limit < 1:
+            raise ContractViolation(f"orphans cannot be limited to {limit!r}: ask for 1 or more")
         return await anyio.to_thread.run_sync(self._database.claim, limit)
 
     async def release(self, run_id: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from realtime_async import RealtimeInputFrame, RealtimeSessionController
 from realtime_async.adapters.scripted import ScriptedAdapter
 from realtime_async.errors import ContractViolation, JournalConflict, JournalFailure
-from realtime_async.journals import PostgresJournal, _postgres_leases, _postgres_store
+from realtime_async.journals import PostgresJournal, _postgres_store
 from realtime_async.journals._postgres_leases import LEFT_ALONE_S, Held, Leases
 from realtime_async.ports import (
     JournalCursor,
@@ -156,6 +156,12 @@ async def test_no_two_workers_get_the_same_run(dsn: str, postgres_database: Data
                 tasks.start_soon(claim)
 
     assert sorted(claimed) == sorted(runs)
+
+
+async def test_nobody_asks_for_no_orphans(dsn: str) -> None:
+    async with PostgresJournal.open(dsn) as journal:
+        with pytest.raises(ContractViolation, match="ask for 1 or more"):
+            await journal.orphans(limit=0)
 
 
 async def test_the_longest_abandoned_come_first(dsn: str, postgres_database: Database) -> None:
@@ -317,17 +323,21 @@ def test_what_was_never_written_was_superseded_or_rests_too_long_is_not_renewed(
 
 
 async def test_more_runs_than_can_be_remembered_are_refused(
-    dsn: str, monkeypatch: pytest.MonkeyPatch
+    dsn: str, postgres_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (_postgres_leases, _postgres_store):
-        monkeypatch.setattr(module, "OWNED_AT_MOST", 2)
+    monkeypatch.setattr(_postgres_store, "OWNED_AT_MOST", 2)
     async with PostgresJournal.open(dsn) as journal:
-        await append_all(journal, [record("run.1", 1), record("run.2", 1)])
+        await journal.append(record("run.1", 1))
 
-        with pytest.raises(JournalFailure, match="2 runs that have not ended are held here"):
-            await journal.append(record("run.3", 1))
+        with held(postgres_database):
+            kept = [journal.append(record("run.1", 2)), journal.append(record("run.2", 1))]
+            refused = journal.append(record("run.3", 1))
 
-        await journal.append(record("run.1", 2, kind=CLOSED))
+        for one in kept:
+            await one
+        with pytest.raises(JournalFailure, match="holds 2 runs that have not ended already"):
+            await refused
+        await journal.append(record("run.1", 3, kind=CLOSED))
         await journal.last(RunId("run.3"))
         await journal.append(record("run.3", 1))
 
