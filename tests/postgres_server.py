@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import resource
 import secrets
 import shutil
 import signal
@@ -15,6 +16,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -178,7 +180,7 @@ class Cluster:
         self._process: subprocess.Popen[bytes] | None = None
         made = self._begun(
             "initdb", "--pgdata", str(self._data), "--username", "admin", "--pwfile", str(password),
-            "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C",
+            "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--wal-segsize", "1",
         ).wait(START_S)  # fmt: skip
         if made != 0:
             raise RuntimeError(f"initdb failed with {made}\n{self._log.read_text()[-2000:]}")
@@ -199,15 +201,20 @@ class Cluster:
     def admin_dsn(self) -> str:
         return f"postgresql://admin:{PASSWORD}@127.0.0.1:{self.port}/postgres"
 
-    def start(self) -> None:
-        """Start it, and wait until it lets somebody in."""
+    def start(self, *, largest_file: int | None = None) -> None:
+        """
+        Start it, and wait until it lets somebody in.
+
+        Args:
+            largest_file: In bytes; a file that would grow beyond it is to the server as a disk without room.
+        """
         deadline = time.monotonic() + START_S
         while not self._lets_in():
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the server did not start\n{self._log.read_text()[-2000:]}")
             # What a killed server leaves behind may keep the next from starting at first.
             if self._process is None or self._process.poll() is not None:
-                self._process = self._begun("postgres", "-D", str(self._data))
+                self._process = self._begun("postgres", "-D", str(self._data), largest_file=largest_file)
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.02)
 
@@ -231,7 +238,12 @@ class Cluster:
             return False
         return True
 
-    def _begun(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def _begun(
+        self, program: str, *arguments: str, largest_file: int | None = None
+    ) -> subprocess.Popen[bytes]:
+        limit = None
+        if largest_file is not None:
+            limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (largest_file, largest_file))
         with self._log.open("ab") as log:
             return subprocess.Popen(
                 [self._programs / program, *arguments],
@@ -239,6 +251,7 @@ class Cluster:
                 user=self._user,
                 group=None if self._user is None else pwd.getpwnam(self._user).pw_gid,
                 extra_groups=None if self._user is None else [],
+                preexec_fn=limit,  # noqa: PLW1509 - a system call, and nothing that could wait
                 stdout=log,
                 stderr=log,
             )
