@@ -11,6 +11,7 @@ left alone where it isn't found.
 
 from __future__ import annotations
 
+import builtins
 import re
 from pkgutil import walk_packages
 
@@ -60,6 +61,13 @@ def read_docstring(app: Sphinx, what: str, name: str, obj: object, options: obje
         lines[:] = HouseDocstring(lines, name=name, obj=obj).lines()
 
 
+def leave_builtins(app: Sphinx, doctree: nodes.document) -> None:
+    """Link no type of Python's own: Sphinx would take `bytes` for any field that is called so."""
+    for node in list(doctree.findall(pending_xref)):
+        if node.get("reftype") == "class" and hasattr(builtins, node["reftarget"]):
+            node.replace_self(node.children)
+
+
 def find_name(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, shown: nodes.TextElement
 ) -> nodes.Node | None:
@@ -81,5 +89,6 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.setup_extension("sphinx.ext.autodoc")
     app.connect("builder-inited", share_field_texts)
     app.connect("autodoc-process-docstring", read_docstring)
+    app.connect("doctree-read", leave_builtins)
     app.connect("missing-reference", find_name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
