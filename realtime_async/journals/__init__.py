@@ -35,4 +35,10 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as missing:
+        if missing.name != "psycopg":
+            raise
+        message = f"{name} needs psycopg: pip install 'realtime-async[postgres]'"
+        raise ModuleNotFoundError(message, name=missing.name) from missing

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from realtime_async.errors import JournalCorrupt, JournalFailure
+from realtime_async.errors import JournalConflict, JournalCorrupt, JournalFailure
 from realtime_async.journals import _group_commit
 from realtime_async.journals._compact import pack
-from realtime_async.journals._group_commit import GroupCommit, Taken
+from realtime_async.journals._group_commit import Failure, GroupCommit, Taken
 from realtime_async.ports import JournalCursor, JournalRecord
 from realtime_async.testing.journal_contract import OTHER_RUN, RUN, record, records
 
@@ -37,8 +37,8 @@ class GatedStore:
             raise self.error
         self.batches.append([taken.record for taken in batch])
 
-    def tend(self) -> None:
-        pass
+    def tend(self) -> float | None:
+        return None
 
     def close(self) -> None:
         pass
@@ -170,3 +170,95 @@ async def test_a_store_that_cannot_be_opened_is_told_to_who_opens_it(monkeypatch
     with pytest.raises(JournalFailure, match="met ZeroDivisionError"):
         async with group_commit(store):
             pass
+
+
+async def test_a_store_is_tended_while_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tend() -> float:
+        tended.append(store.batches.copy())
+        return 0.001
+
+    store = GatedStore()
+    tended: list[list[list[JournalRecord]]] = []
+    monkeypatch.setattr(store, "tend", tend)
+    async with group_commit(store) as commits:
+        while len(tended) < 5:
+            await anyio.lowlevel.checkpoint()
+        store.let_through()
+
+        # A wait that is over leaves the writer as easy to wake as one that lasts.
+        assert await take(commits, record(RUN, 1)) == JournalCursor(RUN, 1)
+
+    assert tended[:5] == [[]] * 5
+    assert tended[-1] == [[record(RUN, 1)]]
+
+
+class RefusingStore(GatedStore):
+    """Refuses what is no continuation, as a store does that cannot be asked in the call."""
+
+    def write(self, batch: Sequence[Taken]) -> None:
+        super().write(batch)
+        refused = Failure(JournalConflict("somebody else's"), is_refusal=True)
+        is_refused = False
+        for taken in batch:
+            is_refused = is_refused or taken.record.record_id.endswith("stranger")
+            taken.failure = refused if is_refused else None
+
+
+async def test_what_queued_behind_a_refusal_fails_with_it_and_the_run_is_not_stopped() -> None:
+    store = RefusingStore()
+    async with group_commit(store) as commits:
+        refused = take(commits, record(RUN, 7, nonce="stranger"))
+        await taken_up(commits)
+        behind = take(commits, record(RUN, 8))
+        store.let_through()
+
+        for one in (refused, behind):
+            with pytest.raises(JournalConflict):
+                await one
+        assert commits.position(RUN) == 0
+        assert await take(commits, record(RUN, 1)) == JournalCursor(RUN, 1)
+
+
+async def test_a_repeat_that_is_refused_leaves_the_run_to_its_owner() -> None:
+    store = RefusingStore()
+    async with group_commit(store) as commits:
+        store.let_through()
+        await take(commits, record(RUN, 1))
+        refused = commits.take(stranger := record(RUN, 1, nonce="stranger"), pack(stranger), is_repeat=True)
+        with pytest.raises(JournalConflict):
+            await refused
+
+        assert commits.position(RUN) == 1
+        assert await take(commits, record(RUN, 2)) == JournalCursor(RUN, 2)
+
+
+async def test_a_refusal_that_nobody_was_told_is_raised_once_by_whoever_asks_next() -> None:
+    store = RefusingStore()
+    async with group_commit(store) as commits:
+        store.let_through()
+        lost = take(commits, record(RUN, 7, nonce="stranger"))
+        while commits.pending(RUN, 7) is lost:
+            await anyio.lowlevel.checkpoint()
+
+        with pytest.raises(JournalConflict):
+            commits.position(RUN)
+
+        assert commits.position(RUN) == 0
+
+
+async def test_a_run_that_is_given_up_lands_first_and_takes_no_more() -> None:
+    store = GatedStore()
+    async with group_commit(store) as commits:
+        take(commits, record(RUN, 1))
+        await taken_up(commits)
+        last = take(commits, record(RUN, 2))
+        other = take(commits, record(OTHER_RUN, 1))
+
+        assert commits.give_up(RUN, JournalConflict("released")) is last
+        with pytest.raises(JournalConflict, match="released"):
+            take(commits, record(RUN, 3))
+        store.let_through()
+
+        assert [await last, await other] == [JournalCursor(RUN, 2), JournalCursor(OTHER_RUN, 1)]
+        commits.allow_again(RUN)
+        assert await take(commits, record(RUN, 3)) == JournalCursor(RUN, 3)

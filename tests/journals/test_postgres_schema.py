@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -242,3 +244,12 @@ async def test_a_server_that_is_read_only_is_refused(postgres_database: Database
     error = await refusal(postgres_database.dsn)
 
     assert "read-only, as a standby is; point the DSN at the primary (SQLSTATE 25006)" in error.message
+
+
+def test_without_its_driver_it_says_what_to_install() -> None:
+    program = "import sys; sys.modules['psycopg'] = None; from realtime_async.journals import PostgresJournal"
+
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 1
+    assert "PostgresJournal needs psycopg: pip install 'realtime-async[postgres]'" in ended.stderr
