@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from realtime_async.cli import _commands
 from realtime_async.cli._asking import VARIABLE, Exit, answer
+from realtime_async.cli._demo import demo as call
 from realtime_async.cli._doctor import doctor as examine
 
 __all__ = ["app"]
@@ -139,3 +141,27 @@ def doctor(
 def migrate(journal: Journal = None) -> None:
     """Make the tables of a PostgreSQL journal, or bring them to this release; it may be done again."""
     answer(partial(_commands.migrate, journal))
+
+
+@app.command()
+def demo(
+    question: Annotated[
+        str, typer.Argument(metavar="QUESTION", help="What is asked, in English.")
+    ] = "please book a table for two",
+    journal: Journal = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE.wav", show_default=False, help="Keep the answer as sound.")
+    ] = None,
+    restart_at: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.1,
+            show_default=False,
+            help="Replace the connection after so much was said.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Hold a call with a bot in this process, without a network, and journal it; this needs the extra local."""
+    answer(partial(call, journal, question, output, restart_at, json=json))

@@ -263,6 +263,10 @@ WRONG_QUESTIONS: dict[str, Callable[[str], tuple[list[str], str]]] = {
     "no such run to verify": lambda url: (["verify", "nobody", "--journal", url], r"holds no run"),
     "no such run to follow": lambda url: (["tail", "nobody", "--journal", url], r"holds no run"),
     "no id": lambda url: (["show", "no id", "--journal", url], r"'no id'"),
+    "a demo in no file": lambda url: (
+        ["demo", "--journal", "postgresql://127.0.0.1/x"],
+        r"give --journal sqlite:FILE",
+    ),
     "nothing to migrate": lambda url: (["migrate", "--journal", url], r"only a journal in PostgreSQL"),
     "away": lambda url: (
         ["verify", "--journal", f"postgresql://carol:{PASSWORD}@127.0.0.1:1/calls"],
