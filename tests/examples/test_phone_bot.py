@@ -1,0 +1,178 @@
+"""The bot on the telephone, run as it stands between a telephone's media stream and a provider on loopback."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import attrs
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from examples import phone_bot
+from realtime_async.testing.loopback import DropHow
+from realtime_async.testing.loopback.hearing import numbered_audio
+from realtime_async.testing.loopback.openai import Answer, LoopbackOpenAI, OpenAIScript
+from tests.examples.watching import BACKENDS
+from tests.testing.loopback.openai_types import misfits
+
+SCRIPT = OpenAIScript(
+    otherwise=Answer(text="A table for two is booked.", audio_ms=600),
+    transcript_otherwise="Please book a table for two.",
+)
+LOUD = [numbered_audio(number, frame_bytes=160) for number in range(1, 9)]
+QUIET = [b"\xff" * 160] * 30
+
+
+@attrs.define
+class Telephone:
+    """A caller's end of the stream, as the telephone service has it."""
+
+    connection: ClientConnection
+    heard: bytearray = attrs.field(factory=bytearray)
+    """What the caller can hear, and nobody has cleared."""
+    marks: list[str] = attrs.field(factory=list)
+    clears: int = 0
+
+    async def say(self, **message: Any) -> None:
+        await anyio.to_thread.run_sync(self.connection.send, json.dumps(message))
+
+    async def speak(self, *frames: bytes) -> None:
+        for frame in frames:
+            media = {"track": "inbound", "payload": base64.b64encode(frame).decode()}
+            await self.say(event="media", streamSid="MZ1", media=media)
+
+    async def dial(self) -> None:
+        await self.say(event="connected", protocol="Call", version="1.0.0")
+        format_ = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
+        await self.say(event="start", streamSid="MZ1", start={"streamSid": "MZ1", "mediaFormat": format_})
+
+    async def listen(self) -> str:
+        """Take one message in, and return what it was."""
+        text = await anyio.to_thread.run_sync(partial(self.connection.recv, timeout=10))
+        message = json.loads(text)
+        assert message["streamSid"] == "MZ1"
+        match message:
+            case {"event": "media", "media": {"payload": payload}}:
+                self.heard += base64.b64decode(payload)
+            case {"event": "mark", "mark": {"name": name}}:
+                self.marks.append(name)
+            case {"event": "clear"}:
+                self.clears += 1
+            case _:
+                pytest.fail(f"no telephone knows {message['event']!r}")
+        return str(message["event"])
+
+    async def listen_to_the_end(self) -> None:
+        with suppress(ConnectionClosed):
+            while True:
+                await self.listen()
+
+    async def listen_for(self, size: int) -> None:
+        """Take in so many bytes of sound, with the mark that follows."""
+        while len(self.heard) < size or await self.listen() != "mark":
+            if len(self.heard) < size:
+                await self.listen()
+
+
+@asynccontextmanager
+async def telephone(script: OpenAIScript, folder: Path) -> AsyncIterator[tuple[Telephone, LoopbackOpenAI]]:
+    """Run the bot, and dial it."""
+    async with LoopbackOpenAI(script) as server:
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("OPENAI_API_KEY", server.key)
+            arguments = ["--base-url", server.url, "--port", "0", "--journal", str(folder / "calls.db")]
+            options = phone_bot.parsed(arguments)
+            config = phone_bot.configured(options)
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                port = await tasks.start(phone_bot.main, options, config)
+                dial = partial(connect, f"ws://127.0.0.1:{port}/", compression=None, proxy=None)
+                dialled = await anyio.to_thread.run_sync(dial)
+                phone = Telephone(dialled.__enter__())
+                try:
+                    await phone.dial()
+                    yield phone, server
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await anyio.to_thread.run_sync(dialled.__exit__, None, None, None)
+                    tasks.cancel_scope.cancel()
+        for entry in server.log:
+            assert misfits(entry.received[:20] + entry.received[-20:], "client") == []
+            assert entry.errors == []
+
+
+async def test_a_caller_is_greeted_heard_and_answered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with telephone(SCRIPT, tmp_path) as (phone, server):
+        # 600 ms of 8 kHz for the greeting, and as much for the answer.
+        await phone.listen_for(4800)
+        await phone.speak(*LOUD, *QUIET)
+        await phone.listen_for(9600)
+        await phone.say(event="stop", streamSid="MZ1", stop={"callSid": "CA1"})
+        await phone.listen_to_the_end()
+
+    assert server.log[0].heard == list(range(1, 9))
+    assert server.log[0].session["audio"]["input"]["format"] == {"type": "audio/pcmu"}
+    printed = capsys.readouterr().out
+    assert "heard: Please book a table for two." in printed
+    assert "0 failed, 0 dropped, 0 in doubt" in printed
+
+
+async def test_a_caller_who_speaks_over_the_bot_clears_the_line(tmp_path: Path) -> None:
+    async with telephone(SCRIPT, tmp_path) as (phone, server):
+        await phone.listen_for(4800)
+        # Two of the pieces, of 100 ms each, have been heard.
+        for name in phone.marks[:2]:
+            await phone.say(event="mark", streamSid="MZ1", mark={"name": name})
+        await phone.speak(*LOUD)
+        while not phone.clears:
+            await phone.listen()
+        await server.until(lambda: any("truncate" in str(message) for message in server.log[0].received))
+
+        [cut] = [json.loads(m) for m in server.log[0].received if "item.truncate" in str(m)[:60]]
+        assert cut["audio_end_ms"] == 200
+
+
+async def test_the_call_goes_on_when_the_provider_hangs_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with telephone(SCRIPT, tmp_path) as (phone, server):
+        await phone.listen_for(4800)
+        server.drop(DropHow.RESET)
+        await phone.speak(*LOUD, *QUIET)
+        await phone.listen_for(9600)
+
+    assert server.connections == 2
+    assert "connection_lost: " in capsys.readouterr().out
+
+
+async def test_what_is_no_telephone_is_hung_up_on_and_the_next_call_is_taken(tmp_path: Path) -> None:
+    async with telephone(SCRIPT, tmp_path) as (phone, _):
+        port = phone.connection.remote_address[1]
+        async with await anyio.connect_tcp("127.0.0.1", port) as stranger:
+            await stranger.send(b"no WebSocket\r\n\r\n")
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                while True:
+                    await stranger.receive()
+        for text in ("no json", "[]", '{"event": "media", "media": {"payload": "***"}}'):
+            await anyio.to_thread.run_sync(phone.connection.send, text)
+
+        await phone.listen_for(4800)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_without_a_key_it_says_where_to_put_one(monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    with pytest.raises(SystemExit, match="OPENAI_API_KEY"):
+        phone_bot.run(["--backend", backend])
