@@ -102,19 +102,21 @@ async def _asked_for(journal: StoredRuns, name: str | None) -> AsyncIterator[Run
 async def tail(url: str | None, name: str, last: int, *, json: bool) -> Exit:
     async with journal_at(url) as journal:
         run_id = await run_named(journal, name)
-        waiting: deque[Step] = deque(maxlen=last)
+        earlier: deque[Step] = deque(maxlen=last)
         live: set[str] = set()
         steps = stepping(_following(journal, run_id, live))
-        if not json:
-            line(STEP_HEADINGS, "bold")
         caught_up_at = await journal.last(run_id)
         assert caught_up_at is not None
+        if not json:
+            line(STEP_HEADINGS, "bold")
         async for step in steps:
-            waiting.append(step)
-            if last == 0 or step.record.journal_seq < caught_up_at.journal_seq:
-                continue
-            while waiting:
-                _show(waiting.popleft(), json=json)
+            if step.record.journal_seq > caught_up_at.journal_seq:
+                _show(step, json=json)
+            else:
+                earlier.append(step)
+                if step.record.journal_seq == caught_up_at.journal_seq:
+                    for each in earlier:
+                        _show(each, json=json)
             sys.stdout.flush()
     return Exit.FINE
 

@@ -216,6 +216,25 @@ def test_a_live_run_is_followed_until_it_ends(tmp_path: Path) -> None:
     assert [orjson.loads(line)["journal_seq"] for line in shown] == [1, 2, 3, 4, 5, 6, 7]
 
 
+def test_what_comes_is_shown_where_nothing_from_before_is_asked_for(tmp_path: Path) -> None:
+    url = written(tmp_path / "calls.db", records("run.live", 5))
+    program = subprocess.Popen(
+        [sys.executable, "-m", "realtime_async.cli", "tail", "run.live", "--journal", url, "--last", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert program.stdout is not None
+    with program:
+        heading = program.stdout.readline()
+        written(tmp_path / "calls.db", [record("run.live", 6, kind=RealtimeSessionRecordKind.CLOSED)])
+        shown = program.stdout.readlines()
+
+    assert "kind" in heading
+    assert len(shown) == 1
+    assert "closed" in shown[0]
+
+
 def test_ctrl_c_leaves_a_run_that_is_followed(tmp_path: Path) -> None:
     url = written(tmp_path / "calls.db", records("run.live", 2))
     program = subprocess.Popen(
