@@ -57,8 +57,24 @@ def read_docstring(app: Sphinx, what: str, name: str, obj: object, options: obje
         before, blank, line = lines[number - 2 : number + 1]
         if line.startswith("    ") and not blank and before and not before.startswith((" ", "..")):
             lines[number:number] = ["::", ""]
+    if lines[:1] and re.fullmatch(r"Alias for field number \d+", lines[0]):
+        # A named tuple's own words for a field without any.
+        lines.clear()
     if what not in {"attribute", "property"}:
         lines[:] = HouseDocstring(lines, name=name, obj=obj).lines()
+
+
+def read_signature(
+    app: Sphinx,
+    what: str,
+    name: str,
+    obj: object,
+    options: object,
+    signature: str | None,
+    returns: str | None,
+) -> tuple[str | None, str | None]:
+    """Show a default that attrs makes anew each time as one, and not by attrs' name for having none."""
+    return signature and signature.replace("NOTHING", "..."), returns
 
 
 def leave_builtins(app: Sphinx, doctree: nodes.document) -> None:
@@ -89,6 +105,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.setup_extension("sphinx.ext.autodoc")
     app.connect("builder-inited", share_field_texts)
     app.connect("autodoc-process-docstring", read_docstring)
+    app.connect("autodoc-process-signature", read_signature)
     app.connect("doctree-read", leave_builtins)
     app.connect("missing-reference", find_name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
