@@ -1,0 +1,232 @@
+"""
+A worker of a fleet: it takes calls, takes up those whose worker is gone, and hands its own over when it has to go.
+
+    export OPENAI_API_KEY=...
+    python examples/worker.py --journal postgresql://worker@127.0.0.1/calls --exchange 127.0.0.1:7000
+
+It needs the extras openai and postgres, and a database that `PostgresJournal.migrate` has prepared.
+Start as many as you like; `examples/call_exchange.py` has callers for them.
+SIGTERM: it takes no more calls, leaves each of its own between two turns, after ten seconds at the latest, and ends
+with 0; the other workers go on with them at once.
+Killed outright, its calls go on elsewhere when its leases have expired.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
+
+import anyio
+import attrs
+import structlog
+from anyio.abc import SocketStream, TaskGroup
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from realtime_async import (
+    AgentError,
+    JournalFailure,
+    OutputAudio,
+    ProviderConnectionLost,
+    RealtimeInputFrame,
+    RealtimeSession,
+    RealtimeSessionSidecar,
+    SessionStateError,
+    open_session,
+    resume_session,
+)
+from realtime_async.adapters.openai import OpenAIRealtimeAdapter, OpenAIRealtimeConfig
+from realtime_async.journals import PostgresJournal
+
+OPENAI = "wss://api.openai.com/v1/realtime"
+SIDECAR = RealtimeSessionSidecar.voice_defaults("fleet")
+# 20 ms of pcm16 at 24 kHz.
+FRAME_BYTES = 960
+AGAIN_S = 1.0
+
+Door = Callable[..., AbstractAsyncContextManager[RealtimeSession]]
+GONE = (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError)
+
+
+@attrs.define
+class Worker:
+    """What this process does for the fleet."""
+
+    adapter: OpenAIRealtimeAdapter
+    journal: PostgresJournal
+    host: str
+    port: int
+    drain_s: float
+    look_every_s: float
+    leaving: anyio.Event = attrs.field(factory=anyio.Event)
+
+    async def work(self) -> None:
+        """Take calls until told to go; return when each has ended, or is handed over."""
+        async with anyio.create_task_group() as calls, anyio.create_task_group() as seeking:
+            seeking.start_soon(self.take_calls, calls)
+            seeking.start_soon(self.take_up_orphans, calls)
+            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                print("ready", flush=True)
+                async for _ in signals:
+                    break
+            self.leaving.set()
+            seeking.cancel_scope.cancel()
+
+    async def take_calls(self, calls: TaskGroup) -> None:
+        while True:
+            try:
+                async with await anyio.connect_tcp(self.host, self.port) as stream:
+                    await stream.send(b"take\n")
+                    lines = BufferedByteReceiveStream(stream)
+                    while True:
+                        run_id = (await lines.receive_until(b"\n", 400)).decode()
+                        calls.start_soon(self.talk, run_id, open_session)
+            except (OSError, *GONE):
+                # The calls that are here go on; the exchange may come back.
+                await anyio.sleep(AGAIN_S)
+
+    async def take_up_orphans(self, calls: TaskGroup) -> None:
+        while True:
+            # What is claimed must be taken up or given back, so a claim is not cut off.
+            with anyio.CancelScope(shield=True), suppress(JournalFailure):
+                for orphan in await self.journal.orphans():
+                    calls.start_soon(self.talk, orphan.run_id, resume_session)
+            await anyio.sleep(self.look_every_s)
+
+    async def talk(self, run_id: str, door: Door) -> None:
+        """Have one call here, from its beginning or from where its last worker left it."""
+        try:
+            if not self.leaving.is_set():
+                async with (
+                    await self.join(run_id) as phone,
+                    door(SIDECAR, self.adapter, self.journal, run_id=run_id) as session,
+                ):
+                    await Conversation(session, phone, self).go_on()
+                print(f"{run_id}: {session.state.lifecycle_status}, {session.delivery}", flush=True)
+        except* (AgentError, OSError) as errors:
+            # This call is another worker's, or nobody's; the rest of them go on.
+            print(f"{run_id}: {first_of(errors)}", flush=True)
+        with suppress(JournalFailure):
+            # Of one that has ended, or is somebody else's by now, this does nothing.
+            await self.journal.release(run_id)
+
+    async def join(self, run_id: str) -> SocketStream:
+        phone = await anyio.connect_tcp(self.host, self.port)
+        await phone.send(f"join {run_id}\n".encode())
+        return phone
+
+
+@attrs.define
+class Conversation:
+    """A caller and the model."""
+
+    session: RealtimeSession
+    phone: SocketStream
+    worker: Worker
+
+    async def go_on(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            # The frames end as soon as the session begins to, which must not cut its end off.
+            tasks.start_soon(self.listen, tasks.cancel_scope)
+            tasks.start_soon(self.leave, tasks.cancel_scope)
+            async for frame in self.session.frames():
+                if isinstance(frame.event, OutputAudio) and isinstance(frame.payload, bytes):
+                    with suppress(*GONE):
+                        await self.phone.send(frame.payload)
+
+    async def listen(self, conversation: anyio.CancelScope) -> None:
+        """Let the model hear the caller, until one of them hangs up."""
+        sound = BufferedByteReceiveStream(self.phone)
+        try:
+            while True:
+                frame = RealtimeInputFrame.audio(await sound.receive_exactly(FRAME_BYTES))
+                # What may not have arrived is told by the session's totals.
+                with suppress(ProviderConnectionLost):
+                    await self.session.send(frame)
+        except GONE:
+            await self.session.close()
+            conversation.cancel()
+        except SessionStateError:
+            # It was handed over.
+            return
+
+    async def leave(self, conversation: anyio.CancelScope) -> None:
+        await self.worker.leaving.wait()
+        with anyio.move_on_after(self.worker.drain_s):
+            await self.session.between_turns()
+        # The caller may have hung up meanwhile.
+        with suppress(SessionStateError):
+            await self.session.hand_over()
+            conversation.cancel()
+
+
+async def main(options: argparse.Namespace, config: OpenAIRealtimeConfig) -> None:
+    host, _, port = options.exchange.rpartition(":")
+    async with (
+        OpenAIRealtimeAdapter(config) as adapter,
+        PostgresJournal.open(
+            options.journal, lease_s=options.lease_s, patience_s=options.lease_s / 3
+        ) as journal,
+    ):
+        await Worker(adapter, journal, host, int(port), options.drain_s, options.look_every_s).work()
+
+
+def configured(options: argparse.Namespace) -> OpenAIRealtimeConfig:
+    key = os.environ.get("OPENAI_API_KEY")
+    if not key:
+        raise SystemExit("worker: there is no key: put yours into the environment as OPENAI_API_KEY")
+    return OpenAIRealtimeConfig(
+        model=options.model,
+        api_key=key,
+        base_url=options.base_url,
+        instructions="You answer the telephone of a restaurant. Be brief, and speak the caller's language.",
+    )
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Work for a fleet of voice bots.")
+    parser.add_argument(
+        "--journal", required=True, metavar="DSN", help="a migrated database, as postgresql://…"
+    )
+    parser.add_argument(
+        "--exchange", default="127.0.0.1:7000", metavar="HOST:PORT", help="where the callers are"
+    )
+    parser.add_argument(
+        "--drain-s", type=float, default=10.0, help="how long a turn may last when it has to go"
+    )
+    parser.add_argument(
+        "--lease-s", type=float, default=20.0, help="when its calls are the others', if it is killed"
+    )
+    parser.add_argument(
+        "--look-every-s", type=float, default=0.5, help="how often it looks for calls without a worker"
+    )
+    parser.add_argument("--model", default="gpt-realtime-2")
+    parser.add_argument("--base-url", default=OPENAI, help="of a compatible server, as wss://HOST/PATH")
+    parser.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio")
+    return parser.parse_args(arguments)
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    options = parsed(arguments)
+    failure: BaseException | None = None
+    try:
+        anyio.run(partial(main, options, configured(options)), backend=options.backend)
+    except* (AgentError, ImportError, OSError) as errors:
+        failure = first_of(errors)
+    if failure is not None:
+        sys.exit(f"worker: {failure}")
+
+
+def first_of(error: BaseException) -> BaseException:
+    """What a task group wraps."""
+    return first_of(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+
+
+if __name__ == "__main__":
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    run()
