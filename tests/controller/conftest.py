@@ -8,9 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import structlog
 
-pytest.register_assert_rewrite("tests.controller.staged")
-
-from tests.controller.staged import Stage  # noqa: E402 - its asserts shall say what they saw
+from tests.controller.staged import Stage
 
 
 @pytest.fixture
