@@ -17,7 +17,7 @@ from realtime_async._core.identifiers import (
 )
 from realtime_async._core.lifecycle import SessionLife
 from realtime_async._core.records import JournalRecord, RealtimeSessionRecordKind, RecordedError, RecordExtent
-from realtime_async._core.recovery import RecoveredSession, fold
+from realtime_async._core.recovery import RecoveredSession, RunFold, fold
 from realtime_async._core.sidecar import RealtimeSessionSidecar
 from realtime_async._core.tools import REMEMBERED_CALLS
 from realtime_async.errors import AgentErrorKind, JournalCorrupt, RetryClassification
@@ -198,3 +198,35 @@ def test_a_record_after_the_terminal_one_is_corrupt() -> None:
 
     with pytest.raises(JournalCorrupt, match="follows the terminal record"):
         run.session()
+
+
+def test_a_fold_does_not_grow_with_the_length_of_a_run() -> None:
+    """It holds what is open, what waits, and the last tool calls; a record that is over leaves no trace."""
+    written, run = Run(), RunFold()
+    sizes = []
+    for number in range(3000):
+        written.sent(f"frame.{number}")
+        written.write(
+            "tool_call_failed", of=written.write("tool_call_requested", content_refs=(f"call.{number % 7}",))
+        )
+        for record in written.records[-4:]:
+            run.add(record)
+        session = run.sessions["session-1"]
+        sizes.append(
+            len(session.open_intents) + len(session.waiting) + len(session.calls) + len(session.settled)
+        )
+
+    assert max(sizes[:10]) == max(sizes) < 20
+
+
+def test_of_very_many_tool_calls_the_last_are_known() -> None:
+    written, run = Run(), RunFold()
+    for number in range(REMEMBERED_CALLS + 3):
+        intent = written.write("tool_call_requested", content_refs=(f"call.{number}",))
+        written.write("tool_call_completed", of=intent)
+    for record in written.records:
+        run.add(record)
+
+    calls = [*run.sessions["session-1"].calls]
+
+    assert calls == [f"call.{number}" for number in range(3, REMEMBERED_CALLS + 3)]
