@@ -25,6 +25,7 @@ from tests.bench.appending import append_waits, throughput
 from tests.bench.figures import Table
 from tests.bench.footprint import footprint
 from tests.bench.frame_cost import frames_cost, receive_cost, send_cost
+from tests.bench.interrupting import interrupting
 from tests.bench.paced import paced
 from tests.bench.postgres import postgres
 from tests.bench.resuming import resuming
@@ -43,6 +44,7 @@ SECTIONS: Mapping[str, Callable[[Effort, Path], Iterator[Table]]] = {
     "frames": frames_cost,
     "paced": paced,
     "resume": resuming,
+    "interrupt": interrupting,
     "duplex": duplex,
     "paced-wire": paced_wire,
 }
