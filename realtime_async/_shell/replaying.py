@@ -6,6 +6,7 @@ A frame that is replayed keeps its first cursor and its first place in the total
 
 from __future__ import annotations
 
+from collections.abc import MutableSequence
 from typing import Any
 
 import anyio
@@ -57,12 +58,12 @@ class Replay:
         """The connection is gone: the next one says anew what it knows."""
         self.due = []
 
-    async def run(self, records: list[Appended]) -> None:
+    async def run(self, records: MutableSequence[Appended]) -> None:
         """Replay what is due; the caller holds the wire."""
         while self.due and self._rt.life.phase is Phase.OPEN:
             await self._batch(records)
 
-    async def _batch(self, records: list[Appended]) -> None:
+    async def _batch(self, records: MutableSequence[Appended]) -> None:
         rt, due = self._rt, self.due
         gone = OpenSpan(MediaSpan(len(due)), CursorLabel.SEND)
         intent = rt.append(_Kind.INPUT_REPLAY_REQUESTED, **_FIELDS, extent=_planned(due))

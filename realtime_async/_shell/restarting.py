@@ -8,7 +8,8 @@ what it has missed.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableSequence
 from typing import TYPE_CHECKING
 
 import anyio
@@ -158,15 +159,22 @@ class Restarting:
     # -- the second half
 
     async def complete(self) -> list[RealtimeSessionRecord]:
-        return [appended.record.payload for appended in await self._complete()]
+        records: list[Appended] = []
+        await self._complete(records)
+        return [appended.record.payload for appended in records]
 
-    async def _complete(self) -> list[Appended]:
+    async def _complete(self, records: MutableSequence[Appended]) -> None:
+        """
+        Have the adapter restart, then say what waits.
+
+        Args:
+            records: Takes what is written; a long drain writes thousands, of which some need but the last.
+        """
         rt = self.rt
         rt.check()
         rt.life.demand(Operation.COMPLETE_RESTART)
         self._claim("complete_restart")
         try:
-            records: list[Appended] = []
             if rt.life.phase is Phase.RESTART_FAILED:
                 rt.life.happen(Happening.RESTART_BEGUN)
                 records.append(self._start())
@@ -177,9 +185,8 @@ class Restarting:
         if response is not None:
             await self._resume(response, records)
         await rt.durable(records[-1])
-        return records
 
-    async def _attempt(self, records: list[Appended]) -> RealtimeConnectResponse | None:
+    async def _attempt(self, records: MutableSequence[Appended]) -> RealtimeConnectResponse | None:
         """Have the adapter restart; None: it failed, which is recorded."""
         rt = self.rt
         intent = self.started
@@ -218,7 +225,7 @@ class Restarting:
         rt.changed.notify()
         return appended
 
-    async def _resume(self, response: RealtimeConnectResponse, records: list[Appended]) -> None:
+    async def _resume(self, response: RealtimeConnectResponse, records: MutableSequence[Appended]) -> None:
         """Go on with the new connection: its first frames are those that it has missed."""
         rt, sending = self.rt, self._sending
         intent, self.started = self.started, None
@@ -276,8 +283,9 @@ class Restarting:
                 await self.begin(RealtimeRestartReason.CONNECTION_LOST)
             budget.spend()
             attempts += 1
-            records = await self._complete()
-            error = _failure_of(records)
+            last: deque[Appended] = deque(maxlen=1)
+            await self._complete(last)
+            error = _failure_in(last[-1])
             if error is None and self.rt.life.phase is not Phase.LOST:
                 return self._report(attempts)
             why = budget.refusal(error)
@@ -306,9 +314,9 @@ class Restarting:
         )
 
 
-def _failure_of(records: list[Appended]) -> RecordedError | None:
-    last = records[-1].record.payload
-    return last.error if last.kind is _Kind.RESTART_FAILED else None
+def _failure_in(appended: Appended) -> RecordedError | None:
+    payload = appended.record.payload
+    return payload.error if payload.kind is _Kind.RESTART_FAILED else None
 
 
 def checked_response(response: object, adapter_ref: str, call: str) -> RealtimeConnectResponse:

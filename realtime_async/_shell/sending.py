@@ -9,6 +9,9 @@ A frame that meets a drain joins the gate behind what is drained: a microphone n
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import MutableSequence
+
 import anyio
 import anyio.lowlevel
 
@@ -223,7 +226,7 @@ class Sending:
         self.wire.take()
         try:
             if self._something_is_due():
-                await self.drain([])
+                await self.drain(deque(maxlen=1))
             if self._rt.life.phase is not Phase.OPEN:
                 return None
             sent = await self.transmitting.transmit(turn)
@@ -257,14 +260,14 @@ class Sending:
         self._may_join -= 1
         return self.gate.put(frame).record.payload
 
-    async def drain(self, records: list[Appended]) -> None:
+    async def drain(self, records: MutableSequence[Appended]) -> None:
         """
         Send what waits: the rest of the tail, then the gate; the caller holds the wire.
 
-        It ends early where the phase does not allow to go on, and takes in one more gate full at most, so that
-        it ends though its senders never pause.
+        It ends early where the phase does not allow to go on, and takes in as many frames again as it begins
+        with at most: each of them costs an intent of its own, and it must end though its senders never pause.
         """
-        self._may_join = self._rt.sidecar.queue_capacity
+        self._may_join = len(self.gate) + len(self.replay.due)
         try:
             await self.replay.run(records)
             handled = 0
@@ -276,7 +279,7 @@ class Sending:
         finally:
             self._may_join = 0
 
-    async def _drain_one(self, gated: Gated, records: list[Appended]) -> None:
+    async def _drain_one(self, gated: Gated, records: MutableSequence[Appended]) -> None:
         rt = self._rt
         dropped = self.gate.drop_if_stale(gated)
         if dropped is not None:

@@ -284,7 +284,7 @@ async def test_who_sends_during_a_drain_waits_for_nothing_and_goes_last(stage: S
     assert (await staged.kinds())[-2:] == ["input_send_requested", "input_sent"]
 
 
-async def test_a_drain_takes_in_one_more_gate_full_and_ends_though_its_senders_do_not_pause(
+async def test_a_drain_takes_in_as_many_again_and_ends_though_its_senders_do_not_pause(
     stage: Stage,
 ) -> None:
     frames = [audio() for _ in range(2)]
