@@ -16,6 +16,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
+from realtime_async._extras import lacking
 from realtime_async._posting import poster
 from realtime_async.audio.playout import Playout
 from realtime_async.errors import ContractViolation
@@ -210,9 +211,7 @@ def _sounddevice() -> Any:
     try:
         return import_module("sounddevice")
     except ImportError as error:
-        raise ImportError(
-            "microphone and speaker need sounddevice: pip install 'realtime-async[audio]'", name="sounddevice"
-        ) from error
+        raise lacking("sounddevice", by="a microphone or a speaker", extra="audio") from error
     except OSError as error:
         # What it raises where its library is missing, as on Linux, where no wheel brings it.
         raise ImportError(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from realtime_async._extras import needs
+
 if TYPE_CHECKING:
     from realtime_async.journals._opening import open_journal
     from realtime_async.journals._orphans import OrphanedRun
@@ -35,10 +37,5 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
+    with needs("psycopg", by=name, extra="postgres"):
         return getattr(import_module(_HOMES[name]), name)
-    except ModuleNotFoundError as missing:
-        if missing.name != "psycopg":
-            raise
-        message = f"{name} needs psycopg: pip install 'realtime-async[postgres]'"
-        raise ModuleNotFoundError(message, name=missing.name) from missing

@@ -6,7 +6,7 @@ It needs the extra `gemini`, and a key of the Developer API.
 
 from __future__ import annotations
 
-from realtime_async.adapters.gemini.adapter import GeminiLiveAdapter
+from realtime_async._extras import needs
 from realtime_async.adapters.gemini.config import (
     ActivityHandling,
     ApiKey,
@@ -22,6 +22,9 @@ from realtime_async.adapters.gemini.config import (
     Transcript,
     TurnTaking,
 )
+
+with needs("websockets", by="the Gemini adapter", extra="gemini"):
+    from realtime_async.adapters.gemini.adapter import GeminiLiveAdapter
 
 __all__ = [
     "ActivityHandling",

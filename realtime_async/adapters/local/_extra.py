@@ -6,6 +6,8 @@ import sys
 from importlib import import_module
 from typing import Any
 
+from realtime_async._extras import lacking
+
 __all__ = ["import_extra"]
 
 
@@ -19,16 +21,17 @@ def import_extra(module: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise ImportError(_what_to_do(module), name=module) from error
+        raise _what_to_do(module) from error
 
 
-def _what_to_do(module: str) -> str:
+def _what_to_do(module: str) -> ModuleNotFoundError:
     if module == "pocketsphinx" and sys.version_info >= (3, 14):
-        return (
+        return ModuleNotFoundError(
             "the local speech adapter needs pocketsphinx, which has no wheel for Python 3.14 yet: "
-            "run it on Python 3.11 to 3.13, or install pocketsphinx from source (it needs a C compiler and CMake)"
+            "run it on Python 3.11 to 3.13, or install pocketsphinx from source (it needs a C compiler and CMake)",
+            name=module,
         )
-    return f"the local speech adapter needs {module}: pip install 'realtime-async[local]'"
+    return lacking(module, by="the local speech adapter", extra="local")
 
 
 # Nothing here works without it, so its absence is told before anything else is imported.

@@ -7,7 +7,7 @@ what it needs.
 
 from __future__ import annotations
 
-from realtime_async.adapters.openai.adapter import OpenAIRealtimeAdapter
+from realtime_async._extras import needs
 from realtime_async.adapters.openai.config import (
     FunctionTool,
     KeyHeader,
@@ -18,6 +18,9 @@ from realtime_async.adapters.openai.config import (
     ServerTurns,
     TurnEagerness,
 )
+
+with needs("websockets", by="the OpenAI adapter", extra="openai"):
+    from realtime_async.adapters.openai.adapter import OpenAIRealtimeAdapter
 
 __all__ = [
     "FunctionTool",
