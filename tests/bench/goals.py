@@ -12,7 +12,9 @@ __all__ = [
     "ADDED_US",
     "APPEND_TO_COMMIT",
     "DUPLEX_TO_FLOOR",
+    "HEARD_AFTER_INTERRUPT",
     "IMPORT_MS",
+    "INTERRUPT_TOLD_P99_MS",
     "JOURNAL_MB_PER_HOUR",
     "PACED_TO_FLOOR",
     "RESUME_S",
@@ -40,6 +42,10 @@ THROUGHPUT_TO_RAW: Mapping[Loop, Goal] = {Loop.ASYNCIO: AtLeast(0.5), Loop.TRIO:
 # Of 50 paced sessions; the first is of those that write two durable records per frame.
 WAIT_P50_TO_COMMIT: Goal = AtMost(3)
 ADDED_P99_MS: Mapping[Records, Goal] = {Records.PER_FRAME: AtMost(10), Records.SPANS: AtMost(1)}
+
+# The call of `interrupt` fences before anything else runs, so nothing more is heard.
+HEARD_AFTER_INTERRUPT: Goal = AtMost(0)
+INTERRUPT_TOLD_P99_MS: Goal = AtMost(5)
 
 JOURNAL_MB_PER_HOUR: Goal = AtMost(5)
 RESUME_S: Goal = AtMost(1)
