@@ -28,6 +28,7 @@ from tests.bench.frame_cost import frames_cost, receive_cost, send_cost
 from tests.bench.interrupting import interrupting
 from tests.bench.paced import paced
 from tests.bench.postgres import postgres
+from tests.bench.recovering import recovering
 from tests.bench.resuming import resuming
 from tests.bench.stage import FRAME, FRAME_S, SIDECAR, Effort, Records
 from tests.bench.wire import duplex, paced_wire
@@ -44,6 +45,7 @@ SECTIONS: Mapping[str, Callable[[Effort, Path], Iterator[Table]]] = {
     "frames": frames_cost,
     "paced": paced,
     "resume": resuming,
+    "recovery": recovering,
     "interrupt": interrupting,
     "duplex": duplex,
     "paced-wire": paced_wire,
@@ -57,6 +59,7 @@ FULL = Effort(
     appends=400,
     runs_appends=50,
     call_s=3600,
+    recovered_records=1_000_000,
     open_sessions=200,
     talking_sessions=20,
 )
@@ -68,6 +71,7 @@ QUICK = Effort(
     appends=50,
     runs_appends=5,
     call_s=60,
+    recovered_records=10_000,
     open_sessions=20,
     talking_sessions=1,
 )

@@ -114,6 +114,8 @@ class Effort:
     """Of each of 100 interleaved runs."""
     call_s: int
     """Of the call whose journal is measured."""
+    recovered_records: int
+    """Of the run that is read back."""
     open_sessions: int
     talking_sessions: int
 
