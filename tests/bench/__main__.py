@@ -25,6 +25,7 @@ from tests.bench.appending import append_waits, throughput
 from tests.bench.figures import Table
 from tests.bench.footprint import footprint
 from tests.bench.frame_cost import frames_cost, receive_cost, send_cost
+from tests.bench.idling import idling
 from tests.bench.interrupting import interrupting
 from tests.bench.paced import paced
 from tests.bench.postgres import postgres
@@ -37,6 +38,7 @@ __all__ = ["main"]
 
 SECTIONS: Mapping[str, Callable[[Effort, Path], Iterator[Table]]] = {
     "footprint": footprint,
+    "idle": idling,
     "append": append_waits,
     "throughput": throughput,
     "postgres": postgres,
@@ -61,6 +63,7 @@ FULL = Effort(
     call_s=3600,
     recovered_records=1_000_000,
     open_sessions=200,
+    idle_sessions=1_000,
     talking_sessions=20,
 )
 QUICK = Effort(
@@ -73,6 +76,7 @@ QUICK = Effort(
     call_s=60,
     recovered_records=10_000,
     open_sessions=20,
+    idle_sessions=100,
     talking_sessions=1,
 )
 

@@ -117,6 +117,7 @@ class Effort:
     recovered_records: int
     """Of the run that is read back."""
     open_sessions: int
+    idle_sessions: int
     talking_sessions: int
 
 
