@@ -8,6 +8,8 @@ A voice bot with Gemini Live: it hears a question in a WAV file or from a microp
 
 It needs the extra gemini, and with --microphone the extra audio; use headphones, or the bot hears itself.
 The key is that of the Gemini API, from Google AI Studio; speaking costs what Google says.
+SIGTERM and Ctrl-C let the sentence under way be answered, for at most ten seconds, and then end the call; that
+somebody speaks is known here by what Gemini has written down of it.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 import uuid
 import wave
@@ -25,6 +28,7 @@ from itertools import chain, repeat
 from pathlib import Path
 
 import anyio
+import attrs
 import structlog
 
 from realtime_async import (
@@ -36,6 +40,7 @@ from realtime_async import (
     RealtimeSession,
     RealtimeSessionSidecar,
     ResponseDone,
+    ResponseStarted,
     Restarted,
     SpeechStarted,
     open_session,
@@ -51,6 +56,27 @@ except ImportError as missing:
 KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 QUESTION = Path(__file__).with_name("question.wav")
 FRAME_BYTES = 640
+DRAIN_S = 10.0
+
+
+@attrs.define
+class Turn:
+    """A sentence and its answer: what nobody wants to be cut off in."""
+
+    is_open: bool = False
+    _ended: anyio.Event = attrs.field(factory=anyio.Event)
+
+    def begin(self) -> None:
+        self.is_open = True
+
+    def end(self) -> None:
+        self.is_open = False
+        self._ended.set()
+        self._ended = anyio.Event()
+
+    async def over(self) -> None:
+        while self.is_open:
+            await self._ended.wait()
 
 
 async def run(options: argparse.Namespace, key: str) -> None:
@@ -72,31 +98,54 @@ async def run(options: argparse.Namespace, key: str) -> None:
         open_session(sidecar, adapter, journal, run_id=run_id) as session,
         anyio.create_task_group() as tasks,
     ):
+        turn = Turn()
+        tasks.start_soon(drain_on_signal, turn, speaker, tasks.cancel_scope)
         tasks.start_soon(session.send_audio_from, microphone)
-        await answer(session, speaker, options)
+        await answer(session, speaker, turn, hangs_up=not options.microphone)
         await speaker.finished()
         tasks.cancel_scope.cancel()
     print(f"{session.delivery}, journal {options.journal}, run {run_id}")
 
 
+async def drain_on_signal(turn: Turn, speaker: Speaker | SilentSpeaker, call: anyio.CancelScope) -> None:
+    """Asked to stop, stop where nobody is cut off in a sentence, if that comes soon."""
+    if sys.platform == "win32":
+        return
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            print("asked to stop: this turn is the last", flush=True)
+            with anyio.move_on_after(DRAIN_S):
+                await turn.over()
+                await speaker.finished()
+            # Whoever leaves the session's block closes the session.
+            call.cancel()
+
+
 async def answer(
-    session: RealtimeSession, speaker: Speaker | SilentSpeaker, options: argparse.Namespace
+    session: RealtimeSession, speaker: Speaker | SilentSpeaker, turn: Turn, *, hangs_up: bool
 ) -> None:
-    """Play and print what is said: to a file until it has its answer, to a microphone until it is interrupted."""
+    """Play and print what is said; where it *hangs_up*, until a question has its answer."""
     async for frame in session.frames():
         match frame.event:
             case OutputAudio():
                 await speaker.play(frame)
             case InputTranscript(text, final=True):
                 print(f"heard: {text.strip()}")
+            case InputTranscript() | ResponseStarted():
+                turn.begin()
             case OutputTranscript(text, final=True):
                 print(f"said:  {text.strip()}")
-            case SpeechStarted() if speaker.is_playing:
-                await session.interrupt(played_ms=speaker.stop())
+            case SpeechStarted():
+                turn.begin()
+                if speaker.is_playing:
+                    await session.interrupt(played_ms=speaker.stop())
             case Restarted(report):
                 print(report)
-            case ResponseDone("completed") if not options.microphone:
+            case ResponseDone("completed") if hangs_up:
                 return
+            case ResponseDone(status) if status != "cancelled":
+                # Who has spoken over the last one is owed another.
+                turn.end()
 
 
 class Recording(SilentSpeaker):
@@ -188,7 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         anyio.run(run, options, key, backend=options.backend)
     except* KeyboardInterrupt:
-        pass
+        # Before there was a call to end.
+        print("hung up")
     except* (AgentError, ImportError, OSError, ValueError, wave.Error) as errors:
         failure = first_of(errors)
     if failure is not None:

@@ -7,8 +7,9 @@ A voice bot with OpenAI Realtime: it hears a question, books a table with a tool
     python examples/openai_bot.py --microphone
 
 Without --microphone it hears a question from a WAV file, leaves its answer in another, and hangs up.
-With it (extra `audio`), speak while it speaks, and it stops; Ctrl-C hangs up.
+With it (extra `audio`), speak while it speaks, and it stops.
 A connection that dies is replaced, and the call goes on.
+SIGTERM and Ctrl-C let the sentence under way be answered, for at most ten seconds, and then end the call.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 import uuid
 import wave
@@ -60,6 +62,7 @@ QUESTION = Path(__file__).with_name("question.wav")
 OPENAI = "wss://api.openai.com/v1/realtime"
 RATE = 24_000
 FRAME_BYTES = RATE // 50 * 2
+DRAIN_S = 10.0
 
 BOOK_TABLE = FunctionTool(
     "book_table",
@@ -105,6 +108,26 @@ class FilePlayer:
         await self.speaker.finished()
 
 
+@attrs.define
+class Turn:
+    """A sentence and its answer: what nobody wants to be cut off in."""
+
+    is_open: bool = False
+    _ended: anyio.Event = attrs.field(factory=anyio.Event)
+
+    def begin(self) -> None:
+        self.is_open = True
+
+    def end(self) -> None:
+        self.is_open = False
+        self._ended.set()
+        self._ended = anyio.Event()
+
+    async def over(self) -> None:
+        while self.is_open:
+            await self._ended.wait()
+
+
 def configured(options: argparse.Namespace) -> OpenAIRealtimeConfig:
     key = os.environ.get("OPENAI_API_KEY")
     if not key:
@@ -133,15 +156,31 @@ async def main(options: argparse.Namespace, config: OpenAIRealtimeConfig) -> Non
         sound(options) as (microphone, player),
         anyio.create_task_group() as tasks,
     ):
+        turn = Turn()
+        tasks.start_soon(drain_on_signal, turn, player, tasks.cancel_scope)
         tasks.start_soon(session.send_audio_from, microphone)
-        await talk(session, player, hangs_up=not options.microphone)
+        await talk(session, player, turn, hangs_up=not options.microphone)
         await player.finished()
         tasks.cancel_scope.cancel()
     print(f"journal: {options.journal}, run {run_id}")
     print(session.delivery)
 
 
-async def talk(session: RealtimeSession, player: Player, *, hangs_up: bool) -> None:
+async def drain_on_signal(turn: Turn, player: Player, call: anyio.CancelScope) -> None:
+    """Asked to stop, stop where nobody is cut off in a sentence, if that comes soon."""
+    if sys.platform == "win32":
+        return
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            print("asked to stop: this turn is the last", flush=True)
+            with anyio.move_on_after(DRAIN_S):
+                await turn.over()
+                await player.finished()
+            # Whoever leaves the session's block closes the session.
+            call.cancel()
+
+
+async def talk(session: RealtimeSession, player: Player, turn: Turn, *, hangs_up: bool) -> None:
     """Answer the caller; where it *hangs_up*, until a question has its answer."""
     has_called = False
     async for frame in session.frames():
@@ -152,8 +191,9 @@ async def talk(session: RealtimeSession, player: Player, *, hangs_up: bool) -> N
                 print(f"heard: {text}")
             case OutputTranscript(text, final=True):
                 print(f"said:  {text}")
-            case SpeechStarted() if player.is_playing:
-                await session.interrupt(played_ms=player.stop())
+            case SpeechStarted():
+                turn.begin()
+                await be_quiet(session, player)
             case ToolCall() as call:
                 has_called = True
                 await session.send(RealtimeInputFrame.tool_result(call.call_id, booked(call)))
@@ -167,6 +207,15 @@ async def talk(session: RealtimeSession, player: Player, *, hangs_up: bool) -> N
                 await session.send(RealtimeInputFrame.request_response())
             case ResponseDone("completed") if hangs_up:
                 return
+            case ResponseDone(status) if status != "cancelled":
+                # Who has spoken over the last one is owed another.
+                turn.end()
+
+
+async def be_quiet(session: RealtimeSession, player: Player) -> None:
+    """Somebody speaks: stop talking, and tell the model how much of it was heard."""
+    if player.is_playing:
+        await session.interrupt(played_ms=player.stop())
 
 
 def booked(call: ToolCall) -> str:
@@ -256,6 +305,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     try:
         anyio.run(main, options, configured(options), backend=options.backend)
     except* KeyboardInterrupt:
+        # Before there was a call to end.
         print("hung up")
     except* (AgentError, ImportError, OSError, wave.Error) as errors:
         failure = first_of(errors)
