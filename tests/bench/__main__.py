@@ -32,6 +32,7 @@ from tests.bench.postgres import postgres
 from tests.bench.recovering import recovering
 from tests.bench.resuming import resuming
 from tests.bench.stage import FRAME, FRAME_S, SIDECAR, Effort, Records
+from tests.bench.supervised import supervised
 from tests.bench.wire import duplex, paced_wire
 
 __all__ = ["main"]
@@ -46,6 +47,7 @@ SECTIONS: Mapping[str, Callable[[Effort, Path], Iterator[Table]]] = {
     "receive": receive_cost,
     "frames": frames_cost,
     "paced": paced,
+    "supervised": supervised,
     "resume": resuming,
     "recovery": recovering,
     "interrupt": interrupting,
@@ -58,6 +60,7 @@ FULL = Effort(
     rounds=5,
     frames={Records.PER_FRAME: 2_500, Records.SPANS: 10_000},
     paced_s=2.0,
+    supervised_sessions=50,
     appends=400,
     runs_appends=50,
     call_s=3600,
@@ -71,6 +74,7 @@ QUICK = Effort(
     rounds=1,
     frames={Records.PER_FRAME: 100, Records.SPANS: 500},
     paced_s=0.1,
+    supervised_sessions=5,
     appends=50,
     runs_appends=5,
     call_s=60,

@@ -109,6 +109,7 @@ class Effort:
     frames: Mapping[Records, int]
     """Of one reading, saturated, by all sessions together; but each has 50 at least."""
     paced_s: float
+    supervised_sessions: int
     appends: int
     runs_appends: int
     """Of each of 100 interleaved runs."""
