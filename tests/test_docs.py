@@ -25,6 +25,7 @@ import pytest
 import structlog
 
 from realtime_async._shell.speaking import LEVELS
+from tests.bench.__main__ import SECTIONS
 from tests.postgres_server import DatabaseMaker
 
 ROOT = Path(__file__).parent.parent
@@ -272,6 +273,16 @@ def test_the_page_of_logs_names_each_event_at_its_level(kind: str, level: str) -
     row = next(line for line in page.splitlines() if line.startswith(f"| {level} |"))
 
     assert f"`realtime_{kind}`" in row
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_page_of_benchmarks_says_what_each_section_compares(section: str) -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    table = page.partition("| section |")[2].partition("\n\n")[0]
+
+    names, says = zip(*(row.split("|")[1:3] for row in table.splitlines()[2:]), strict=True)
+
+    assert any(f"`{section}`" in name and text.strip() for name, text in zip(names, says, strict=True))
 
 
 PROOF = re.compile(r"\[(?P<name>\w+)\]\((?P<path>tests/\S+?\.py)\)")
