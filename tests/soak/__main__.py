@@ -33,7 +33,9 @@ GROWTH_MB = 8.0
 GROWTH_COUNT = 5
 
 
-async def soak(url: str, sessions: int, seconds: float, call_s: float, tally: Tally) -> list[Sample]:
+async def soak(
+    urls: Sequence[str], sessions: int, seconds: float, call_s: float, tally: Tally
+) -> list[Sample]:
     """Hold *sessions* calls at a time for *seconds*; what the process took meanwhile."""
     samples: list[Sample] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -43,6 +45,7 @@ async def soak(url: str, sessions: int, seconds: float, call_s: float, tally: Ta
                 for number in range(sessions):
                     # At the same time none of them ends, or all of them would.
                     length = call_s * (0.5 + number / sessions)
+                    url = urls[number % len(urls)]
                     tasks.start_soon(
                         call_again_and_again, url, journal, f"caller-{number}", length, until, tally
                     )
@@ -95,15 +98,15 @@ def main() -> int:
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--call", type=float, default=120.0, metavar="SECONDS", help="how long a call is")
     parser.add_argument(
-        "--fault", type=float, default=15.0, metavar="SECONDS", help="between two faults, on the average"
+        "--fault", type=float, default=5.0, metavar="SECONDS", help="between two faults, on the average"
     )
     parser.add_argument("--backend", choices=BACKENDS, default="asyncio")
     parser.add_argument("--picture", type=Path, metavar="FILE.svg", help="draw what the process took")
     asked = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     tally = Tally()
-    with running_provider(asked.fault) as url:
-        hold = partial(soak, url, asked.sessions, asked.minutes * 60, asked.call, tally)
+    with running_provider(asked.fault) as urls:
+        hold = partial(soak, urls, asked.sessions, asked.minutes * 60, asked.call, tally)
         samples = anyio.run(hold, backend=asked.backend)
     print(_line(samples[-1], tally))
     print(", ".join(f"{count} {reason}" for reason, count in tally.reasons.most_common()) or "no restarts")

@@ -1,7 +1,8 @@
 """
 A provider in a process of its own that goes wrong again and again, as long as its input is open.
 
-Prints its address.
+It has several servers, of which one at a time goes wrong, as those of a real one do.
+Prints their addresses.
 What it remembers for tests is thrown away as it goes, or it would hold hours of audio.
 """
 
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from realtime_async.testing.loopback import DropHow
 from realtime_async.testing.loopback.openai import Answer, LoopbackOpenAI, OpenAIScript
@@ -20,6 +21,7 @@ from realtime_async.testing.loopback.openai import Answer, LoopbackOpenAI, OpenA
 __all__ = ["KEY", "running_provider"]
 
 KEY = "soak"
+SERVERS = 4
 TIDY_S = 5.0
 
 Fault = Callable[[LoopbackOpenAI], object]
@@ -45,9 +47,9 @@ FAULTS: tuple[Fault, ...] = (
 
 
 @contextmanager
-def running_provider(every_s: float) -> Iterator[str]:
+def running_provider(every_s: float) -> Iterator[list[str]]:
     """
-    Start one, and stop it; its address.
+    Start one, and stop it; the addresses of its servers.
 
     Args:
         every_s: Seconds from one fault to the next, on the average.
@@ -57,7 +59,7 @@ def running_provider(every_s: float) -> Iterator[str]:
         assert process.stdout is not None
         assert process.stdin is not None
         try:
-            yield process.stdout.readline().strip()
+            yield process.stdout.readline().split()
         finally:
             process.stdin.close()
 
@@ -66,15 +68,17 @@ def main(every_s: float) -> None:
     chance = random.Random(1)
     ended = threading.Event()
     script = OpenAIScript(otherwise=Answer(audio_ms=1000, delta_ms=20, pace_s=0.02))
-    with LoopbackOpenAI(script, key=KEY) as server:
-        print(server.url, flush=True)
+    with ExitStack() as stack:
+        servers = [stack.enter_context(LoopbackOpenAI(script, key=KEY)) for _ in range(SERVERS)]
+        print(*(server.url for server in servers), flush=True)
         threading.Thread(target=_set_at_the_end_of_input, args=(ended,), daemon=True).start()
         until_fault = chance.expovariate(1 / every_s)
         while not ended.wait(min(until_fault, TIDY_S)):
             until_fault -= TIDY_S
-            _forget(server)
+            for server in servers:
+                _forget(server)
             if until_fault <= 0:
-                chance.choice(FAULTS)(server)
+                chance.choice(FAULTS)(chance.choice(servers))
                 until_fault = chance.expovariate(1 / every_s)
 
 

@@ -17,8 +17,8 @@ def samples_of(megabytes: list[float]) -> list[Sample]:
 async def test_calls_keep_their_promises_while_the_provider_goes_wrong() -> None:
     tally = Tally()
 
-    with running_provider(0.7) as url:
-        samples = await soak(url, sessions=3, seconds=4.0, call_s=1.5, tally=tally)
+    with running_provider(0.3) as urls:
+        samples = await soak(urls, sessions=4, seconds=4.0, call_s=1.5, tally=tally)
 
     assert tally.broken == []
     assert tally.counts["calls"] >= 3
