@@ -10,6 +10,8 @@ The stream is the JSON that such services publish: `start`, `media`, `mark` and 
 `clear` go out.
 A caller who speaks over the bot has the rest of its answer cleared from the line, and the provider learns how much
 of it was heard.  A connection to the provider that dies is replaced, and the call goes on.
+SIGTERM and Ctrl-C: it takes no more calls, lets the turn of each that it has be heard to its end, for at most ten seconds,
+and hangs up.
 """
 
 from __future__ import annotations
@@ -20,11 +22,12 @@ import binascii
 import json
 import logging
 import os
+import signal
 import sys
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -67,6 +70,7 @@ ULAW = AudioFormat(AudioEncoding.G711_ULAW, 8_000)
 # A message of the telephone's has 20 ms of sound; one of this size is none of its.
 MAX_MESSAGE_BYTES = 64 * 1024
 HANDSHAKE_S = 10
+DRAIN_S = 10.0
 
 _SILENCE = logging.Logger("phone_bot", level=logging.CRITICAL + 1)
 
@@ -162,6 +166,7 @@ class Call:
     session: RealtimeSession
     cleared: int = 0
     """How often the line was cleared; marks from before that say nothing of what was heard."""
+    _was_heard: anyio.Event = attrs.field(factory=anyio.Event)
 
     async def heard(self) -> AsyncIterator[bytes]:
         """Yield what the caller says, until the call ends."""
@@ -188,7 +193,19 @@ class Call:
         """Take back what the caller has not heard, and stop the answer."""
         self.cleared += 1
         await self.line.send({"event": "clear", "streamSid": self.stream_id})
-        await self.session.interrupt(played_ms=self.session.playback.stop())
+        played_ms = self.session.playback.stop()
+        self._notify()
+        await self.session.interrupt(played_ms=played_ms)
+
+    async def leave(self, leaving: anyio.Event, the_call: anyio.CancelScope) -> None:
+        """When it is time to go, hang up where nobody is cut off in a sentence, if that comes soon."""
+        await leaving.wait()
+        with anyio.move_on_after(DRAIN_S):
+            await self.session.between_turns()
+            while self.session.playback.waiting_ms:
+                await self._was_heard.wait()
+        # Whoever leaves the session's block closes the session.
+        the_call.cancel()
 
     async def _tell(self, event: str, value: dict[str, str]) -> None:
         await self.line.send({"event": event, "streamSid": self.stream_id, event: value})
@@ -198,6 +215,11 @@ class Call:
         cleared, _, size = name.partition(".")
         if cleared == str(self.cleared) and size.isdecimal():
             self.session.playback.play(int(size))
+            self._notify()
+
+    def _notify(self) -> None:
+        self._was_heard.set()
+        self._was_heard = anyio.Event()
 
     async def talk(self) -> None:
         """Pass on what the provider says."""
@@ -242,10 +264,13 @@ async def main(
     *,
     task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Take calls until it is cancelled; it has started with the port on which it listens."""
+    """Take calls until it is told to go; it has started with the port on which it listens."""
     async with (
         OpenAIRealtimeAdapter(config) as adapter,
         SqliteJournal.open(options.journal) as journal,
+        told_to_go() as leaving,
+        # They go on when nobody listens for others any more.
+        anyio.create_task_group() as calls,
         await anyio.create_tcp_listener(local_host=options.host, local_port=options.port) as listener,
     ):
 
@@ -253,7 +278,7 @@ async def main(
             async with stream:
                 # One call that fails is no reason to hang up on the others.
                 try:
-                    await take_call(Line(stream), adapter, journal)
+                    await take_call(Line(stream), adapter, journal, leaving)
                 except* HungUp:
                     print("hung up")
                 except* AgentError as errors:
@@ -262,12 +287,19 @@ async def main(
         port = listener.extra(SocketAttribute.local_port)
         print(f"listening on ws://{options.host}:{port}/", flush=True)
         task_status.started(port)
-        await listener.serve(take)
+        async with until(leaving):
+            await listener.serve(take, calls)
 
 
-async def take_call(line: Line, adapter: OpenAIRealtimeAdapter, journal: SqliteJournal) -> None:
-    await line.accept()
-    stream_id = await started(line)
+async def take_call(
+    line: Line, adapter: OpenAIRealtimeAdapter, journal: SqliteJournal, leaving: anyio.Event
+) -> None:
+    stream_id: str | None = None
+    async with until(leaving):
+        await line.accept()
+        stream_id = await started(line)
+    if stream_id is None:
+        return
     sidecar = RealtimeSessionSidecar.voice_defaults("telephone")
     run_id = f"phone-bot.{uuid.uuid4().hex[:12]}"
     async with (
@@ -276,11 +308,47 @@ async def take_call(line: Line, adapter: OpenAIRealtimeAdapter, journal: SqliteJ
     ):
         call = Call(line, stream_id, session)
         tasks.start_soon(call.talk)
+        tasks.start_soon(call.leave, leaving, tasks.cancel_scope)
         await session.send(RealtimeInputFrame.request_response("Greet the caller."))
         with suppress(HungUp):
             await session.send_audio_from(call.heard())
         tasks.cancel_scope.cancel()
     print(f"run {run_id}: {session.delivery}")
+
+
+@asynccontextmanager
+async def told_to_go() -> AsyncIterator[anyio.Event]:
+    """An event that SIGTERM and Ctrl-C set."""
+    leaving = anyio.Event()
+
+    async def watch(*, task_status: TaskStatus[None]) -> None:
+        if sys.platform == "win32":
+            task_status.started()
+            return
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            task_status.started()
+            async for _ in signals:
+                print("asked to stop: the calls end with this turn", flush=True)
+                leaving.set()
+
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(watch)
+        yield leaving
+        tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def until(event: anyio.Event) -> AsyncIterator[None]:
+    """Do what is in this block, and break it off when *event* is set."""
+
+    async def break_off(scope: anyio.CancelScope) -> None:
+        await event.wait()
+        scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(break_off, tasks.cancel_scope)
+        yield
+        tasks.cancel_scope.cancel()
 
 
 async def started(line: Line) -> str:
@@ -313,6 +381,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     try:
         anyio.run(main, options, configured(options), backend=options.backend)
     except* KeyboardInterrupt:
+        # Before there was anything to end.
         print("no more calls")
     except* (AgentError, OSError) as errors:
         failure = first_of(errors)

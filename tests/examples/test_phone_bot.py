@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -14,21 +15,26 @@ import anyio
 import anyio.to_thread
 import attrs
 import pytest
+from anyio.abc import TaskStatus
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from examples import phone_bot
+from realtime_async import RunId
+from realtime_async.journals import SqliteJournal
 from realtime_async.testing.loopback import DropHow
 from realtime_async.testing.loopback.hearing import numbered_audio
 from realtime_async.testing.loopback.openai import Answer, LoopbackOpenAI, OpenAIScript
-from tests.examples.watching import BACKENDS
+from tests.examples.watching import BACKENDS, found
 from tests.testing.loopback.openai_types import misfits
 
 SCRIPT = OpenAIScript(
     otherwise=Answer(text="A table for two is booked.", audio_ms=600),
     transcript_otherwise="Please book a table for two.",
 )
+HELD = OpenAIScript(otherwise=Answer(text="Good evening.", audio_ms=600, hold_after=2))
 LOUD = [numbered_audio(number, frame_bytes=160) for number in range(1, 9)]
+SIGNALS = pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT], ids=["sigterm", "sigint"])
 QUIET = [b"\xff" * 160] * 30
 
 
@@ -41,9 +47,22 @@ class Telephone:
     """What the caller can hear, and nobody has cleared."""
     marks: list[str] = attrs.field(factory=list)
     clears: int = 0
+    bot_ended: anyio.Event = attrs.field(factory=anyio.Event)
 
     async def say(self, **message: Any) -> None:
         await anyio.to_thread.run_sync(self.connection.send, json.dumps(message))
+
+    async def play(self, *names: str) -> None:
+        """Tell the bot what the caller has heard."""
+        for name in names:
+            await self.say(event="mark", streamSid="MZ1", mark={"name": name})
+
+    async def ping(self) -> None:
+        """Let the bot come round some times."""
+        for _ in range(5):
+            pong = await anyio.to_thread.run_sync(self.connection.ping)
+            await anyio.to_thread.run_sync(pong.wait, 1.0)
+            await anyio.wait_all_tasks_blocked()
 
     async def speak(self, *frames: bytes) -> None:
         for frame in frames:
@@ -94,10 +113,16 @@ async def telephone(script: OpenAIScript, folder: Path) -> AsyncIterator[tuple[T
             config = phone_bot.configured(options)
         with anyio.fail_after(20):
             async with anyio.create_task_group() as tasks:
-                port = await tasks.start(phone_bot.main, options, config)
+                ended = anyio.Event()
+
+                async def bot(*, task_status: TaskStatus[int]) -> None:
+                    await phone_bot.main(options, config, task_status=task_status)
+                    ended.set()
+
+                port = await tasks.start(bot)
                 dial = partial(connect, f"ws://127.0.0.1:{port}/", compression=None, proxy=None)
                 dialled = await anyio.to_thread.run_sync(dial)
-                phone = Telephone(dialled.__enter__())
+                phone = Telephone(dialled.__enter__(), bot_ended=ended)
                 try:
                     await phone.dial()
                     yield phone, server
@@ -132,8 +157,7 @@ async def test_a_caller_who_speaks_over_the_bot_clears_the_line(tmp_path: Path) 
     async with telephone(SCRIPT, tmp_path) as (phone, server):
         await phone.listen_for(4800)
         # Two of the pieces, of 100 ms each, have been heard.
-        for name in phone.marks[:2]:
-            await phone.say(event="mark", streamSid="MZ1", mark={"name": name})
+        await phone.play(*phone.marks[:2])
         await phone.speak(*LOUD)
         while not phone.clears:
             await phone.listen()
@@ -154,6 +178,99 @@ async def test_the_call_goes_on_when_the_provider_hangs_up(
 
     assert server.connections == 2
     assert "connection_lost: " in capsys.readouterr().out
+
+
+async def last_record(folder: Path, run_id: str) -> str:
+    async with SqliteJournal.open(folder / "calls.db") as journal:
+        return [record.event_kind async for record in journal.read(RunId(run_id))][-1]
+
+
+@pytest.fixture
+def asked_to_stop(monkeypatch: pytest.MonkeyPatch) -> Callable[[signal.Signals], Awaitable[None]]:
+    """Send the signal, and wait until the bot has noticed."""
+    noticed = anyio.Event()
+
+    def printed(line: str, **_options: object) -> None:
+        print(line)
+        if line.startswith("asked to stop"):
+            noticed.set()
+
+    async def ask(by: signal.Signals) -> None:
+        signal.raise_signal(by)
+        await noticed.wait()
+
+    monkeypatch.setattr(phone_bot, "print", printed, raising=False)
+    return ask
+
+
+@SIGNALS
+async def test_who_is_asked_to_stop_lets_each_turn_be_heard_to_its_end(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    asked_to_stop: Callable[[signal.Signals], Awaitable[None]],
+    by: signal.Signals,
+) -> None:
+    monkeypatch.setattr(phone_bot, "DRAIN_S", 1000.0)
+    async with telephone(HELD, tmp_path) as (phone, server):
+        await phone.listen_for(1600)
+        # All that there is was played, so that isn't what the bot waits for.
+        await phone.play(*phone.marks)
+        await asked_to_stop(by)
+        await anyio.wait_all_tasks_blocked()
+        server.go_on()
+        await phone.listen_for(4800)
+        await server.until(lambda: server.log[0].sent[-1]["type"] == "response.done")
+        await phone.ping()
+        assert "run phone-bot" not in capsys.readouterr().out
+        await phone.play(*phone.marks[2:])
+        await phone.listen_to_the_end()
+        await phone.bot_ended.wait()
+
+    printed = capsys.readouterr().out
+    assert "0 failed, 0 dropped, 0 in doubt" in printed
+    assert await last_record(tmp_path, found(r"^run (\S+): ", printed)) == "realtime_closed"
+
+
+@SIGNALS
+async def test_who_is_asked_to_stop_waits_no_longer_than_the_deadline(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    asked_to_stop: Callable[[signal.Signals], Awaitable[None]],
+    by: signal.Signals,
+) -> None:
+    monkeypatch.setattr(phone_bot, "DRAIN_S", 0.1)
+    async with telephone(HELD, tmp_path) as (phone, _):
+        await phone.listen_for(1600)
+        await asked_to_stop(by)
+        await phone.listen_to_the_end()
+        await phone.bot_ended.wait()
+
+    assert len(phone.heard) == 1600
+    run_id = found(r"^run (\S+): ", capsys.readouterr().out)
+    assert await last_record(tmp_path, run_id) == "realtime_closed"
+
+
+async def test_who_is_asked_to_stop_takes_no_more_calls_and_waits_for_none_that_has_not_begun(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked_to_stop: Callable[[signal.Signals], Awaitable[None]],
+) -> None:
+    monkeypatch.setattr(phone_bot, "DRAIN_S", 1000.0)
+    async with telephone(HELD, tmp_path) as (phone, server):
+        await phone.listen_for(1600)
+        port = phone.connection.remote_address[1]
+        async with await anyio.connect_tcp("127.0.0.1", port) as stranger:
+            await asked_to_stop(signal.SIGTERM)
+            with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                await stranger.receive()
+        with pytest.raises(OSError):
+            await anyio.connect_tcp("127.0.0.1", port)
+
+        assert not phone.bot_ended.is_set()
+        server.go_on()
+        await phone.listen_for(4800)
 
 
 async def test_what_is_no_telephone_is_hung_up_on_and_the_next_call_is_taken(tmp_path: Path) -> None:
