@@ -40,6 +40,18 @@ _NO_PROGRESS = (GoAway, ProviderWarning, Restarted)
 _SHARE_OF_TIME_LEFT = 0.8
 
 
+def _gives_hope(event: RealtimeEvent) -> bool:
+    """Whether the conversation got on by *event*, so that another connection may do so too."""
+    # Each new connection is asked anew for the answer that was cut off; that it is taken up, and cut off, is no news.
+    match event:
+        case ResponseStarted():
+            return False
+        case ResponseDone(status):
+            return status == "completed"
+        case _:
+            return True
+
+
 class Turn:
     """Whose turn it is: between turns nobody speaks, and nobody is about to."""
 
@@ -114,7 +126,7 @@ class Supervision:
         The provider said *event*.
 
         Returns:
-            Whether that is progress of the conversation.
+            Whether that is progress of the conversation: a reason to hope for the next connection.
         """
         self.turn.heard(event)
         if isinstance(event, GoAway):
@@ -132,7 +144,7 @@ class Supervision:
                 self._owed_since = now
             case _:
                 pass
-        return True
+        return _gives_hope(event)
 
     def asked(self, now: float) -> None:
         """The provider was asked for an answer."""

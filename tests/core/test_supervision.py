@@ -120,6 +120,20 @@ def test_only_what_concerns_the_conversation_is_progress(event: RealtimeEvent, i
     assert stalled is not is_progress
 
 
+@pytest.mark.parametrize(
+    "event, gives_hope",
+    [(ResponseStarted(), False), (ResponseDone("incomplete"), False), (ResponseDone("completed"), True)],
+)
+def test_an_answer_of_which_nothing_came_is_no_stall_and_no_reason_to_hope(
+    event: RealtimeEvent, gives_hope: bool
+) -> None:
+    supervision = watched()
+    supervision.went_out(100)
+
+    assert supervision.heard(event, 110) is gives_hope
+    assert supervision.due(130) is None
+
+
 # -- an answer that is owed
 
 OWING = RestartPolicy(max_connection_age_s=None)

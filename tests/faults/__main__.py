@@ -51,7 +51,11 @@ OUTLIVING = RestartPolicy(attempts=40)
 CALLS = {
     "kicked for 90 s": Call("kicked", 90.0, frames=1000, ends=True, dials=1 + 6),
     "welcomed, kicked, 90 s": Call("welcomed, then kicked", 90.0, frames=1000, ends=True, dials=1 + 6),
+    "asked, kicked, 90 s": Call(
+        "asked, then kicked", 90.0, begins="response.created", frames=20, ends=True, dials=1 + 6
+    ),
     "kicked, outlived": Call("kicked", 90.0, frames=5400, policy=OUTLIVING),
+    "welcomed, outlived": Call("welcomed, then kicked", 90.0, frames=5400, policy=OUTLIVING),
     "key refused": Call("key refused", 90.0, frames=1000, ends=True, dials=1 + 1),
     "go-away in an answer": Call("none", frames=250, script=WAITS_FOR_THE_GOODBYE, goes_away_after_s=1.5),
     "tool, 2 s outage": Call(

@@ -91,6 +91,7 @@ def _refused(status: int) -> Fault:
 FAULTS: Mapping[str, Fault] = {
     "kicked": _kicked("session.created", Moment.BEFORE),
     "welcomed, then kicked": _kicked("session.updated", Moment.AFTER),
+    "asked, then kicked": _kicked("response.created", Moment.AFTER),
     "key refused": _refused(401),
     "away": _refused(503),
     "none": lambda server, seconds: None,

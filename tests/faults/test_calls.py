@@ -56,6 +56,21 @@ async def test_a_call_outlives_the_kicks_within_a_bounded_number_of_dials_and_lo
     assert 2 < account.dials <= most_dials(call) < MANY.attempts
 
 
+async def test_a_provider_that_begins_the_answer_again_and_again_and_kicks_is_dialled_as_often_as_the_policy_says() -> (
+    None
+):
+    """What it is asked for by each new connection, it takes up; that is no reason to hope."""
+    # Nothing is said meanwhile, so that each new connection comes to be asked.
+    call = Call(
+        "asked, then kicked", EVER_S, begins="response.created", frames=20, policy=FEW, ends=True, dials=5
+    )
+
+    account = await held(call)
+
+    assert [*broken_promises(account)] == []
+    assert account.answers == 0
+
+
 async def test_a_connection_whose_key_is_refused_is_dialled_once_more_and_the_call_ends() -> None:
     account = await held(Call("key refused", EVER_S, policy=MANY, frames=1000, ends=True, dials=1 + 1))
 
