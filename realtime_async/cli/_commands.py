@@ -14,6 +14,7 @@ from realtime_async.cli._printing import (
     RUN_HEADINGS,
     STEP_HEADINGS,
     as_json,
+    counted,
     counting,
     line,
     run_line,
@@ -87,7 +88,8 @@ async def verify(url: str | None, name: str | None, *, json: bool) -> Exit:
     else:
         for each in findings:
             line(each["finding"], "red")
-        line(f"{checked} runs, {records} records: " + (f"{len(findings)} damaged" if findings else "whole"))
+        state = f"{len(findings)} damaged" if findings else "whole"
+        line(f"{counted(checked, 'run')}, {counted(records, 'record')}: {state}")
     return Exit.FINDING if findings else Exit.FINE
 
 

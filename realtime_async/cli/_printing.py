@@ -23,6 +23,7 @@ __all__ = [
     "STEP_HEADINGS",
     "Counting",
     "as_json",
+    "counted",
     "counting",
     "line",
     "run_line",
@@ -53,6 +54,10 @@ def _plain_value(value: object) -> Any:
     if isinstance(value, tuple):
         return list(value)
     raise TypeError(type(value).__name__)
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def when(millis: int | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from realtime_async.cli._printing import when
+from realtime_async.cli._printing import counted, when
 from realtime_async.reports import RestartTold, RunReport, SessionReport, ToldFrames
 
 __all__ = ["told"]
@@ -15,7 +15,7 @@ SHOWN = 20
 
 def told(report: RunReport) -> Iterator[str]:
     lasted = (report.last_millis - report.began_millis) / 1000
-    yield f"run {report.run_id}: {report.records} records, {when(report.began_millis)} UTC, {lasted:.1f} s"
+    yield f"run {report.run_id}: {counted(report.records, 'record')}, {when(report.began_millis)} UTC, {lasted:.1f} s"
     for session in report.sessions:
         yield ""
         yield f"session {session.session_id}: {_ending(session)}"
@@ -50,7 +50,7 @@ def _facts(session: SessionReport) -> Iterator[tuple[str, str]]:
         "interruptions",
         (
             f"{session.interruptions}, {session.interruptions_failed} refused, {session.fenced} without a connection; "
-            f"{session.discarded} frames of answers discarded"
+            f"{counted(session.discarded, 'frame')} of answers discarded"
         ),
     )
     if session.tool_calls:
@@ -66,7 +66,7 @@ def _facts(session: SessionReport) -> Iterator[tuple[str, str]]:
         size = "" if carried.bytes is None else f", {carried.bytes} bytes"
         seconds = "" if carried.audio_s is None else f", {carried.audio_s:.2f} s"
         way = "in" if carried.direction == "input_to_provider" else "out"
-        yield f"{way} {carried.media_kind}", f"{carried.frames} frames{size}{seconds}"
+        yield f"{way} {carried.media_kind}", f"{counted(carried.frames, 'frame')}{size}{seconds}"
     yield "open intents", str(len(session.open_intents))
     for intent in session.open_intents[:SHOWN]:
         yield "", f"record {intent.journal_seq}, {intent.kind}, since {when(intent.at_millis)}"
@@ -76,8 +76,8 @@ def _restart(restart: RestartTold) -> str:
     how = "not completed" if restart.outage_s is None else f"{restart.outage_s:.3f} s without a connection"
     errors = f" ({', '.join(restart.errors)})" if restart.errors else ""
     return (
-        f"{when(restart.requested_millis)} {restart.reason}: {how}, {restart.attempts} attempts{errors}; "
-        f"{restart.late} frames late, {restart.replayed} twice, {restart.dropped} dropped"
+        f"{when(restart.requested_millis)} {restart.reason}: {how}, {counted(restart.attempts, 'attempt')}{errors}; "
+        f"{counted(restart.late, 'frame')} late, {restart.replayed} twice, {restart.dropped} dropped"
     )
 
 
@@ -90,4 +90,4 @@ def _frames(told: ToldFrames) -> str:
     )
     more = ", …" if len(told.ranges) > RANGES_SHOWN else ""
     seconds = "" if told.audio_s is None else f", {told.audio_s:.2f} s"
-    return f"{told.frames} frames ({shown}{more}{seconds})"
+    return f"{counted(told.frames, 'frame')} ({shown}{more}{seconds})"

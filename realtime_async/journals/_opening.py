@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib import import_module
@@ -17,6 +18,8 @@ _READERS: Mapping[str, str] = {
     "postgresql": "realtime_async.journals._postgres_reading",
     "postgres": "realtime_async.journals._postgres_reading",
 }
+# A file that lacks its scheme.  In none of these does a password have a place, so it may be shown.
+_PATH = re.compile(r"[^\s:@=?]*[./\\][^\s:@=?]+")
 EXPECTED = "expected sqlite:FILE or postgresql://USER@HOST:PORT/DATABASE"
 
 
@@ -43,7 +46,8 @@ def _reader(url: str) -> AbstractAsyncContextManager[StoredRuns]:
     home = _READERS.get(scheme) if colon else None
     # Not the URL itself: a DSN may hold a password.
     if home is None or not rest:
-        raise ContractViolation(f"the URL of a journal cannot be read: {EXPECTED}")
+        advice = f"; as a file that would be sqlite:{url}" if _PATH.fullmatch(url) else ""
+        raise ContractViolation(f"the URL of a journal cannot be read: {EXPECTED}{advice}")
     try:
         looked_into: Callable[[str], AbstractAsyncContextManager[StoredRuns]] = import_module(
             home

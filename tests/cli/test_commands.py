@@ -122,6 +122,12 @@ def test_a_whole_journal_is_verified(url: str) -> None:
     assert ask_json("verify", RUN, "--journal", url)[0]["findings"] == []
 
 
+def test_one_run_is_counted_as_one(url: str) -> None:
+    asked = ask("verify", RUN, "--journal", url)
+
+    assert re.fullmatch(r"1 run, \d+ records: whole\n", asked.stdout)
+
+
 DAMAGES = {
     "a missing record": ("DELETE FROM record WHERE run = 1 AND seq = 4", r"has no record 4, but a record 5"),
     "a damaged record": ("UPDATE record SET body = 'x' WHERE run = 1 AND seq = 4", r"record 4 of run"),
@@ -165,12 +171,13 @@ def test_a_run_is_reported(url: str) -> None:
     lines = {line[:18].strip(): line[18:] for line in asked.stdout.splitlines()}
     assert lines["frames"] == "5 accepted: 4 sent, 0 failed, 0 dropped, 1 in doubt, 0 queued"
     assert lines["never heard"] == "0: 0 failed, 0 dropped"
-    assert lines["perhaps unheard"] == "0, of 1 frames (3) in doubt"
+    assert lines["perhaps unheard"] == "0, of 1 frame (3) in doubt"
     assert re.fullmatch(r"2 frames \(4-5\), \d+\.\d{3} s at most", lines["heard late"])
     assert lines["heard twice"] == "2 frames (2-3)" or lines["heard twice"].startswith("2 frames (2-3, ")
     assert lines["restarts"] == "1"
     assert lines["open intents"] == "0"
     assert "connection_lost: " in asked.stdout
+    assert ", 1 attempt; 2 frames late" in asked.stdout
 
 
 def test_a_report_is_told_as_json_with_seconds_where_a_rate_is_given(url: str) -> None:
@@ -274,7 +281,10 @@ WRONG_QUESTIONS: dict[str, Callable[[str], tuple[list[str], str]]] = {
         ["runs"],
         r"no journal was named: give --journal URL, or set REALTIME_ASYNC_JOURNAL",
     ),
-    "no URL": lambda url: (["runs", "--journal", "calls.db"], r"expected sqlite:FILE or postgresql://"),
+    "no URL": lambda url: (
+        ["runs", "--journal", "calls.db"],
+        r"expected sqlite:FILE or postgresql://.* sqlite:calls\.db$",
+    ),
     "no file": lambda url: (["runs", "--journal", f"{url}.gone"], r"no such file"),
     "no such run": lambda url: (["show", "nobody", "--journal", url], r"holds no run 'nobody'"),
     "no such run to report": lambda url: (["report", "nobody", "--journal", url], r"holds no run"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import sys
 from contextlib import closing
@@ -117,6 +118,30 @@ async def test_what_is_no_url_of_a_journal_is_refused_without_being_quoted(url: 
             pass
 
     assert "open-sesame" not in str(refused.value)
+
+
+@pytest.mark.parametrize("path", ["calls.db", "./calls", "/var/lib/calls.db", "of_today/calls"])
+async def test_a_path_without_a_scheme_is_told_with_it(path: str) -> None:
+    with pytest.raises(ContractViolation, match=f"; as a file that would be sqlite:{re.escape(path)}$"):
+        async with open_journal(path):
+            pass
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "postgresql",
+        "carol:open-sesame.4711",
+        "host=/run password=open.sesame",
+        "carol@open.sesame",
+        "mysql://x/y",
+    ],
+)
+async def test_what_may_be_no_path_is_not_told_as_one(text: str) -> None:
+    with pytest.raises(ContractViolation, match=r"DATABASE$"):
+        async with open_journal(text):
+            pass
 
 
 async def test_a_closed_look_reads_nothing(path: Path) -> None:
