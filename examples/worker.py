@@ -30,6 +30,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from realtime_async import (
     AgentError,
+    Deadlines,
     JournalFailure,
     OutputAudio,
     ProviderConnectionLost,
@@ -40,11 +41,14 @@ from realtime_async import (
     open_session,
     resume_session,
 )
-from realtime_async.adapters.openai import OpenAIRealtimeAdapter, OpenAIRealtimeConfig
+from realtime_async.adapters.openai import OpenAIRealtimeAdapter, OpenAIRealtimeConfig, WebSocketLimits
 from realtime_async.journals import PostgresJournal
 
 OPENAI = "wss://api.openai.com/v1/realtime"
 SIDECAR = RealtimeSessionSidecar.voice_defaults("fleet")
+# What was sent shall arrive before its connection is left: whoever goes on with a call has none of its sound.
+GOODBYE_S = 10.0
+PATIENT = Deadlines(close=2 * GOODBYE_S)
 # 20 ms of pcm16 at 24 kHz.
 FRAME_BYTES = 960
 AGAIN_S = 1.0
@@ -104,7 +108,7 @@ class Worker:
             if not self.leaving.is_set():
                 async with (
                     await self.join(run_id) as phone,
-                    door(SIDECAR, self.adapter, self.journal, run_id=run_id) as session,
+                    door(SIDECAR, self.adapter, self.journal, run_id=run_id, deadlines=PATIENT) as session,
                 ):
                     await Conversation(session, phone, self).go_on()
                 print(f"{run_id}: {session.state.lifecycle_status}, {session.delivery}", flush=True)
@@ -168,7 +172,7 @@ class Conversation:
 async def main(options: argparse.Namespace, config: OpenAIRealtimeConfig) -> None:
     host, _, port = options.exchange.rpartition(":")
     async with (
-        OpenAIRealtimeAdapter(config) as adapter,
+        OpenAIRealtimeAdapter(config, limits=WebSocketLimits(close_s=GOODBYE_S)) as adapter,
         PostgresJournal.open(
             options.journal, lease_s=options.lease_s, patience_s=options.lease_s / 3
         ) as journal,

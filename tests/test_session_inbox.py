@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from functools import partial
 
 import anyio
@@ -172,18 +173,15 @@ async def test_an_answer_that_could_not_be_interrupted_goes_on() -> None:
     assert heard(before + after) == [f"answer.{number}" for number in range(1, 31)]
 
 
-@pytest.mark.parametrize(
-    "fault, raised", [(Hang(), DeadlineExceeded), (Drop(), ProviderFailure)], ids=["hung", "lost"]
-)
-async def test_an_interrupt_of_which_nobody_knows_silences_the_answer(
-    fault: Hang | Drop, raised: type[Exception]
-) -> None:
+@pytest.mark.parametrize("fault", [Hang(), Drop()], ids=["hung", "lost"])
+async def test_an_interrupt_of_which_nobody_knows_silences_the_answer(fault: Hang | Drop) -> None:
     answer = [RealtimeOutputFrame.audio(FRAME, response_id="answer") for _ in range(30)]
     call = Call(*answer, Delay(20), *said(ResponseDone()), faults={("interrupt", 1): fault})
 
     async with call.open() as session:
         await next_frames(session, 5)
-        with pytest.raises(raised):
+        # A connection that is lost cuts the answer off, as was wished.
+        with pytest.raises(DeadlineExceeded) if isinstance(fault, Hang) else nullcontext():
             await session.interrupt("answer")
         rest = await next_frames(session, 1 if isinstance(fault, Hang) else 2)
 

@@ -201,6 +201,8 @@ async def test_a_fleet_is_replaced_between_turns_and_no_call_is_silent_for_long(
             workers.append(await fleet.start(tasks))
             old.send_signal(signal.SIGTERM)
             assert await old.wait() == 0
+        # Nobody hangs up before the calls of the last one are taken up.
+        await until(lambda: all(caller.joined > 1 for caller in fleet.exchange.callers.values()))
 
     found = await sessions(postgres_database)
     heard = arrivals(fleet.server)

@@ -20,6 +20,7 @@ from realtime_async.adapters.openai.config import (
 )
 
 with needs("websockets", by="the OpenAI adapter", extra="openai"):
+    from realtime_async.adapters._websocket.limits import WebSocketLimits
     from realtime_async.adapters.openai.adapter import OpenAIRealtimeAdapter
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "SemanticTurns",
     "ServerTurns",
     "TurnEagerness",
+    "WebSocketLimits",
 ]

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any, assert_never
 
 import orjson
@@ -151,8 +152,10 @@ class Peer:
         await self.send(orjson.dumps(value).decode())
 
     def write(self, data: bytes) -> None:
-        """Write to the socket, past the protocol."""
-        self._connection.transport.write(data)
+        """Write to the socket, past the protocol; one that is on its way out gets nothing more."""
+        # asyncio tells by this alone that the end was written.
+        with suppress(RuntimeError):
+            self._connection.transport.write(data)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Send a close frame, and wait for the client's."""

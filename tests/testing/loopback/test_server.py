@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 from websockets.asyncio.client import connect
+from websockets.client import ClientProtocol
+from websockets.uri import parse_uri
 
 from realtime_async.adapters._websocket import (
     HandshakeRefused,
@@ -171,6 +173,23 @@ async def test_garbage_is_no_frame() -> None:
         server.garble()
 
         assert (await end_of(websocket)).code == 1002
+
+
+async def test_a_fault_that_meets_a_connection_on_its_way_out_does_nothing() -> None:
+    async with LoopbackServer() as server, await anyio.connect_tcp("127.0.0.1", server.port) as stream:
+        client = ClientProtocol(parse_uri(server.url))
+        client.send_request(client.connect())
+        await stream.send(b"".join(client.data_to_send()))
+        client.receive_data(await stream.receive())
+        client.send_close(1000)
+        await stream.send(b"".join(client.data_to_send()))
+        # The server says its last, and waits for us to hang up.
+        async for piece in stream:
+            client.receive_data(piece)
+
+        server.garble()
+
+    assert server.connections == 1
 
 
 async def test_messages_come_twice_late_and_unasked() -> None:
