@@ -144,7 +144,7 @@ class GroupCommit:
         self._refused: dict[str, Failure] = {}
         self._is_closing = False
         self._is_idle = False
-        # Released once each time the writer says that it is idle.
+        # Released where the writer says that it is idle; once too often makes it look for nothing.
         self._wake = threading.Lock()
         self._wake.acquire()
         self._opened = anyio.Event()
@@ -244,13 +244,14 @@ class GroupCommit:
             if len(self._positions) >= MAX_RUNS and run_id not in self._positions:
                 self._forget_idle_runs()
             taken = Taken(record, packed, batch, is_repeat=is_repeat)
+            # A KeyboardInterrupt may come between any two lines.  So the writer is woken first, as nobody else would wake
+            # it for what is queued; and a record is counted last, so that one that is not queued leaves no gap.
+            if self._is_idle:
+                self._rouse()
             batch.records.append(taken)
             batch.characters += len(packed[-1])
             if not is_repeat:
                 self._positions[run_id] = record.journal_seq
-            if self._is_idle:
-                self._is_idle = False
-                self._wake.release()
         return taken
 
     def give_up(self, run_id: RunId, why: JournalConflict) -> Taken | None:
@@ -289,8 +290,14 @@ class GroupCommit:
         with self._lock:
             self._is_closing = True
             if self._is_idle:
-                self._is_idle = False
-                self._wake.release()
+                self._rouse()
+
+    def _rouse(self) -> None:
+        """Have the writer look what there is to do, once the lock is free, which is held here."""
+        # In this order, so that an interrupt in between wakes it for nothing, and never leaves it asleep.
+        if self._wake.locked():
+            self._wake.release()
+        self._is_idle = False
 
     def _finish(self) -> None:
         self._begin_closing()
