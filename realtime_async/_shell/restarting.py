@@ -67,7 +67,7 @@ class Restarting:
         self._runs = False
         self._lifetime_attempts = 0
         self._before: _Before | None = None
-        self._outage_s = 0.0
+        self._restored_at = 0.0
         self._last_cursor = 0
         self.started: Appended | None = None
         """The intent of the restart under way; None: there is none, or its last attempt has failed."""
@@ -238,7 +238,7 @@ class Restarting:
             rt.life.restart_count += 1
             rt.life.happen(Happening.RESTARTED)
             rt.lost_at = rt.loss = None
-            self._outage_s = rt.now() - self._before.since
+            self._restored_at = rt.now()
             records.append(rt.append(_Kind.RESTART_COMPLETED, intent, restart_reason=self._before.reason))
             self._last_cursor = rt.life.send_cursor.chunk_sequence
             rt.fence.connection_replaced()
@@ -272,6 +272,9 @@ class Restarting:
             dial: Awaited before each attempt; None: it may be made at once.
         """
         await self.begin(reason)
+        # A new connection that dies while it is told what waited makes the outage no shorter.
+        first = self._before
+        assert first is not None
         attempts = 0
         while True:
             wait = budget.wait(random.random())
@@ -287,7 +290,7 @@ class Restarting:
             await self._complete(last)
             error = _failure_in(last[-1])
             if error is None and self.rt.life.phase is not Phase.LOST:
-                return self._report(attempts)
+                return self._report(first, attempts)
             why = budget.refusal(error)
             if why is not None:
                 raise self.exhausted(attempts, why)
@@ -298,17 +301,16 @@ class Restarting:
             f"and {why}: close it, or call restart() again when the provider is back"
         )
 
-    def _report(self, attempts: int) -> RestartReport:
-        rt, before, sending = self.rt, self._before, self._sending
-        assert before is not None
+    def _report(self, first: _Before, attempts: int) -> RestartReport:
+        rt, sending = self.rt, self._sending
         unconfirmed, in_doubt = rt.totals.left_behind(self._last_cursor, sending.replay.numbers)
         return RestartReport(
-            reason=before.reason,
-            outage_s=self._outage_s,
+            reason=first.reason,
+            outage_s=self._restored_at - first.since,
             attempts=attempts,
             gated=ranges_of(sending.drained),
             replayed=ranges_of(sending.replay.numbers),
-            dropped=rt.totals.dropped - before.dropped,
+            dropped=rt.totals.dropped - first.dropped,
             in_doubt=in_doubt,
             unconfirmed=unconfirmed,
         )

@@ -363,3 +363,17 @@ async def test_a_restart_out_of_time_has_failed_when_its_deadline_passes(stage: 
     assert anyio.current_time() - began == pytest.approx(3)
     assert records[0].error is not None
     assert records[0].error.kind == "deadline_exceeded"
+
+
+async def test_an_outage_goes_on_though_a_new_connection_dies_of_what_waited(stage: Stage) -> None:
+    staged = await stage.connected(ScriptedAdapter(Script([Drop()])))
+    with pytest.raises(ProviderConnectionLost):
+        await staged.controller.receive()
+    await staged.controller.send(audio())
+    staged.provider.inject("send", Drop(FrameFate.NOT_SENT))
+    policy = RestartPolicy(first_wait_s=4, jitter=0)
+
+    report = await staged.controller.restart(Reason.CONNECTION_LOST, policy)
+
+    assert (report.reason, report.attempts) == (Reason.CONNECTION_LOST, 2)
+    assert report.outage_s == pytest.approx(4)
