@@ -128,6 +128,8 @@ async def talking(
                 if worker.returncode is None:
                     worker.send_signal(signal.SIGTERM)
                     assert await worker.wait() == 0
+            # What the last of them said on leaving may still be on its way.
+            await server.until(lambda: not server.peers)
             tasks.cancel_scope.cancel()
 
 

@@ -10,9 +10,9 @@ from realtime_async._extras import needs
 
 with needs("websockets", by="a provider on loopback", extra="test"):
     from realtime_async.testing.loopback._faults import DropHow
-    from realtime_async.testing.loopback._peer import Peer, PeerGone
+    from realtime_async.testing.loopback._peer import Peer, PeerGone, PeerLeft
     from realtime_async.testing.loopback._server import LoopbackServer
     from realtime_async.testing.loopback.gemini import LoopbackGemini
     from realtime_async.testing.loopback.openai import LoopbackOpenAI
 
-__all__ = ["DropHow", "LoopbackGemini", "LoopbackOpenAI", "LoopbackServer", "Peer", "PeerGone"]
+__all__ = ["DropHow", "LoopbackGemini", "LoopbackOpenAI", "LoopbackServer", "Peer", "PeerGone", "PeerLeft"]

@@ -15,11 +15,15 @@ from websockets.exceptions import ConnectionClosed
 
 from realtime_async.testing.loopback._faults import DropHow, Outages
 
-__all__ = ["Peer", "PeerGone", "SlowConnection", "reset"]
+__all__ = ["Peer", "PeerGone", "PeerLeft", "SlowConnection", "reset"]
 
 
 class PeerGone(Exception):
     """The client is gone, or was dropped."""
+
+
+class PeerLeft(PeerGone):
+    """The client has left; what it said before that may still be waiting to be received."""
 
 
 class SlowConnection(ServerConnection):
@@ -127,7 +131,8 @@ class Peer:
         Send *message*, or do with it what the script says.
 
         Raises:
-            PeerGone: There is nobody to send it to.
+            PeerLeft: There is nobody to send it to.
+            PeerGone: It was dropped.
         """
         for each in self.outages.on_the_wire(message):
             await self._flows.wait()
@@ -138,7 +143,7 @@ class Peer:
             try:
                 await self._connection.send(each)
             except ConnectionClosed:
-                raise PeerGone from None
+                raise PeerLeft from None
             self.sent += 1
             self._is_sent()
 
@@ -147,7 +152,7 @@ class Peer:
         Send *value* as text.
 
         Raises:
-            PeerGone: There is nobody to send it to.
+            PeerGone: As `send`.
         """
         await self.send(orjson.dumps(value).decode())
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
@@ -24,7 +25,7 @@ from realtime_async.testing.loopback._gemini_memory import GeminiConversation, G
 from realtime_async.testing.loopback._gemini_rules import POLICY, GeminiRules
 from realtime_async.testing.loopback._gemini_script import FirstHandle, GeminiAnswer, GeminiCall, GeminiScript
 from realtime_async.testing.loopback._gemini_shapes import Json, Refused
-from realtime_async.testing.loopback._peer import Peer, PeerGone
+from realtime_async.testing.loopback._peer import Peer, PeerGone, PeerLeft
 from realtime_async.testing.loopback._server import LoopbackServer
 
 __all__ = [
@@ -241,8 +242,10 @@ class _Talk:
         return self._peer.drop(how, None, "")
 
     async def tell(self, messages: Iterable[Json]) -> None:
-        async with self._turn:
-            await self._say(messages)
+        # One that has left is told nothing, but heard to the end of what it said.
+        with suppress(PeerLeft):
+            async with self._turn:
+                await self._say(messages)
 
     async def _take(self, data: str | bytes) -> list[Json]:
         """Return what is to be said at once."""
@@ -270,15 +273,16 @@ class _Talk:
         await self._peer.close(POLICY, _OVERSTAYED)
 
     async def _speak(self) -> None:
-        """Say what the model says, as long as it may."""
-        while True:
-            async with self._turn:
-                messages = self._rules.next_piece(self._loop.time())
-                if messages is not None:
-                    await self._say(messages)
-                    continue
-                self._goes_on.clear()
-            await self._goes_on.wait()
+        """Say what the model says, as long as it may, and there is somebody to hear it."""
+        with suppress(PeerLeft):
+            while True:
+                async with self._turn:
+                    messages = self._rules.next_piece(self._loop.time())
+                    if messages is not None:
+                        await self._say(messages)
+                        continue
+                    self._goes_on.clear()
+                await self._goes_on.wait()
 
     async def _say(self, messages: Iterable[Json]) -> None:
         for message in messages:

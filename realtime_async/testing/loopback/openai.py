@@ -12,6 +12,7 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
@@ -30,7 +31,7 @@ from realtime_async.testing.loopback._openai_script import (
     Transcribes,
 )
 from realtime_async.testing.loopback._openai_shapes import Json
-from realtime_async.testing.loopback._peer import Peer, PeerGone
+from realtime_async.testing.loopback._peer import Peer, PeerGone, PeerLeft
 from realtime_async.testing.loopback._server import LoopbackServer
 
 __all__ = [
@@ -253,7 +254,9 @@ class _Talk:
             async with self._turn:
                 outputs = self._rules.receive(message, self._loop.time())
                 self._note_heard()
-                await self._say(outputs)
+                # One that has left is told nothing, but heard to the end of what it said.
+                with suppress(PeerLeft):
+                    await self._say(outputs)
             self._is_due_changed.set()
 
     def _note_heard(self) -> None:
@@ -271,7 +274,10 @@ class _Talk:
                     await self._is_due_changed.wait()
             except TimeoutError:
                 async with self._turn:
-                    await self._say(self._rules.advance(self._loop.time()))
+                    try:
+                        await self._say(self._rules.advance(self._loop.time()))
+                    except PeerLeft:
+                        return
 
     def go_on(self) -> None:
         self._rules.release()
