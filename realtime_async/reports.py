@@ -13,6 +13,7 @@ from realtime_async._core.run_report import (
     ToldFrames,
 )
 from realtime_async._core.steps import Step, steps_of
+from realtime_async._core.usage import UsageTold
 from realtime_async._core.verifying import RunCheck
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "SessionReport",
     "Step",
     "ToldFrames",
+    "UsageTold",
     "report_of",
     "steps_of",
 ]

@@ -11,6 +11,7 @@ import anyio
 from realtime_async import resume_session
 from realtime_async.journals import SqliteJournal
 from realtime_async.ports import RunId
+from realtime_async.reports import report_of
 from tests.controller.staged import plain_sidecar
 from tests.test_session import Call
 from tests.test_session_resumed import UNKNOWN
@@ -28,8 +29,22 @@ async def test_a_process_killed_by_its_tool_has_called_it_for_the_last_time(tmp_
     ):
         await session.answer(BOOK, tables.book)
         await call.adapter.until_sent(2)
-        kinds = [str(record.payload.kind) async for record in journal.read(RunId("run-1"))]
 
     assert tables.booked == []
     assert results(call) == [UNKNOWN]
-    assert "outcome_unknown" in kinds[kinds.index("tool_call_requested") :]
+    async with SqliteJournal.open(path) as journal:
+        records = [record async for record in journal.read(RunId("run-1"))]
+    (begun,) = (record for record in records if record.payload.kind == "tool_call_requested")
+    (unknown,) = (
+        record.payload
+        for record in records
+        if record.payload.effect_intent_ref == begun.record_id and record is not begun
+    )
+    # It says which call, and nothing of it.
+    assert (unknown.kind, unknown.content_refs) == ("outcome_unknown", begun.payload.content_refs)
+    (report,) = report_of(records).sessions
+    assert (report.tool_calls, report.tool_calls_failed, report.tool_calls_unknown) == (1, 0, 1)
+    asked = await anyio.run_process(
+        [sys.executable, "-m", "realtime_async.cli", "report", "run-1", "--journal", f"sqlite:{path}"]
+    )
+    assert b"1, 0 failed, 1 with an unknown outcome" in asked.stdout

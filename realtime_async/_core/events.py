@@ -8,6 +8,7 @@ import attrs
 
 from realtime_async._core.accounting import RestartReport
 from realtime_async._core.media import RealtimeMediaKind
+from realtime_async._core.usage import ResponseUsage
 
 __all__ = [
     "MEDIA_KIND",
@@ -92,17 +93,6 @@ class InputCommitted:
 @attrs.frozen
 class ResponseStarted:
     """An answer begins; its id is the frame's `response_id`."""
-
-
-@attrs.frozen
-class ResponseUsage:
-    """What an answer cost, in the provider's tokens, by modality; None where it doesn't say."""
-
-    input_text_tokens: int | None = None
-    input_audio_tokens: int | None = None
-    cached_tokens: int | None = None
-    output_text_tokens: int | None = None
-    output_audio_tokens: int | None = None
 
 
 @attrs.frozen

@@ -28,6 +28,7 @@ from realtime_async._core.identifiers import (
     SourceRef,
 )
 from realtime_async._core.media import PrivacyClass, RealtimeMediaKind, RetentionClass
+from realtime_async._core.usage import ResponseUsage
 from realtime_async.errors import AgentError, AgentErrorKind, ProviderFailure, RetryClassification
 
 __all__ = [
@@ -274,6 +275,8 @@ class RealtimeSessionRecord:
     """On a result, the record_id of its own envelope."""
     extent: RecordExtent | None = None
     error: RecordedError | None = None
+    usage: ResponseUsage | None = None
+    """On the record of an answer's end, what the answer cost: numbers, empty where the provider said none."""
 
 
 DEFAULT_REDACTION_POLICY = PolicyRef("policy.redaction.realtime.default")

@@ -29,6 +29,7 @@ from realtime_async._core.records import (
 from realtime_async._core.sidecar import RealtimeSessionSidecar
 from realtime_async._core.spans import NO_FRAMES
 from realtime_async._core.tools import REMEMBERED_CALLS
+from realtime_async._core.usage import NOTHING_TOLD, UsageTold
 from realtime_async.errors import (
     ContractViolation,
     JournalCorrupt,
@@ -71,6 +72,7 @@ class RecoveredSession:
     dropped: int = 0
     in_doubt: int = 0
     replayed: int = 0
+    usage: UsageTold = NOTHING_TOLD
     returnable: str | None = None
     """The frame whose failure was the last record: it may come back to the gate."""
     settled: dict[CursorLabel, int] = attrs.field(factory=lambda: dict.fromkeys(CursorLabel, 0))
@@ -345,7 +347,10 @@ def _replayed(session: RecoveredSession, record: JournalRecord, intent: JournalR
 
 
 def _received(session: RecoveredSession, record: JournalRecord, intent: JournalRecord | None) -> None:
-    session.settled[CursorLabel.RECEIVE] = record.payload.receive_cursor.chunk_sequence
+    payload = record.payload
+    session.settled[CursorLabel.RECEIVE] = payload.receive_cursor.chunk_sequence
+    if payload.usage is not None:
+        session.usage = session.usage.plus(payload.usage)
 
 
 def _call_begun(session: RecoveredSession, record: JournalRecord, intent: JournalRecord | None) -> None:

@@ -130,6 +130,8 @@ class ReportFold:
             discarded=tally.discarded,
             tool_calls=tally.count(_Kind.TOOL_CALL_REQUESTED),
             tool_calls_failed=tally.count(_Kind.TOOL_CALL_FAILED),
+            tool_calls_unknown=tally.tool_calls_unknown,
+            usage=session.usage,
             carried=tuple(
                 Carried(direction, kind, fate.frames, fate.bytes, self._audio_s(direction, kind, fate))
                 for (direction, kind), fate in tally.carried.items()
@@ -290,6 +292,8 @@ def _discarded(tally: Tally, record: JournalRecord, intent: JournalRecord | None
 
 def _unknown(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     payload = record.payload
+    if intent is not None and intent.payload.kind is _Kind.TOOL_CALL_REQUESTED:
+        tally.tool_calls_unknown += 1
     if intent is None or intent.payload.kind is not _Kind.INPUT_SEND_REQUESTED:
         return
     if payload.extent is not None:

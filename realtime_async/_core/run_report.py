@@ -14,6 +14,7 @@ from realtime_async._core.records import (
     RealtimeSessionStatus,
     StreamDirection,
 )
+from realtime_async._core.usage import UsageTold
 from realtime_async.errors import AgentErrorKind
 
 __all__ = [
@@ -140,6 +141,9 @@ class SessionReport:
     """Frames of interrupted answers that nobody got to hear."""
     tool_calls: int
     tool_calls_failed: int
+    tool_calls_unknown: int
+    """Begun by a process that died: nobody knows how far they came, and they are not begun again."""
+    usage: UsageTold
     carried: tuple[Carried, ...]
     open_intents: tuple[OpenIntent, ...]
 
@@ -149,8 +153,8 @@ class RunReport:
     """
     What the records of a run prove.
 
-    It knows no tokens, as no record bears them, and not which frames the provider has shown to know:
-    for that there is the `RestartReport` of the live session.
+    It does not know which frames the provider has shown to know: for that there is the `RestartReport` of the
+    live session.
     """
 
     run_id: RunId

@@ -105,6 +105,7 @@ class Tally:
     resumptions: list[Resumption] = attrs.field(factory=list)
     counts: dict[RealtimeSessionRecordKind, int] = attrs.field(factory=dict)
     discarded: int = 0
+    tool_calls_unknown: int = 0
     carried: dict[tuple[StreamDirection, RealtimeMediaKind], Fate] = attrs.field(factory=dict)
 
     def count(self, kind: RealtimeSessionRecordKind) -> int:

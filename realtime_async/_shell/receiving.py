@@ -18,6 +18,7 @@ from realtime_async._core.cursors import CursorLabel
 from realtime_async._core.lifecycle import Operation, Phase, Verdict
 from realtime_async._core.sidecar import MediaSpan
 from realtime_async._core.spans import SPANNED_KINDS, OpenSpan
+from realtime_async._core.usage import countable
 from realtime_async._shell.runtime import CALLS_PER_YIELD, Flight, SessionRuntime, recorded
 from realtime_async._shell.spanning import SpanBook
 from realtime_async.errors import AgentError, ProviderFailure, SessionStateError
@@ -177,6 +178,8 @@ class Receiving:
             intent = self.book.add(cursor.chunk_sequence, frame.payload, now)
             return RealtimeReceived(frame, intent.record.payload)
         fields = {**_FIELDS, **_output_fields(frame)}
+        if isinstance(frame.event, ResponseDone):
+            fields["usage"] = countable(frame.event.usage)
         appended = rt.append(_Kind.OUTPUT_RECEIVED, self.book.take(), **fields)
         return RealtimeReceived(frame, appended.record.payload)
 

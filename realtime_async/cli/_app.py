@@ -111,7 +111,7 @@ def report(
     """
     Tell what of a run was never heard, heard late, or heard twice, and what happened to its connections.
 
-    Tokens are in no record, and so in no report.
+    What answers cost is told in the provider's tokens, as far as it said so.
     """
     answer(partial(_commands.report, journal, run, input_rate, output_rate, json=json))
 

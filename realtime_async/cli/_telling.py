@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from realtime_async.cli._printing import counted, when
-from realtime_async.reports import RestartTold, RunReport, SessionReport, ToldFrames
+from realtime_async.reports import RestartTold, RunReport, SessionReport, ToldFrames, UsageTold
 
 __all__ = ["told"]
 
@@ -54,7 +54,11 @@ def _facts(session: SessionReport) -> Iterator[tuple[str, str]]:
         ),
     )
     if session.tool_calls:
-        yield "tool calls", f"{session.tool_calls}, {session.tool_calls_failed} failed"
+        yield (
+            "tool calls",
+            f"{session.tool_calls}, {session.tool_calls_failed} failed, {session.tool_calls_unknown} with an unknown outcome",
+        )
+    yield "usage", _usage(session.usage)
     yield "restarts", str(session.restart_count)
     for restart in session.restarts[:SHOWN]:
         yield "", _restart(restart)
@@ -79,6 +83,22 @@ def _restart(restart: RestartTold) -> str:
         f"{when(restart.requested_millis)} {restart.reason}: {how}, {counted(restart.attempts, 'attempt')}{errors}; "
         f"{counted(restart.late, 'frame')} late, {restart.replayed} twice, {restart.dropped} dropped"
     )
+
+
+def _usage(told: UsageTold) -> str:
+    untold = f"{counted(told.answers_untold, 'answer')} untold" if told.answers_untold else ""
+    if not told.answers:
+        return untold or "none told"
+    tokens = told.tokens
+    taken = _tokens({"text": tokens.input_text_tokens, "audio": tokens.input_audio_tokens})
+    given = _tokens({"text": tokens.output_text_tokens, "audio": tokens.output_audio_tokens})
+    cached = "" if tokens.cached_tokens is None else f" ({tokens.cached_tokens} cached)"
+    return f"{counted(told.answers, 'answer')}: tokens in {taken}{cached}, out {given}{'; ' + untold if untold else ''}"
+
+
+def _tokens(by_modality: Mapping[str, int | None]) -> str:
+    told = [f"{count} {modality}" for modality, count in by_modality.items() if count is not None]
+    return " + ".join(told) or "untold"
 
 
 def _frames(told: ToldFrames) -> str:

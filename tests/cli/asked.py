@@ -14,7 +14,14 @@ from realtime_async.adapters.scripted import Drop, FrameFate, Script, ScriptedAd
 from realtime_async.cli._app import app
 from realtime_async.errors import ProviderConnectionLost
 from realtime_async.journals import SqliteJournal
-from realtime_async.ports import RealtimeRestartReason, RunJournal, StreamCursor
+from realtime_async.ports import (
+    RealtimeOutputFrame,
+    RealtimeRestartReason,
+    ResponseDone,
+    ResponseUsage,
+    RunJournal,
+    StreamCursor,
+)
 from tests.controller.staged import audio, plain_sidecar, text
 
 __all__ = ["RUN", "ask", "ask_json", "made"]
@@ -49,6 +56,9 @@ async def _call(journal: RunJournal, run_id: str, *tags: str) -> None:
         await controller.send(text())
     await controller.send(audio())
     await controller.restart(RealtimeRestartReason.CONNECTION_LOST)
+    for usage in (ResponseUsage(12, 340, 100, None, 90), ResponseUsage(1, 60, 0, None, 10), None):
+        adapter.feed(RealtimeOutputFrame.of(ResponseDone("completed", usage)))
+        await controller.receive()
     await controller.close()
 
 

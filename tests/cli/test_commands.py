@@ -174,6 +174,10 @@ def test_a_run_is_reported(url: str) -> None:
     assert lines["perhaps unheard"] == "0, of 1 frame (3) in doubt"
     assert re.fullmatch(r"2 frames \(4-5\), \d+\.\d{3} s at most", lines["heard late"])
     assert lines["heard twice"] == "2 frames (2-3)" or lines["heard twice"].startswith("2 frames (2-3, ")
+    assert (
+        lines["usage"]
+        == "2 answers: tokens in 13 text + 400 audio (100 cached), out 100 audio; 1 answer untold"
+    )
     assert lines["restarts"] == "1"
     assert lines["open intents"] == "0"
     assert "connection_lost: " in asked.stdout
@@ -187,6 +191,17 @@ def test_a_report_is_told_as_json_with_seconds_where_a_rate_is_given(url: str) -
     assert session["twice"]["frames"] == 2
     assert session["twice"]["audio_s"] == pytest.approx(2 * len(FRAME) / 48_000)
     assert session["delivery"]["in_doubt"] == 1
+    assert session["usage"] == {
+        "answers": 2,
+        "answers_untold": 1,
+        "tokens": {
+            "input_text_tokens": 13,
+            "input_audio_tokens": 400,
+            "cached_tokens": 100,
+            "output_text_tokens": None,
+            "output_audio_tokens": 100,
+        },
+    }
     assert session["restarts"][0]["reason"] == "connection_lost"
 
 

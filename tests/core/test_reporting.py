@@ -61,6 +61,19 @@ def extent(first: int, last: int, frames: int | None = None) -> RecordExtent:
     )
 
 
+def test_of_tool_calls_that_a_dead_process_had_begun_the_outcome_is_unknown() -> None:
+    run = Run()
+    run.add(Kind.TOOL_CALL_FAILED, run.add(Kind.TOOL_CALL_REQUESTED), error=LOST)
+    run.add(Kind.TOOL_CALL_COMPLETED, run.add(Kind.TOOL_CALL_REQUESTED))
+    run.add(Kind.OUTCOME_UNKNOWN, run.add(Kind.TOOL_CALL_REQUESTED))
+    # Of another effect.
+    run.add(Kind.OUTCOME_UNKNOWN, run.add(Kind.INTERRUPT_REQUESTED))
+
+    report = run.report()
+
+    assert (report.tool_calls, report.tool_calls_failed, report.tool_calls_unknown) == (3, 1, 1)
+
+
 def test_ranges_are_told_up_to_a_bound_and_counted_beyond_it() -> None:
     run = Run()
     for number in range(1, 2 * REMEMBERED + 5, 2):

@@ -7,6 +7,7 @@ Whoever changes how records are stored keeps the pairs that are there, and adds 
 
     journal-v1   a text of each connection holds what the gate has counted
     journal-v2   so it does while the gate is empty
+    journal-v3   the same, with what an answer cost
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ from realtime_async.ports import (
     RealtimeSessionStatus,
     RecordedError,
     RecordExtent,
+    ResponseUsage,
     RetentionClass,
     RunId,
     SourceRef,
@@ -69,14 +71,25 @@ LACKS: Mapping[str, frozenset[RealtimeSessionRecordKind]] = {
         Kind.HAND_OVER_REQUESTED, Kind.HANDED_OVER, Kind.HAND_OVER_FAILED,
     }),
     "journal-v2": frozenset(),
+    "journal-v3": frozenset(),
 }  # fmt: skip
 LATEST = max(LACKS)
+# Of the fields of records, those that there were not.
+WITHOUT_USAGE = {"journal-v1", "journal-v2"}
 
 
 def run_of_every_kind(run_id: RunId, pair: str = LATEST) -> list[JournalRecord]:
     """One record of each kind; it is no run that a session could have had."""
     kinds = [kind for kind in Kind if kind not in LACKS[pair]]
-    return [_record(run_id, seq, kind) for seq, kind in enumerate(kinds, start=1)]
+    run = [_record(run_id, seq, kind) for seq, kind in enumerate(kinds, start=1)]
+    return run if pair in WITHOUT_USAGE else [_with_usage(one) for one in run]
+
+
+def _with_usage(one: JournalRecord) -> JournalRecord:
+    if one.payload.kind is not Kind.OUTPUT_RECEIVED:
+        return one
+    usage = ResponseUsage(12, 340, 100, 7, 90)
+    return attrs.evolve(one, payload=attrs.evolve(one.payload, usage=usage))
 
 
 def _record(run_id: RunId, seq: int, kind: RealtimeSessionRecordKind) -> JournalRecord:
