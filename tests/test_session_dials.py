@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import math
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
@@ -96,6 +98,47 @@ def test_the_loops_of_all_threads_share_the_turns_of_a_route(backends: tuple[str
 @pytest.fixture(params=["asyncio asyncio", "asyncio trio", "trio trio"])
 def backends(request: pytest.FixtureRequest) -> tuple[str, ...]:
     return tuple(request.param.split())
+
+
+# A lock that is held by a thread which the fork does not bring along would never be let go: the alarm ends that child.
+FORKED = """
+import os, signal, sys, threading
+import anyio
+from realtime_async._session import dialing
+
+async def dial():
+    with anyio.fail_after(5):
+        await dialing.Dialing("provider.forked", 0.001).turn()
+
+def hold():
+    with dialing._in_real_time._lock:
+        is_held.set()
+        may_end.wait()
+
+anyio.run(dial, backend=sys.argv[1])
+is_held, may_end = threading.Event(), threading.Event()
+holding = threading.Thread(target=hold)
+holding.start()
+is_held.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    anyio.run(dial, backend=sys.argv[1])
+    os._exit(0)
+status = os.waitpid(child, 0)[1]
+may_end.set()
+holding.join()
+sys.exit(f"the child ended with {status}" if status else 0)
+"""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_process_that_was_forked_while_somebody_dialled_dials_for_itself(backend: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED, backend], capture_output=True, text=True, check=False
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_virtual_time_shares_no_turns_with_real_time() -> None:

@@ -3,6 +3,7 @@ The moment at which a session may open a connection, among all sessions of the p
 
 Only sessions of `open_session` and `resume_session` ask; a controller that is driven by hand dials when it is told to.
 
+A process that was forked is another, and counts by itself.
 The event loops of a process may each have a thread, and a clock that began elsewhere.
 So those that live in real time count by one clock that all threads share, and lend each other no time but seconds to
 wait.
@@ -11,6 +12,7 @@ A loop whose time is virtual shares its time with nobody, and so its moments nei
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from time import monotonic
@@ -31,6 +33,10 @@ class _Routes:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.now = now
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: a process that was forked dials for itself, and may have been forked while the lock was held."""
         # Held for no longer than it takes to look a moment up.
         self._lock = threading.Lock()
         self._slots: dict[str, DialSlots] = {}
@@ -55,6 +61,8 @@ class _Routes:
 
 
 _in_real_time = _Routes(monotonic)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_real_time.forget)
 _of_this_loop: RunVar[_Routes] = RunVar("realtime_async.dials")
 
 
