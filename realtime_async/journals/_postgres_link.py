@@ -7,10 +7,11 @@ No text of the server or of the driver gets into a message: it may quote the DSN
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
@@ -26,6 +27,8 @@ __all__ = ["Address", "Link"]
 
 T = TypeVar("T")
 
+# The server ends a statement that takes longer than patience lasts; one that says nothing even then is not listened to.
+GRACE_S: Final = 1.0
 FIRST_PAUSE_S: Final = 0.05
 LAST_PAUSE_S: Final = 0.5
 
@@ -93,6 +96,9 @@ _AWAY = Trouble(
     passes=True,
     ends=True,
 )
+_SILENT = Trouble(
+    "its server does not answer; look at its load, and at the network in between", passes=True, ends=True
+)
 _DENIED = Trouble("the server refuses its role or password; look at the DSN and at the server's pg_hba.conf")
 
 # By SQLSTATE.
@@ -134,6 +140,8 @@ _REFUSALS = (
 
 
 def _trouble(error: psycopg.Error) -> Trouble:
+    if isinstance(error, psycopg.errors.ConnectionTimeout | _Silence):
+        return _SILENT
     state = error.sqlstate
     if state is None and isinstance(error, psycopg.OperationalError):
         text = str(error)
@@ -157,6 +165,43 @@ _SETTINGS = """
         set_config('synchronous_commit', CASE current_setting('synchronous_commit')
             WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)
 """
+
+
+class _Silence(psycopg.OperationalError):
+    """The server was not heard of for too long."""
+
+
+class _LimitedConnection(psycopg.Connection[tuple[Any, ...]]):
+    """
+    A connection that is left where its server is silent.
+
+    The system notices a machine that is gone, but not a server, or a proxy before it, that is there and says nothing.
+    What was asked last may be done all the same, then or much later.
+    """
+
+    silence_s: float = math.inf
+
+    def wait(self, gen: Generator[Any, Any, T], *how: Any, **more: Any) -> T:
+        return super().wait(self._unless_silent(gen), *how, **more)
+
+    def _unless_silent(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        """Pass *gen* on, which is told several times a second that nothing came."""
+        try:
+            wanted = next(gen)
+            heard_at = time.monotonic()
+            while True:
+                ready = yield wanted
+                now = time.monotonic()
+                if ready:
+                    heard_at = now
+                elif now - heard_at >= self.silence_s:
+                    # Before anybody tries to end a transaction on it.
+                    self.pgconn.finish()
+                    raise _Silence("no answer")
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 class Link:
@@ -216,7 +261,8 @@ class Link:
         if self._is_closed.is_set():
             raise closed(self.name)
         if self._connection is None or self._connection.closed:
-            connection = psycopg.connect(self._parameters, autocommit=True, prepare_threshold=0)
+            connection = _LimitedConnection.connect(self._parameters, autocommit=True, prepare_threshold=0)
+            connection.silence_s = self._patience_s + GRACE_S
             try:
                 connection.execute(_SETTINGS, {"ms": str(round(self._patience_s * 1000))})
             except BaseException:

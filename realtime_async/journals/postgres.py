@@ -74,6 +74,7 @@ class PostgresJournal(StoredJournal):
         Args:
             patience_s: How long appends wait for a server that is away, or has no time, before their runs stop.
                 Keep it below `Deadlines.journal`, as a session waits no longer than that.
+                A server that says nothing for a second longer counts as away.
             lease_s: For how long a run whose worker is gone has an owner all the same.
 
         Raises:
