@@ -1,4 +1,8 @@
-"""A way to a server on loopback that is cut at a moment of one's choice."""
+"""
+A way to a PostgreSQL server on loopback that is cut before a message of one's choice.
+
+Into how many pieces the network breaks what is sent is its affair, so messages are counted by their own lengths.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +21,32 @@ class Cut(Enum):
     ANSWERED = "what the server answered is lost"
 
 
+class _Messages:
+    """
+    One direction of a connection, taken apart.
+
+    A message is a letter and four bytes of length, which count themselves; a client's first has no letter.
+    """
+
+    def __init__(self, direction: Cut) -> None:
+        self._letter = 0 if direction is Cut.ASKED else 1
+        self._rest = bytearray()
+
+    def whole(self, piece: bytes) -> Iterator[bytes]:
+        """Take *piece* in, and yield each message that it completes."""
+        self._rest += piece
+        while len(self._rest) >= self._letter + 4:
+            length = self._letter + int.from_bytes(self._rest[self._letter : self._letter + 4], "big")
+            if len(self._rest) < length:
+                return
+            message = bytes(self._rest[:length])
+            del self._rest[:length]
+            self._letter = 1
+            yield message
+
+
 class CutWire:
-    """Passes connections on to *port*, and cuts one in its *at*-th piece of one direction; then never again."""
+    """Passes connections on to *port*, and cuts one before its *at*-th message of one direction; then never again."""
 
     def __init__(self, port: int, cut: Cut, at: int) -> None:
         self._target = ("127.0.0.1", port)
@@ -63,25 +91,31 @@ class CutWire:
         except OSError:
             client.close()
             return ()
-        self._selector.register(client, selectors.EVENT_READ, (server, Cut.ASKED))
-        self._selector.register(server, selectors.EVENT_READ, (client, Cut.ANSWERED))
+        for source, to, direction in ((client, server, Cut.ASKED), (server, client, Cut.ANSWERED)):
+            self._selector.register(source, selectors.EVENT_READ, (to, direction, _Messages(direction)))
         return client, server
 
-    def _pass_on(self, source: socket.socket, to: socket.socket, direction: Cut) -> None:
+    def _pass_on(self, source: socket.socket, to: socket.socket, direction: Cut, messages: _Messages) -> None:
         if source.fileno() < 0:
             return
         try:
             piece = source.recv(1 << 20)
         except OSError:
             piece = b""
-        if piece and direction is self._cut and not self.was_cut:
-            self._left -= 1
-            self.was_cut = self._left == 0
-            if self.was_cut:
-                piece = b""
-        if piece:
+        passed: list[bytes] = []
+        is_over = not piece
+        for message in messages.whole(piece):
+            if direction is self._cut and not self.was_cut:
+                self._left -= 1
+                self.was_cut = is_over = self._left == 0
+            if is_over:
+                break
+            passed.append(message)
+        if passed:
+            # In one, as the system waits with the second of two that are small.
             with suppress(OSError):
-                to.sendall(piece)
+                to.sendall(b"".join(passed))
+        if not is_over:
             return
         for each in (source, to):
             with suppress(KeyError, ValueError):

@@ -1,7 +1,7 @@
 """
 A connection that is lost at any moment of a commit: nobody knows what became of it, until it is read back.
 
-Every piece of what goes either way is lost in turn; no record may be missing then, and none be there twice.
+Every message that goes either way is lost in turn; no record may be missing then, and none be there twice.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from tests.postgres_server import Database
 __all__: list[str] = []
 
 MORE_THAN_A_STATEMENT = 100
+# Four commits, one of them a COPY, come to a few messages more; records that come in more commits only add to them.
+MOMENTS = {Cut.ASKED: 30, Cut.ANSWERED: 40}
 
 
 async def append_in_every_way(journal: PostgresJournal, first: int) -> int:
@@ -31,7 +33,7 @@ async def append_in_every_way(journal: PostgresJournal, first: int) -> int:
 
 
 def through(wire: CutWire, dsn: str) -> str:
-    return make_conninfo(dsn, port=wire.port, sslmode="disable")
+    return make_conninfo(dsn, port=wire.port, sslmode="disable", gssencmode="disable")
 
 
 @pytest.mark.parametrize("cut", Cut)
@@ -54,8 +56,7 @@ async def test_wherever_the_connection_is_lost_all_is_written_once(
                 begun = RunId(f"run.{before}")
                 assert await read_all(journal, begun) == records(begun, 3)
 
-    # Into how many pieces an answer comes apart is the network's affair.
-    assert moments > 5
+    assert moments >= MOMENTS[cut]
 
 
 async def test_what_was_lost_on_the_way_to_a_rivals_run_stays_the_rivals(postgres_database: Database) -> None:
