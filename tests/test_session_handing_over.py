@@ -132,6 +132,33 @@ async def test_a_tool_is_waited_for_and_its_answer_is_sent() -> None:
     assert tables.booked == [2]
 
 
+@pytest.mark.parametrize("ends_after", [3, 0], ids=["the tool is quick", "the tool is slow"])
+@BOTH
+async def test_what_is_said_of_a_tool_in_another_answer_is_waited_for(
+    policy: RestartPolicy | None, ends_after: float
+) -> None:
+    call = Call(
+        *said(ResponseStarted(), BOOK), Delay(ends_after), *said(ResponseDone()), Delay(6),
+        *said(ResponseStarted()), Delay(1), *said(ResponseDone()),
+    )  # fmt: skip
+    tables = Tables(seconds=2)
+
+    async with call.open(restart_policy=policy) as session, anyio.create_task_group() as tasks:
+
+        async def loop() -> None:
+            async for frame in session.frames():
+                if frame.event == BOOK:
+                    await session.answer(BOOK, tables.book)
+
+        tasks.start_soon(loop)
+        await settled()
+        await session.between_turns()
+        assert anyio.current_time() == pytest.approx(ends_after + 6 + 1)
+        await session.close()
+
+    assert tables.booked == [2]
+
+
 async def test_a_session_that_ends_is_waited_for_no_longer() -> None:
     call = Call(*said(ResponseStarted()))
 

@@ -277,6 +277,42 @@ async def test_what_the_provider_says_gives_the_attempts_back() -> None:
     assert [name for name in heard(frames) if name != "restarted"] == [f"said.{n}" for n in range(1, 21)]
 
 
+ANSWERED: list[RealtimeOutputFrame] = [*said(ResponseStarted()), *spoken(1), *said(ResponseDone("completed"))]
+HANGS_UP = [
+    pytest.param(spoken(1), 0.0, range(8, 20), id="some audio, and nothing else"),
+    pytest.param([*said(ResponseStarted()), *spoken(1), *said(ResponseDone("incomplete"))], 0.2, range(8, 20), id="cut off"),
+    pytest.param(spoken(1), 15.0, range(8, 9), id="some audio after a while"),
+    pytest.param(ANSWERED, 15.0, range(8, 9), id="an answer now and then"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("says, after_s, dials", HANGS_UP)
+async def test_a_provider_that_says_a_little_and_hangs_up_makes_no_storm(
+    says: list[RealtimeOutputFrame], after_s: float, dials: range
+) -> None:
+    """Two minutes of it: it is called back ever more rarely, and the call lives."""
+    again: list[Played] = [Delay(after_s), *says, Drop()]
+    call = Call(*again * 1000)
+
+    async with call.open() as session, anyio.create_task_group() as tasks:
+        tasks.start_soon(listen_to, session, [])
+        await anyio.sleep(125)
+        dialled = call.adapter.calls.count("restart")
+        tasks.cancel_scope.cancel()
+
+    assert dialled in dials
+
+
+async def test_a_connection_that_dies_after_an_answer_is_replaced_at_once() -> None:
+    again: list[Played] = [Delay(0.5), *ANSWERED, Drop()]
+    call = Call(*again * 20)
+
+    async with call.open() as session:
+        for _ in range(20):
+            report = await until_restarted(session)
+            assert report.outage_s == pytest.approx(0, abs=0.01)
+
+
 async def test_a_session_without_hope_hands_back_what_it_could_not_send() -> None:
     call = Call(Delay(1), Drop(), faults={("restart", number): Refuse() for number in range(1, 9)})
     frames = [text(number) for number in range(1, 4)]

@@ -19,7 +19,11 @@ class RestartPolicy:
     attempts: int = 6
     """Of one restart, the first included; under `open_session`, of all that the provider has said nothing between."""
     first_wait_s: float = 0.25
-    """Before the second attempt; the first goes at once."""
+    """
+    Before the second attempt; the first goes at once.
+
+    The waits begin anew with a connection that has completed an answer, or on which something is said after `max_wait_s`.
+    """
     factor: float = 2.0
     """By which each further wait grows."""
     max_wait_s: float = 10.0
@@ -117,18 +121,24 @@ class RestartBudget:
     The attempts that are left.
 
     A connection that opens is no reason to hope: a provider may accept each one, and end it at once.
-    Only what it says, which `refill` is told of, is.
+    Only what it says, which `refill` is told of, is; and as it may say a little on each, and end it then,
+    the waits go on growing until `settle` is told that one did better.
     """
 
     def __init__(self, policy: RestartPolicy, spent_ever: int = 0) -> None:
         self.policy = policy
         self.spent_ever = spent_ever
         self._spent = 0
+        self._in_a_row = 0
         self._is_free = False
 
     def refill(self) -> None:
         """The provider got on with the conversation."""
         self._spent = 0
+
+    def settle(self) -> None:
+        """A connection did what it is for: when it ends, that has nothing to do with how others ended."""
+        self._in_a_row = 0
 
     def grant(self) -> None:
         """Let the next attempt cost nothing, except of the lifetime: nothing has failed."""
@@ -137,6 +147,7 @@ class RestartBudget:
     def spend(self) -> None:
         """An attempt is made."""
         self._spent += not self._is_free
+        self._in_a_row += not self._is_free
         self._is_free = False
         self.spent_ever += 1
 
@@ -147,7 +158,7 @@ class RestartBudget:
         Args:
             random: From 0 to 1, evenly distributed.
         """
-        return 0.0 if self._is_free else wait_before(self._spent + 1, self.policy, random)
+        return 0.0 if self._is_free else wait_before(self._in_a_row + 1, self.policy, random)
 
     def refusal(self, error: RecordedError | None = None) -> str | None:
         """

@@ -23,6 +23,7 @@ from realtime_async._core.events import (
     SpeechStarted,
     SpeechStopped,
     ToolCall,
+    ToolCallCancelled,
 )
 from realtime_async._core.restarts import RestartPolicy
 
@@ -58,12 +59,13 @@ class Turn:
     def __init__(self) -> None:
         self._is_speaking = False
         self._awaits_answer = False
+        self._has_called = False
         self.is_answering = False
         """An answer has begun, and is not done."""
 
     @property
     def is_over(self) -> bool:
-        return not (self._is_speaking or self._awaits_answer or self.is_answering)
+        return not (self._is_speaking or self._awaits_answer or self._has_called or self.is_answering)
 
     def asked(self) -> None:
         """The program has asked for an answer, or ended its turn."""
@@ -78,17 +80,22 @@ class Turn:
             case SpeechStopped() | InputCommitted():
                 self._is_speaking = False
                 self._awaits_answer = not self.is_answering
+            case ToolCall():
+                # What comes of it is said in this answer or in the next one, as the provider goes.
+                self._has_called = True
+            case ToolCallCancelled():
+                self._has_called = False
             case ResponseDone():
                 self._awaits_answer = self.is_answering = False
             case ResponseStarted() | OutputAudio() | OutputText() | OutputTranscript():
-                self._awaits_answer = False
+                self._awaits_answer = self._has_called = False
                 self.is_answering = True
             case _:
                 pass
 
     def cut_off(self) -> None:
         """The connection is gone, and with it whatever was being said."""
-        self._is_speaking = self._awaits_answer = self.is_answering = False
+        self._is_speaking = self._awaits_answer = self._has_called = self.is_answering = False
 
 
 class Supervision:
@@ -103,6 +110,8 @@ class Supervision:
         self._owed_since: float | None = None
         self._old_at = math.inf
         self._is_deaf = False
+        self._connected_at = now
+        self._has_answered = False
         self.connected(now)
 
     def connected(self, now: float, *, unanswered: int = 0) -> None:
@@ -112,6 +121,8 @@ class Supervision:
         Args:
             unanswered: Frames that it was given already.
         """
+        self._connected_at = now
+        self._has_answered = False
         self._planned = None
         self._latest = math.inf
         self._out_since = now if unanswered else None
@@ -134,6 +145,7 @@ class Supervision:
         if isinstance(event, _NO_PROGRESS):
             return False
         self._out_since = None
+        self._has_answered |= isinstance(event, ResponseDone) and event.status == "completed"
         match event:
             case ResponseStarted() | OutputAudio() | OutputText() | OutputTranscript():
                 self._owed_since = now
@@ -145,6 +157,10 @@ class Supervision:
             case _:
                 pass
         return _gives_hope(event)
+
+    def is_settled(self, now: float) -> bool:
+        """Whether this connection does what it is for: it has answered, or lasts longer than one is waited for."""
+        return self._has_answered or now - self._connected_at >= self._policy.max_wait_s
 
     def asked(self, now: float) -> None:
         """The provider was asked for an answer."""

@@ -194,8 +194,11 @@ class Supervisor:
 
     def _heard(self, event: RealtimeEvent) -> None:
         self._heard_too(event)
-        if self._watched.heard(event, self._rt.now()):
+        now = self._rt.now()
+        if self._watched.heard(event, now):
             self._budget.refill()
+            if self._watched.is_settled(now):
+                self._budget.settle()
         if self._watched.is_planned:
             self._wake.notify()
 

@@ -108,6 +108,18 @@ def test_progress_gives_all_attempts_back() -> None:
 
     assert used_up is not None
     assert budget.refusal() is None
+
+
+def test_waits_grow_over_attempts_that_were_given_back_until_a_connection_does_better() -> None:
+    budget, waits = RestartBudget(RestartPolicy(attempts=2, jitter=0)), []
+    for _ in range(5):
+        waits.append(budget.wait(0.5))
+        budget.spend()
+        budget.refill()
+
+    budget.settle()
+
+    assert waits == [0, 0.25, 0.5, 1, 2]
     assert budget.wait(0.5) == 0
 
 

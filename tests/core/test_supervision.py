@@ -21,6 +21,7 @@ from realtime_async._core.events import (
     SpeechStarted,
     SpeechStopped,
     ToolCall,
+    ToolCallCancelled,
 )
 from realtime_async._core.restarts import RestartPolicy
 from realtime_async._core.supervision import Supervision, Turn
@@ -54,6 +55,60 @@ def test_who_talks_over_an_answer_has_the_turn_when_it_is_done() -> None:
         turn.heard(event)
 
     assert not turn.is_over
+
+
+CALLED: list[RealtimeEvent] = [ResponseStarted(), ToolCall(), ResponseDone()]
+
+
+def test_who_has_called_a_tool_has_the_turn_until_it_says_what_came_of_it() -> None:
+    turn, over = Turn(), []
+
+    for event in (*CALLED, ResponseStarted(), OutputAudio(), ResponseDone()):
+        turn.heard(event)
+        over.append(turn.is_over)
+
+    assert over == [False] * 5 + [True]
+
+
+def test_what_came_of_a_tool_may_be_said_in_the_answer_that_called_it() -> None:
+    turn = Turn()
+    for event in (ResponseStarted(), ToolCall(), OutputAudio(), ResponseDone()):
+        turn.heard(event)
+
+    assert turn.is_over
+
+
+def test_who_takes_the_call_back_waits_for_no_tool() -> None:
+    turn = Turn()
+    for event in (*CALLED, ToolCallCancelled(("call.1",))):
+        turn.heard(event)
+
+    assert turn.is_over
+
+
+def test_what_was_asked_while_a_tool_was_called_is_owed_when_that_answer_is_done() -> None:
+    turn = Turn()
+    for event in CALLED[:2]:
+        turn.heard(event)
+
+    turn.asked()
+    turn.heard(CALLED[2])
+
+    assert not turn.is_over
+
+
+def test_a_connection_is_settled_when_it_has_answered_or_lasts() -> None:
+    policy = RestartPolicy(max_wait_s=10)
+    supervision = watched(ResponseStarted(), OutputAudio(), ResponseDone("incomplete"), at=5, policy=policy)
+    at_first, later = supervision.is_settled(9.9), supervision.is_settled(10)
+
+    supervision.heard(ResponseDone("completed"), 6)
+    answered = supervision.is_settled(6)
+    supervision.connected(7)
+
+    assert (at_first, later, answered) == (False, True, True)
+    assert not supervision.is_settled(16.9)
+    assert supervision.is_settled(17)
 
 
 def test_a_connection_is_replaced_at_its_age() -> None:
