@@ -288,10 +288,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.backend == "trio" and find_spec("trio") is None:
         parser.error("--backend trio: it is missing: pip install -e '.[trio]'")
+    # Until there is a call to end, SIGTERM ends the program as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    failure: BaseException | None = None
     try:
         anyio.run(run, options, backend=options.backend)
-    except (AgentError, ImportError, OSError) as error:
-        sys.exit(f"agent_loop: {error}")
+    except* KeyboardInterrupt:
+        # Before there was a call to end.
+        print("hung up")
+    except* (AgentError, ImportError, OSError) as errors:
+        failure = first_of(errors)
+    if failure is not None:
+        sys.exit(f"agent_loop: {failure}")
+
+
+def first_of(error: BaseException) -> BaseException:
+    """What task groups wrap."""
+    return first_of(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
 if __name__ == "__main__":

@@ -233,6 +233,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"gemini_bot: there is no key: set {KEYS[0]} to one from https://aistudio.google.com/apikey; "
             "examples/offline_bot.py needs none"
         )
+    # Until there is a call to end, SIGTERM ends the program as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     failure: BaseException | None = None
     try:
         anyio.run(run, options, key, backend=options.backend)

@@ -373,9 +373,14 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None, *, brain: Brain = answer_command) -> None:
     options = parsed(arguments)
+    # Until there is a call to end, SIGTERM ends the program as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     failure: BaseException | None = None
     try:
         anyio.run(run, options, brain, Console(highlight=False, soft_wrap=True), backend=options.backend)
+    except* KeyboardInterrupt:
+        # Before there was a call to end.
+        print("hung up")
     except* (AgentError, ImportError, OSError) as errors:
         failure = first_of(errors)
     if failure is not None:

@@ -108,26 +108,6 @@ class FilePlayer:
         await self.speaker.finished()
 
 
-@attrs.define
-class Turn:
-    """A sentence and its answer: what nobody wants to be cut off in."""
-
-    is_open: bool = False
-    _ended: anyio.Event = attrs.field(factory=anyio.Event)
-
-    def begin(self) -> None:
-        self.is_open = True
-
-    def end(self) -> None:
-        self.is_open = False
-        self._ended.set()
-        self._ended = anyio.Event()
-
-    async def over(self) -> None:
-        while self.is_open:
-            await self._ended.wait()
-
-
 def configured(options: argparse.Namespace) -> OpenAIRealtimeConfig:
     key = os.environ.get("OPENAI_API_KEY")
     if not key:
@@ -156,17 +136,16 @@ async def main(options: argparse.Namespace, config: OpenAIRealtimeConfig) -> Non
         sound(options) as (microphone, player),
         anyio.create_task_group() as tasks,
     ):
-        turn = Turn()
-        tasks.start_soon(drain_on_signal, turn, player, tasks.cancel_scope)
+        tasks.start_soon(drain_on_signal, session, player, tasks.cancel_scope)
         tasks.start_soon(session.send_audio_from, microphone)
-        await talk(session, player, turn, hangs_up=not options.microphone)
+        await talk(session, player, hangs_up=not options.microphone)
         await player.finished()
         tasks.cancel_scope.cancel()
     print(f"journal: {options.journal}, run {run_id}")
     print(session.delivery)
 
 
-async def drain_on_signal(turn: Turn, player: Player, call: anyio.CancelScope) -> None:
+async def drain_on_signal(session: RealtimeSession, player: Player, call: anyio.CancelScope) -> None:
     """Asked to stop, stop where nobody is cut off in a sentence, if that comes soon."""
     if sys.platform == "win32":
         return
@@ -174,13 +153,13 @@ async def drain_on_signal(turn: Turn, player: Player, call: anyio.CancelScope) -
         async for _ in signals:
             print("asked to stop: this turn is the last", flush=True)
             with anyio.move_on_after(DRAIN_S):
-                await turn.over()
+                await session.between_turns()
                 await player.finished()
             # Whoever leaves the session's block closes the session.
             call.cancel()
 
 
-async def talk(session: RealtimeSession, player: Player, turn: Turn, *, hangs_up: bool) -> None:
+async def talk(session: RealtimeSession, player: Player, *, hangs_up: bool) -> None:
     """Answer the caller; where it *hangs_up*, until a question has its answer."""
     has_called = False
     async for frame in session.frames():
@@ -192,7 +171,6 @@ async def talk(session: RealtimeSession, player: Player, turn: Turn, *, hangs_up
             case OutputTranscript(text, final=True):
                 print(f"said:  {text}")
             case SpeechStarted():
-                turn.begin()
                 await be_quiet(session, player)
             case ToolCall() as call:
                 has_called = True
@@ -207,9 +185,6 @@ async def talk(session: RealtimeSession, player: Player, turn: Turn, *, hangs_up
                 await session.send(RealtimeInputFrame.request_response())
             case ResponseDone("completed") if hangs_up:
                 return
-            case ResponseDone(status) if status != "cancelled":
-                # Who has spoken over the last one is owed another.
-                turn.end()
 
 
 async def be_quiet(session: RealtimeSession, player: Player) -> None:
@@ -301,6 +276,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def run(arguments: Sequence[str] | None = None) -> None:
     options = parsed(arguments)
+    # Until there is a call to end, SIGTERM ends the program as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     failure: BaseException | None = None
     try:
         anyio.run(main, options, configured(options), backend=options.backend)

@@ -6,7 +6,8 @@ The smallest voice bot, on Trio: it greets, hears, books a table with a tool, an
 
 It needs the extras local and trio, and with --microphone the extra audio.
 Without --microphone it hears a question from a file, ten times as fast as life, and speaks to nobody.
-Say "please book a table for two" to it, with any number up to five; it hangs up when that is done, and at SIGTERM and Ctrl-C.
+Say "please book a table for two" to it, with any number up to five; it hangs up when that is done.
+SIGTERM and Ctrl-C let the sentence under way be answered, for at most ten seconds, and then end the call.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from realtime_async import (
     OutputAudio,
     OutputTranscript,
     RealtimeInputFrame,
+    RealtimeSession,
     RealtimeSessionSidecar,
     ResponseDone,
     Restarted,
@@ -49,6 +51,7 @@ except ImportError as missing:
 
 QUESTION = Path(__file__).with_name("question.wav")
 FASTER_THAN_LIFE = 10
+DRAIN_S = 10.0
 
 
 async def main(options: argparse.Namespace) -> None:
@@ -67,7 +70,7 @@ async def main(options: argparse.Namespace) -> None:
         sound(options, adapter) as (microphone, speaker),
         trio.open_nursery() as tasks,
     ):
-        tasks.start_soon(hang_up_on_signal, tasks.cancel_scope)
+        tasks.start_soon(drain_on_signal, session, speaker, tasks.cancel_scope)
         tasks.start_soon(session.send_audio_from, microphone)
         await session.send(RealtimeInputFrame.request_response("Greet the caller."))
         async for frame in session.frames():
@@ -92,12 +95,19 @@ async def main(options: argparse.Namespace) -> None:
     print(session.delivery)
 
 
-async def hang_up_on_signal(call: trio.CancelScope) -> None:
+async def drain_on_signal(
+    session: RealtimeSession, speaker: Speaker | SilentSpeaker, call: trio.CancelScope
+) -> None:
+    """Asked to stop, stop where nobody is cut off in a sentence, if that comes soon."""
     if sys.platform == "win32":
         return
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
-            print("asked to stop: hanging up")
+            print("asked to stop: this turn is the last", flush=True)
+            with trio.move_on_after(DRAIN_S):
+                await session.between_turns()
+                await speaker.finished()
+            # Whoever leaves the session's block closes the session.
             call.cancel()
 
 
@@ -125,9 +135,14 @@ def run(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--microphone", action="store_true", help="speak to it; needs the extra audio")
     parser.add_argument("--journal", type=Path, default=Path("calls.db"), metavar="FILE.db")
     options = parser.parse_args(arguments)
+    # Until there is a call to end, SIGTERM ends the program as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     failure: BaseException | None = None
     try:
         trio.run(main, options)
+    except* KeyboardInterrupt:
+        # Before there was a call to end.
+        print("hung up")
     except* (AgentError, ImportError, OSError) as errors:
         failure = first_of(errors)
     if failure is not None:

@@ -1,18 +1,19 @@
-"""The bots that talk to a provider, with a microphone, when somebody wants them to stop."""
+"""The bots, when somebody wants them to stop: those that talk to a provider with a microphone, and all before they talk."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import ModuleType
 
+import anyio
 import pytest
 
-from examples import gemini_bot, openai_bot
+from examples import agent_loop, gemini_bot, offline_bot, openai_bot, trio_bot
 from realtime_async.testing.loopback.gemini import GeminiAnswer, GeminiScript, LoopbackGemini
 from realtime_async.testing.loopback.hearing import numbered_audio
 from realtime_async.testing.loopback.openai import Answer, Call, LoopbackOpenAI, OpenAIScript
@@ -178,3 +179,62 @@ def test_what_comes_of_a_tool_is_said_before_the_bot_stops(
 
     assert played.of_the_answer == ANSWER_BYTES
     assert stage.last_record() == "realtime_closed"
+
+
+BEFORE_THEY_TALK = {
+    "agent_loop": (agent_loop.main, BACKENDS),
+    "gemini_bot": (gemini_bot.main, BACKENDS),
+    "offline_bot": (offline_bot.main, BACKENDS),
+    "openai_bot": (openai_bot.run, BACKENDS),
+    "trio_bot": (trio_bot.run, (None,)),
+}
+
+
+@pytest.fixture
+def as_in_a_process_of_its_own() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("as_in_a_process_of_its_own")
+@pytest.mark.parametrize("by", SIGNALS, ids=["sigterm", "sigint"])
+@pytest.mark.parametrize(
+    "run, backend",
+    [
+        pytest.param(run, backend, id=f"{name} {backend or 'trio'}")
+        for name, (run, backends) in BEFORE_THEY_TALK.items()
+        for backend in backends
+    ],
+)
+def test_who_is_asked_to_stop_before_there_is_a_call_hangs_up(
+    run: Callable[[Sequence[str]], None],
+    backend: str | None,
+    by: signal.Signals,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    is_left = False
+
+    @asynccontextmanager
+    async def never_opened(*_: object, **_options: object) -> AsyncIterator[None]:
+        nonlocal is_left
+        try:
+            sends(by)()
+            await anyio.sleep(60)
+        finally:
+            is_left = True
+        yield
+
+    monkeypatch.chdir(tmp_path)
+    for key in ("OPENAI_API_KEY", "GEMINI_API_KEY"):
+        monkeypatch.setenv(key, "sk-none")
+    monkeypatch.setattr(sys.modules[run.__module__], "open_session", never_opened)
+
+    run([] if backend is None else ["--backend", backend])
+
+    assert is_left
+    assert capsys.readouterr().out.splitlines()[-1] == "hung up"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,40 @@ def test_a_signal_hangs_up_and_closes_the_session(by: signal.Signals, tmp_path: 
     assert code == 0
     assert "asked to stop" in printed
     assert "0 queued" in printed.splitlines()[-1]
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize(
+    "drain_s, lines", [(1000.0, 3), (0.0, 2)], ids=["within the deadline", "at the deadline"]
+)
+def test_who_is_asked_to_stop_answers_what_was_asked_within_a_deadline(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, drain_s: float, lines: int
+) -> None:
+    """The tool is at work then, and what came of it has not been said."""
+    print_line = functools.partial(print, flush=True)
+
+    def watched(line: object, **_options: object) -> None:
+        print_line(line)
+        if str(line).startswith("heard:"):
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(trio_bot, "DRAIN_S", drain_s)
+    monkeypatch.setattr(trio_bot, "print", watched, raising=False)
+
+    trio_bot.run([])
+
+    printed = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith(("heard:", "said:")) for line in printed) == lines
+    assert "asked to stop: this turn is the last" in printed
+    assert "0 queued" in printed[-1]
 
 
 def test_it_is_quiet_when_it_is_spoken_over(
