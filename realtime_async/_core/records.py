@@ -210,7 +210,7 @@ KNOWN_PROVIDER_CODES = frozenset({
     "invalid_argument", "invalid_request", "invalid_request_error", "invalid_value", "message_too_big",
     "model_not_found", "not_found", "overloaded", "permission_denied", "policy_violation", "protocol_error",
     "quota_exceeded", "rate_limit_exceeded", "resource_exhausted", "server_error", "service_unavailable",
-    "session_expired", "session_not_found", "timeout", "unauthenticated", "unavailable", "unsupported",
+    "session_expired", "session_not_found", "timeout", "unauthenticated", "unavailable", "unsupported", "untrusted_certificate",
 })  # fmt: skip
 OTHER_CODE = "other"
 

@@ -116,6 +116,17 @@ def cannot_help(error: RecordedError) -> bool:
     return error.retry is RetryClassification.NOT_RETRYABLE or error.kind in _NEVER_RETRIED
 
 
+def _named(error: RecordedError) -> str:
+    facts = [repr(str(error.kind))]
+    if error.code is not None:
+        facts.append(f"code {error.code!r}")
+    if error.http_status is not None:
+        facts.append(f"HTTP status {error.http_status}")
+    if error.close_code is not None:
+        facts.append(f"close code {error.close_code}")
+    return ", ".join(facts)
+
+
 class RestartBudget:
     """
     The attempts that are left.
@@ -168,7 +179,7 @@ class RestartBudget:
             error: How the last attempt, or the connection, ended; None: well, or it did not say.
         """
         if error is not None and cannot_help(error):
-            return "the provider says that trying again cannot help"
+            return f"trying again cannot help after {_named(error)}"
         if self.spent_ever >= self.policy.lifetime_attempts:
             return "the policy allows no more"
         if self._spent >= self.policy.attempts and not self._is_free:

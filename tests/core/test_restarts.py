@@ -88,6 +88,23 @@ def test_what_cannot_help_is_not_tried_again(error: AgentError, is_final: bool) 
     assert (RestartBudget(RestartPolicy()).refusal(recorded) is not None) is is_final
 
 
+@pytest.mark.parametrize(
+    "facts, told",
+    [
+        ({}, "'provider_failure'"),
+        ({"code": "invalid_api_key"}, "'provider_failure', code 'invalid_api_key'"),
+        ({"http_status": 401}, "'provider_failure', HTTP status 401"),
+        ({"close_code": 1008}, "'provider_failure', close code 1008"),
+    ],
+)
+def test_who_gives_up_says_after_what(facts: dict[str, Any], told: str) -> None:
+    recorded = RecordedError.of(ProviderFailure("no", retry=NEVER, **facts))
+
+    why = RestartBudget(RestartPolicy()).refusal(recorded)
+
+    assert why == f"trying again cannot help after {told}"
+
+
 def test_attempts_that_lead_nowhere_are_used_up() -> None:
     budget, waits = RestartBudget(RestartPolicy(attempts=4, jitter=0)), []
 

@@ -12,6 +12,7 @@ from realtime_async.adapters._websocket.failures import (
     End,
     HandshakeRefused,
     Unreachable,
+    Untrusted,
     WebSocketClosed,
     WebSocketFailure,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "End",
     "HandshakeRefused",
     "Unreachable",
+    "Untrusted",
     "WebSocket",
     "WebSocketClosed",
     "WebSocketFailure",

@@ -20,7 +20,7 @@ from websockets.proxy import Proxy, get_proxy, parse_proxy, prepare_connect_requ
 from websockets.streams import StreamReader
 from websockets.uri import WebSocketURI
 
-from realtime_async.adapters._websocket.failures import HandshakeRefused, Unreachable
+from realtime_async.adapters._websocket.failures import HandshakeRefused, Unreachable, Untrusted
 
 __all__ = ["close_stream", "dialled"]
 
@@ -31,7 +31,8 @@ async def dialled(address: WebSocketURI, ssl_context: ssl.SSLContext | None) -> 
     Hold a stream to *address*.
 
     Raises:
-        Unreachable: Nobody listens there, or the certificate isn't theirs.
+        Unreachable: Nobody listens there.
+        Untrusted: The certificate isn't theirs.
         HandshakeRefused: The proxy refused.
     """
     proxy = _proxy_for(address)
@@ -92,6 +93,9 @@ async def _encrypted(stream: ByteStream, host: str, ssl_context: ssl.SSLContext 
     try:
         # Servers end TLS without saying so, which is no error.
         return await TLSStream.wrap(stream, hostname=host, ssl_context=context, standard_compatible=False)
+    except ssl.SSLCertVerificationError as error:
+        # Words of this machine's library, with no other name in them than the host's.
+        raise Untrusted(f"no TLS with {host}: {error.verify_message}") from error
     except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
         raise Unreachable(f"no TLS with {host}: {type(error).__name__}") from error
 

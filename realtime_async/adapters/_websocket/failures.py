@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["End", "HandshakeRefused", "Unreachable", "WebSocketClosed", "WebSocketFailure"]
+__all__ = ["End", "HandshakeRefused", "Unreachable", "Untrusted", "WebSocketClosed", "WebSocketFailure"]
 
 
 class End(StrEnum):
@@ -31,6 +31,10 @@ class WebSocketFailure(Exception):
 
 class Unreachable(WebSocketFailure):
     """There is no connection, and no HTTP status that says why."""
+
+
+class Untrusted(Unreachable):
+    """Whoever answered has no certificate for the host that was meant: nothing was told to them."""
 
 
 class HandshakeRefused(WebSocketFailure):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import ssl
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -82,14 +83,19 @@ class GeminiLiveAdapter(anyio.AsyncContextManagerMixin):
 
     A message that isn't understood is left out and counted in `ignored`; one that is malformed makes `receive`
     raise `ProviderFailure`, and the connection lives on.
+
+    Args:
+        config: Of every session.
+        ssl_context: None: the system's certificates.
     """
 
     adapter_ref = "adapter.gemini"
     input_format = INPUT_FORMAT
     output_format = AudioFormat(sample_rate=OUTPUT_RATE)
 
-    def __init__(self, config: GeminiLiveConfig) -> None:
+    def __init__(self, config: GeminiLiveConfig, *, ssl_context: ssl.SSLContext | None = None) -> None:
         self._config = config
+        self._ssl_context = ssl_context
         self._sessions = Sessions[Session]("Gemini adapter")
         self._ignored: Counter[str] = Counter()
         self._tasks: TaskGroup | None = None
@@ -215,7 +221,11 @@ class GeminiLiveAdapter(anyio.AsyncContextManagerMixin):
         if self._tasks is None:
             raise ContractViolation("the Gemini adapter is not running: open it with `async with`")
         websocket = await open_websocket(
-            self._tasks, address(self._config, key), headers=credentials(key), limits=_LIMITS
+            self._tasks,
+            address(self._config, key),
+            headers=credentials(key),
+            limits=_LIMITS,
+            ssl_context=self._ssl_context,
         )
         try:
             with anyio.fail_after(self._config.setup_s):

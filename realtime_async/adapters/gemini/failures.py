@@ -13,6 +13,7 @@ from realtime_async.adapters._websocket import (
     End,
     HandshakeRefused,
     Unreachable,
+    Untrusted,
     WebSocketClosed,
     WebSocketFailure,
 )
@@ -98,6 +99,13 @@ def setup_failure(failure: WebSocketFailure) -> ProviderFailure:
             retry=retry,
             code=code,
             close_code=failure.code,
+        )
+    if isinstance(failure, Untrusted):
+        return ProviderConnectionLost(
+            f"Gemini Live can't be trusted: {failure}: look at base_url, this machine's clock and its certificates",
+            delivered=False,
+            code="untrusted_certificate",
+            retry=_FINAL,
         )
     unreachable = str(failure) if isinstance(failure, Unreachable) else type(failure).__name__
     return ProviderConnectionLost(f"Gemini Live can't be reached: {unreachable}", delivered=False)

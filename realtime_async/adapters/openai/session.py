@@ -17,6 +17,7 @@ from realtime_async.adapters._websocket import (
     End,
     HandshakeRefused,
     Unreachable,
+    Untrusted,
     WebSocket,
     WebSocketClosed,
     WebSocketLimits,
@@ -84,6 +85,13 @@ class Dialer:
                 code="handshake_refused",
                 http_status=error.status,
                 retry=RetryClassification.RETRYABLE if is_passing else RetryClassification.NOT_RETRYABLE,
+            ) from error
+        except Untrusted as error:
+            raise ProviderConnectionLost(
+                f"the provider can't be trusted: {error}: look at base_url, this machine's clock and its certificates",
+                delivered=False,
+                code="untrusted_certificate",
+                retry=RetryClassification.NOT_RETRYABLE,
             ) from error
         except Unreachable as error:
             raise ProviderConnectionLost(

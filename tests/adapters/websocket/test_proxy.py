@@ -29,6 +29,8 @@ class ConnectProxy:
 
     def __init__(self) -> None:
         self.heads: list[bytes] = []
+        self.ports: dict[int, int] = {}
+        """Where another one serves in place of the one that is asked for."""
 
     def serve(self, peer: RawPeer) -> None:
         client = peer.socket
@@ -37,7 +39,7 @@ class ConnectProxy:
             head += client.recv(4096)
         self.heads.append(head)
         port = int(head.split(b" ")[1].rpartition(b":")[2])
-        with socket.create_connection(("127.0.0.1", port)) as provider:
+        with socket.create_connection(("127.0.0.1", self.ports.get(port, port))) as provider:
             client.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
             back = threading.Thread(target=self._copy, args=(provider, client))
             back.start()
