@@ -10,6 +10,7 @@ import typer
 
 from realtime_async.cli import _commands
 from realtime_async.cli._asking import VARIABLE, Exit, answer
+from realtime_async.cli._demo import Demo
 from realtime_async.cli._demo import demo as call
 from realtime_async.cli._doctor import doctor as examine
 
@@ -149,8 +150,24 @@ def demo(
         str, typer.Argument(metavar="QUESTION", help="What is asked, in English.")
     ] = "please book a table for two",
     journal: Journal = None,
+    sound: Annotated[
+        Path | None,
+        typer.Option(
+            "--input",
+            metavar="FILE.wav",
+            show_default=False,
+            help="A spoken question instead, 16 bit, at any rate.",
+        ),
+    ] = None,
+    microphone: Annotated[
+        bool,
+        typer.Option("--microphone", help="Speak to it; say goodbye to end the call. Needs the extra audio."),
+    ] = False,
+    speaker: Annotated[
+        bool, typer.Option("--speaker", help="Hear its answers; needs the extra audio.")
+    ] = False,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE.wav", show_default=False, help="Keep the answer as sound.")
+        Path | None, typer.Option(metavar="FILE.wav", show_default=False, help="Keep the answers as sound.")
     ] = None,
     restart_at: Annotated[
         float | None,
@@ -164,4 +181,12 @@ def demo(
     json: Json = False,
 ) -> None:
     """Hold a call with a bot in this process, without a network, and journal it; this needs the extra local."""
-    answer(partial(call, journal, question, output, restart_at, json=json))
+    asked = Demo(
+        question=question,
+        input=sound,
+        microphone=microphone,
+        speaker=speaker,
+        output=output,
+        restart_at_s=restart_at,
+    )
+    answer(partial(call, journal, asked, json=json))

@@ -48,13 +48,19 @@ def _exit_of(work: Callable[[], Awaitable[Exit]], interrupted: int) -> int:
         # Whoever read along has had enough; the interpreter would complain once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FINE
-    except KeyboardInterrupt:
-        return interrupted
-    except JournalCorrupt as error:
-        return _told(error, Exit.FINDING)
-    except (AgentError, OSError, ImportError) as error:
-        return _told(error, Exit.UNANSWERED)
+    except BaseException as raised:
+        error = _first_of(raised)
+        if isinstance(error, KeyboardInterrupt):
+            return interrupted
+        if not isinstance(error, (AgentError, OSError, ImportError)):
+            raise
+        return _told(error, Exit.FINDING if isinstance(error, JournalCorrupt) else Exit.UNANSWERED)
     return code
+
+
+def _first_of(error: BaseException) -> BaseException:
+    """What task groups wrap."""
+    return _first_of(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _told(error: Exception, code: Exit) -> Exit:

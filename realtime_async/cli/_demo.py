@@ -6,12 +6,20 @@ import logging
 import sys
 import uuid
 import wave
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+    contextmanager,
+)
+from itertools import chain, repeat
 from pathlib import Path
 
 import anyio
-import anyio.to_thread
+import attrs
 import structlog
 
 from realtime_async import (
@@ -19,86 +27,219 @@ from realtime_async import (
     InputTranscript,
     OutputAudio,
     OutputTranscript,
+    RealtimeInputFrame,
     RealtimeSession,
     RealtimeSessionSidecar,
     ResponseDone,
+    ResponseStarted,
     Restarted,
+    SpeechStarted,
     open_session,
 )
-from realtime_async.audio import paced
-from realtime_async.cli._asking import Exit
+from realtime_async.audio import Microphone, SilentSpeaker, Speaker, paced
+from realtime_async.cli._asking import Exit, masked
 from realtime_async.cli._printing import as_json, line
+from realtime_async.ports import AudioFormat, RunJournal
 
-__all__ = ["demo"]
+__all__ = ["Demo", "demo"]
 
 FRAME_S = 0.02
 # At 16 kHz, which the recogniser takes.
 FRAME_BYTES = 640
-FASTER_THAN_LIFE = 10
+FASTER_THAN_LIFE = 10.0
 # Longer than the adapter waits before it takes a sentence for finished.
 SILENCE_S = 0.8
+SENTENCES_REMEMBERED = 1000
+# Somebody waits at a terminal.
+PATIENCE_S = 3.0
 
 
-async def demo(
-    url: str | None, question: str, output: Path | None, restart_at_s: float | None, *, json: bool
-) -> Exit:
-    scheme, _, path = (url or "").partition(":")
-    if scheme != "sqlite" or not path:
-        raise ContractViolation("the demo writes its journal to a file: give --journal sqlite:FILE")
-    # What speaks and hears is an extra.
-    from realtime_async.adapters.local import LocalSpeechAdapter, Voice  # noqa: PLC0415
-    from realtime_async.journals import SqliteJournal  # noqa: PLC0415
+@attrs.frozen(kw_only=True)
+class Demo:
+    """What is asked, and where the answer goes."""
 
-    run_id = f"demo.{uuid.uuid4().hex[:12]}"
-    heard: list[str] = []
-    said: list[str] = []
-    answer = bytearray()
-    restarted = 0
-    voice = Voice("en-us")
-    sidecar = RealtimeSessionSidecar.voice_defaults("demo")
-    async with (
-        _logging_on_stderr(),
-        LocalSpeechAdapter() as adapter,
-        SqliteJournal.open(path) as journal,
-        open_session(sidecar, adapter, journal, run_id=run_id) as session,
-        anyio.create_task_group() as tasks,
-    ):
-        speech = _at_rate(voice.speak(question), voice.sample_rate, adapter.input_format.sample_rate)
-        restart_is_due = anyio.Event()
-        tasks.start_soon(_restart, session, restart_is_due)
-        tasks.start_soon(session.send_audio_from, _microphone(speech, restart_at_s, restart_is_due))
+    question: str
+    """Spoken by the machine, where neither a file nor the microphone is told."""
+    input: Path | None = None
+    microphone: bool = False
+    speaker: bool = False
+    output: Path | None = None
+    restart_at_s: float | None = None
+
+    @property
+    def speed(self) -> float:
+        """A file takes the place of the microphone faster than life, unless somebody listens."""
+        return 1.0 if self.microphone or self.speaker else FASTER_THAN_LIFE
+
+
+@attrs.define
+class _Call:
+    """One call, and what came of it."""
+
+    sound: AsyncGenerator[bytes, None]
+    """What the caller says; the microphone's has no end."""
+    speaker: Speaker | SilentSpeaker
+    answer: wave.Wave_write | None
+    restart_at_s: float | None
+    is_shown: bool
+    heard: deque[str] = attrs.field(factory=lambda: deque(maxlen=SENTENCES_REMEMBERED))
+    said: deque[str] = attrs.field(factory=lambda: deque(maxlen=SENTENCES_REMEMBERED))
+    restarts: int = 0
+    _restart_is_due: anyio.Event = attrs.field(factory=anyio.Event)
+
+    async def run(self, session: RealtimeSession) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._talk, session)
+            tasks.start_soon(self._restart, session)
+            await self._listen(session)
+            await self.speaker.finished()
+            tasks.cancel_scope.cancel()
+
+    async def _talk(self, session: RealtimeSession) -> None:
+        """Let the bot hear the caller, and say goodbye where there is no more to hear."""
+        await session.send_audio_from(self._microphone())
+        await session.send(RealtimeInputFrame.request_response("goodbye"))
+
+    async def _microphone(self) -> AsyncGenerator[bytes, None]:
+        spoken_s = 0.0
+        async with aclosing(self.sound) as sound:
+            async for piece in sound:
+                yield piece
+                spoken_s += FRAME_S
+                if self.restart_at_s is not None and spoken_s >= self.restart_at_s:
+                    self._restart_is_due.set()
+
+    async def _restart(self, session: RealtimeSession) -> None:
+        """Replace the connection while the question is spoken."""
+        await self._restart_is_due.wait()
+        await session.restart()
+
+    async def _listen(self, session: RealtimeSession) -> None:
+        """Take down what is said, until the bot has said goodbye."""
+        is_asked = answers_question = False
         async for frame in session.frames():
             match frame.event:
+                case SpeechStarted():
+                    # Somebody speaks over it.
+                    if self.speaker.is_playing:
+                        await session.interrupt(played_ms=self.speaker.stop())
                 case InputTranscript(text, final=True):
-                    heard.append(text)
+                    self.heard.append(text)
+                    self._show("heard", text)
+                    is_asked = bool(text) and "goodbye" not in text
+                case ResponseStarted():
+                    answers_question, is_asked = is_asked, False
                 case OutputTranscript(text, final=False):
-                    said.append(text.strip())
+                    self.said.append(text.strip())
+                    self._show("said", text.strip())
                 case OutputAudio() if isinstance(frame.payload, bytes):
-                    answer += frame.payload
+                    if self.answer is not None:
+                        self.answer.writeframesraw(frame.payload)
+                    await self.speaker.play(frame)
                 case Restarted():
-                    restarted += 1
+                    self.restarts += 1
                 case ResponseDone("completed"):
-                    tasks.cancel_scope.cancel()
-    if output is not None:
-        await anyio.to_thread.run_sync(_write, output, bytes(answer), adapter.output_format.sample_rate)
-    told = {
-        "run_id": run_id,
-        "heard": heard,
-        "said": said,
-        "restarts": restarted,
-        "sent": session.delivery.sent,
-        "journal": url,
-    }
+                    if not answers_question:
+                        return
+
+    def _show(self, what: str, text: str) -> None:
+        if self.is_shown:
+            line(f"{what:8} {text}")
+
+
+async def demo(url: str | None, options: Demo, *, json: bool) -> Exit:
+    if options.microphone and options.input is not None:
+        raise ContractViolation("the demo hears one of them: give --input or --microphone")
+    run_id = f"demo.{uuid.uuid4().hex[:12]}"
+    sidecar = RealtimeSessionSidecar.voice_defaults("demo")
+    opening = _journal_at(url)
+    # What speaks and hears is an extra.
+    from realtime_async.adapters.local import LocalSpeechAdapter  # noqa: PLC0415
+
+    adapter = LocalSpeechAdapter()
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(_logging_on_stderr())
+        sound = _sound(options, adapter.input_format, stack)
+        answer = stack.enter_context(_opened_answer(options.output, adapter.output_format.sample_rate))
+        speaker = await stack.enter_async_context(_opened_speaker(options, adapter.output_format))
+        await stack.enter_async_context(adapter)
+        journal = await stack.enter_async_context(opening)
+        call = _Call(sound, speaker, answer, options.restart_at_s, is_shown=not json)
+        async with open_session(sidecar, adapter, journal, run_id=run_id) as session:
+            await call.run(session)
+    delivery = session.delivery
+    where = masked(url or "")
     if json:
-        as_json(told)
+        as_json({
+            "run_id": run_id,
+            "heard": list(call.heard),
+            "said": list(call.said),
+            "restarts": call.restarts,
+            "sent": delivery.sent,
+            "journal": where,
+        })  # fmt: skip
         return Exit.FINE
-    line(f"heard    {' '.join(heard)}")
-    line(f"said     {' '.join(said)}")
-    line(
-        f"frames   {session.delivery.sent} sent, {session.delivery.replayed} of them twice, {restarted} restarts"
-    )
-    line(f"journal  realtime-async report {run_id} --journal {url}")
+    line(f"frames   {delivery.sent} sent, {delivery.replayed} of them twice, {call.restarts} restarts")
+    line(f"journal  realtime-async report {run_id} --journal {where}")
     return Exit.FINE
+
+
+def _journal_at(url: str | None) -> AbstractAsyncContextManager[RunJournal]:
+    """
+    Say how the journal is opened to be written.
+
+    Raises:
+        ContractViolation: The URL names none.
+    """
+    scheme, _, path = (url or "").partition(":")
+    if scheme in {"postgresql", "postgres"} and url:
+        from realtime_async.journals import PostgresJournal  # noqa: PLC0415 - its driver is an extra
+
+        return PostgresJournal.open(url, patience_s=PATIENCE_S)
+    if scheme != "sqlite" or not path:
+        raise ContractViolation(
+            "the demo writes a journal: give --journal sqlite:FILE, or postgresql://USER@HOST:PORT/DATABASE, migrated"
+        )
+    from realtime_async.journals import SqliteJournal  # noqa: PLC0415
+
+    return SqliteJournal.open(path)
+
+
+def _sound(options: Demo, input_format: AudioFormat, stack: AsyncExitStack) -> AsyncGenerator[bytes, None]:
+    if options.microphone:
+        return aiter(Microphone(input_format))
+    from realtime_async.adapters.local import Voice  # noqa: PLC0415
+    from realtime_async.adapters.local.wav import WavInput  # noqa: PLC0415
+
+    if options.input is not None:
+        pieces: Iterable[bytes] = stack.enter_context(WavInput(options.input))
+    else:
+        voice = Voice("en-us")
+        speech = _at_rate(voice.speak(options.question), voice.sample_rate, input_format.sample_rate)
+        pieces = (speech[begin : begin + FRAME_BYTES] for begin in range(0, len(speech), FRAME_BYTES))
+    silence = repeat(bytes(FRAME_BYTES), round(SILENCE_S / FRAME_S))
+    return paced(chain(pieces, silence), piece_s=FRAME_S, speed=options.speed)
+
+
+@asynccontextmanager
+async def _opened_speaker(
+    options: Demo, output_format: AudioFormat
+) -> AsyncIterator[Speaker | SilentSpeaker]:
+    if not options.speaker:
+        yield SilentSpeaker(output_format, speed=options.speed)
+        return
+    async with Speaker(output_format) as speaker:
+        yield speaker
+
+
+@contextmanager
+def _opened_answer(path: Path | None, sample_rate: int) -> Iterator[wave.Wave_write | None]:
+    if path is None:
+        yield None
+        return
+    with path.open("wb") as raw, wave.open(raw, "wb") as answer:
+        answer.setparams((1, 2, sample_rate, 0, "NONE", ""))
+        yield answer
 
 
 @asynccontextmanager
@@ -122,27 +263,3 @@ def _at_rate(speech: bytes, rate: int, wanted: int) -> bytes:
     resampled = soxr.resample(np.frombuffer(speech, dtype="<i2"), rate, wanted).astype("<i2").tobytes()
     silence = bytes(2 * round(SILENCE_S * wanted))
     return silence + bytes(resampled) + silence
-
-
-async def _microphone(
-    speech: bytes, restart_at_s: float | None, restart_is_due: anyio.Event
-) -> AsyncGenerator[bytes, None]:
-    pieces = [speech[begin : begin + FRAME_BYTES] for begin in range(0, len(speech), FRAME_BYTES)]
-    spoken_s = 0.0
-    async for piece in paced(pieces, piece_s=FRAME_S, speed=FASTER_THAN_LIFE):
-        yield piece
-        spoken_s += FRAME_S
-        if restart_at_s is not None and spoken_s >= restart_at_s:
-            restart_is_due.set()
-
-
-async def _restart(session: RealtimeSession, is_due: anyio.Event) -> None:
-    """Replace the connection while the question is spoken."""
-    await is_due.wait()
-    await session.restart()
-
-
-def _write(path: Path, pcm: bytes, rate: int) -> None:
-    with path.open("wb") as raw, wave.open(raw, "wb") as file:
-        file.setparams((1, 2, rate, 0, "NONE", ""))
-        file.writeframes(pcm)

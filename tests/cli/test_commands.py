@@ -307,9 +307,22 @@ WRONG_QUESTIONS: dict[str, Callable[[str], tuple[list[str], str]]] = {
     "no such run to verify": lambda url: (["verify", "nobody", "--journal", url], r"holds no run"),
     "no such run to follow": lambda url: (["tail", "nobody", "--journal", url], r"holds no run"),
     "no id": lambda url: (["show", "no id", "--journal", url], r"'no id'"),
-    "a demo in no file": lambda url: (
-        ["demo", "--journal", "postgresql://127.0.0.1/x"],
+    "a demo in no journal": lambda url: (["demo"], r"give --journal sqlite:FILE"),
+    "a demo in a file of no kind": lambda url: (
+        ["demo", "--journal", "mysql://127.0.0.1/x"],
         r"give --journal sqlite:FILE",
+    ),
+    "a demo in a database that is away": lambda url: (
+        ["demo", "--journal", f"postgresql://carol:{PASSWORD}@127.0.0.1:1/x?connect_timeout=2"],
+        r"cannot be reached",
+    ),
+    "a demo that hears two": lambda url: (
+        ["demo", "--journal", url, "--microphone", "--input", "question.wav"],
+        r"give --input or --microphone",
+    ),
+    "a demo of a file that is gone": lambda url: (
+        ["demo", "--journal", url, "--input", "gone.wav"],
+        r"gone\.wav",
     ),
     "nothing to migrate": lambda url: (["migrate", "--journal", url], r"only a journal in PostgreSQL"),
     "away": lambda url: (

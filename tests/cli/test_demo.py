@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+import wave
 from pathlib import Path
 
-from tests.cli.asked import ask_json
+import pytest
+
+from tests.cli.asked import ask, ask_json
+from tests.postgres_server import PASSWORD, Database
 
 __all__: list[str] = []
+
+QUESTION = Path(__file__).parents[2] / "examples" / "question.wav"
 
 
 def test_a_call_is_held_and_journaled(tmp_path: Path) -> None:
@@ -23,3 +30,43 @@ def test_a_call_is_held_and_journaled(tmp_path: Path) -> None:
     assert reported["sessions"][0]["delivery"]["sent"] == told["sent"]
     assert reported["sessions"][0]["restart_count"] == 1
     assert (tmp_path / "answer.wav").stat().st_size > 10_000
+
+
+def test_a_spoken_question_is_heard_through_a_restart_and_told_as_it_comes(tmp_path: Path) -> None:
+    url, answer = f"sqlite:{tmp_path / 'calls.db'}", tmp_path / "answer.wav"
+
+    asked = ask(
+        "demo", "--journal", url, "--input", str(QUESTION), "--restart-at", "1", "--output", str(answer)
+    )
+
+    assert asked.exit_code == 0
+    lines = [line.split(maxsplit=1) for line in asked.stdout.splitlines()]
+    assert [what for what, _ in lines[:2]] == ["heard", "said"]
+    # The last thing that it says is goodbye.
+    assert "goodbye" in " ".join(text for what, text in lines if what == "said").lower()
+    assert dict(lines)["frames"].endswith("1 restarts")
+    with wave.open(str(answer)) as sound:
+        assert sound.getnframes() / sound.getframerate() > 1
+
+
+def test_a_call_is_journaled_in_a_database(postgres_database: Database) -> None:
+    (told,) = ask_json("demo", "--journal", postgres_database.dsn)
+
+    assert told["heard"] == ["please book a table for two"]
+    assert PASSWORD not in told["journal"]
+    (reported,) = ask_json("report", told["run_id"], "--journal", postgres_database.dsn)
+    assert reported["sessions"][0]["delivery"]["sent"] == told["sent"]
+
+
+@pytest.mark.parametrize("device", ["--microphone", "--speaker"])
+def test_without_its_extra_a_device_says_what_to_install(
+    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+
+    asked = ask("demo", "--journal", f"sqlite:{tmp_path / 'calls.db'}", device)
+
+    assert asked.exit_code == 2
+    (line,) = asked.stderr.splitlines()
+    assert line.startswith("realtime-async: ")
+    assert "audio" in line
