@@ -24,6 +24,7 @@ from tests.adapters.openai.test_golden import NAMES as OPENAI_CALLS
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = ("openai", "gemini")
 
+SAMPLES: tuple[object, ...] = (True, "SAMPLE", {})
 BUILDERS = {
     "audio",
     "text",
@@ -93,7 +94,7 @@ def known_content() -> Iterator[str]:
     """The members of `serverContent` that are read."""
     for field in LiveServerContent.model_fields.values():
         name = str(field.alias)
-        for value in (True, "SAMPLE", {}):
+        for value in SAMPLES:
             try:
                 message = gemini_wire.read_message(json.dumps({"serverContent": {name: value}}))
             except ProviderFailure:
