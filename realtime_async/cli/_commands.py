@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from enum import StrEnum
 
 import anyio
@@ -165,8 +166,12 @@ async def export(url: str | None, name: str, form: Format) -> Exit:
     assert form is Format.JSONL
     async with journal_at(url) as journal:
         run_id = await run_named(journal, name)
-        async for record in journal.read(run_id):
-            sys.stdout.write(encode(record).decode() + "\n")
+        # On a terminal the records themselves show how far it is.
+        with nullcontext() if sys.stdout.isatty() else counting("records") as count:
+            async for record in journal.read(run_id):
+                sys.stdout.write(encode(record).decode() + "\n")
+                if count is not None:
+                    count.one_more()
     return Exit.FINE
 
 

@@ -117,5 +117,12 @@ def counting(what: str) -> Iterator[Counting]:
     """Show on stderr, where that is a terminal, how much of *what* was read; then nothing of it stays."""
     console = Console(file=sys.stderr)
     columns = (SpinnerColumn(), TextColumn("{task.description}: {task.completed:,.0f}"))
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        # What is printed meanwhile is no part of it, and goes where it was to go.
+        redirect_stdout=False,
+    ) as progress:
         yield Counting(progress, what)

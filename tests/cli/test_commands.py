@@ -275,6 +275,29 @@ def test_ctrl_c_leaves_a_run_that_is_followed(tmp_path: Path) -> None:
     assert (program.returncode, said) == (0, "")
 
 
+@pytest.mark.parametrize("command", ["verify", "report", "export"])
+def test_how_much_was_read_is_told_on_a_terminal_and_nowhere_else(command: str, url: str) -> None:
+    ours, terminal = os.openpty()
+    program = subprocess.Popen(
+        [sys.executable, "-m", "realtime_async.cli", command, RUN, "--journal", url],
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        cwd=ROOT,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    os.close(terminal)
+    assert program.stdout is not None
+    told = program.stdout.read()
+    program.stdout.close()
+    assert program.wait(30) == 0
+
+    shown = os.read(ours, 1 << 16)
+    os.close(ours)
+    assert b"records: 27" in shown
+    assert told
+    assert b"records: 27" not in told
+
+
 def test_a_reader_who_has_had_enough_is_no_error(url: str) -> None:
     program = subprocess.Popen(
         [sys.executable, "-m", "realtime_async.cli", "export", RUN, "--journal", url],
