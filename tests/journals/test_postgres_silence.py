@@ -14,11 +14,15 @@ import anyio.to_thread
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from realtime_async import open_session
+from realtime_async._core.recovery import fold
+from realtime_async.adapters.scripted import ScriptedAdapter
 from realtime_async.errors import JournalConflict, JournalFailure
 from realtime_async.journals import PostgresJournal, open_journal
 from realtime_async.journals._postgres_link import GRACE_S
 from realtime_async.ports import RunId
 from realtime_async.testing.journal_contract import OTHER_RUN, RUN, append_all, read_all, record, records
+from tests.controller.staged import audio, plain_sidecar
 from tests.journals.cutting import Cut
 from tests.journals.silencing import SilentWire, silent_wire
 from tests.postgres_server import PASSWORD, Database
@@ -119,6 +123,27 @@ async def test_what_an_owner_sent_before_it_was_superseded_is_refused_though_it_
                 await late
 
             assert await read_all(rival, RUN) == [*records(RUN, 2), record(RUN, 3, nonce="rival")]
+
+
+async def test_a_call_goes_on_with_its_totals_right_though_its_connection_went_silent(
+    wire: SilentWire, through: str
+) -> None:
+    adapter = ScriptedAdapter()
+    with anyio.fail_after(BOUND_S):
+        async with PostgresJournal.open(through, patience_s=PATIENCE_S) as journal:
+            async with open_session(plain_sidecar(), adapter, journal, run_id=RUN) as session:
+                await session.send(audio())
+                wire.silence(Cut.ANSWERED, those_to_come=False)
+                for _ in range(5):
+                    await session.send(audio())
+                await anyio.to_thread.run_sync(wire.let_go)
+                await session.send(audio())
+            run = fold(await read_all(journal, RUN))
+
+    (folded,) = run.values()
+    assert folded.terminal is not None
+    assert folded.delivery().sent == session.delivery.sent == len(adapter.sent) == 7
+    assert session.delivery.accepted == 7
 
 
 async def test_nobody_waits_for_ever_to_open_or_to_read(
