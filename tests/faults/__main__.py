@@ -54,6 +54,8 @@ CALLS = {
     "asked, kicked, 90 s": Call(
         "asked, then kicked", 90.0, begins="response.created", frames=20, ends=True, dials=1 + 6
     ),
+    # Each connection gives a little of the answer: the attempts come back, the waits go on growing.
+    "begun, kicked, 20 s": Call("begun, then kicked", 20.0, begins="response.output_audio.delta", frames=20),
     "kicked, outlived": Call("kicked", 90.0, frames=5400, policy=OUTLIVING),
     "welcomed, outlived": Call("welcomed, then kicked", 90.0, frames=5400, policy=OUTLIVING),
     "key refused": Call("key refused", 90.0, frames=1000, ends=True, dials=1 + 1),

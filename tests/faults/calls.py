@@ -92,6 +92,7 @@ FAULTS: Mapping[str, Fault] = {
     "kicked": _kicked("session.created", Moment.BEFORE),
     "welcomed, then kicked": _kicked("session.updated", Moment.AFTER),
     "asked, then kicked": _kicked("response.created", Moment.AFTER),
+    "begun, then kicked": _kicked("response.output_audio.delta", Moment.AFTER),
     "key refused": _refused(401),
     "away": _refused(503),
     "none": lambda server, seconds: None,

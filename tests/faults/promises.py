@@ -18,7 +18,8 @@ __all__ = ["broken_promises", "most_dials"]
 def most_dials(call: Call) -> int:
     """The first, one at once, and one after each wait at its shortest, until one comes after the fault."""
     policy, dials, at = call.policy, 1, 0.0
-    for attempt in range(policy.attempts):
+    # Where the provider says something, the attempts come back; the waits go on growing all the same.
+    for attempt in range(policy.attempts if call.ends else policy.lifetime_attempts):
         dials += 1
         if at > call.seconds:
             break

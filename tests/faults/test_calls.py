@@ -71,6 +71,18 @@ async def test_a_provider_that_begins_the_answer_again_and_again_and_kicks_is_di
     assert account.answers == 0
 
 
+async def test_a_provider_that_gives_a_little_of_the_answer_again_and_again_is_called_back_ever_more_rarely() -> (
+    None
+):
+    policy = RestartPolicy(attempts=2, first_wait_s=0.05, jitter=0)
+    call = Call("begun, then kicked", 1.0, begins="response.output_audio.delta", frames=20, policy=policy)
+
+    account = await held(call)
+
+    assert [*broken_promises(account)] == []
+    assert 1 + policy.attempts < account.dials <= most_dials(call) < 10
+
+
 async def test_a_connection_whose_key_is_refused_is_dialled_once_more_and_the_call_ends() -> None:
     account = await held(Call("key refused", EVER_S, policy=MANY, frames=1000, ends=True, dials=1 + 1))
 
