@@ -73,6 +73,7 @@ _ADVICE = {
     sqlite3.SQLITE_PERM: "allow writing to it and to its directory",
     sqlite3.SQLITE_READONLY: "allow writing to it and to its directory",
 }
+_MAY_NOT_WRITE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -123,7 +124,9 @@ class SqliteReading:
 @asynccontextmanager
 async def looked_into(path: str) -> AsyncIterator[StoredRuns]:
     """
-    Open the journal at *path* for reading alone: nothing is made or written, and no lock is taken for long.
+    Open the journal at *path* for reading alone: no record is written, and no lock is taken for long.
+
+    SQLite may leave two files beside it, `-wal` and `-shm`, which whoever writes next takes away.
 
     Raises:
         JournalFailure: There is no such file, it is no journal or a later release's, or may not be read.
@@ -142,22 +145,34 @@ def _begin(reading: SqliteReading, path: str) -> None:
     if not Path(path).is_file():
         raise JournalFailure(f"{name} cannot be opened: there is no such file; look at its path")
     with told_as(name, "cannot be opened"):
-        connection = sqlite3.connect(
-            f"{Path(path).resolve().as_uri()}?mode=ro",
-            uri=True,
-            timeout=BUSY_S,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        try:
-            if not is_journal(connection, name):
-                raise JournalFailure(
-                    f"{name} cannot be opened: it is empty, and no journal yet; look at its path"
-                )
-        except BaseException:
-            connection.close()
+        reading.begin(_opened(Path(path).resolve(), name))
+
+
+def _opened(path: Path, name: str) -> sqlite3.Connection:
+    try:
+        return _connected(path, name, "mode=ro")
+    except sqlite3.OperationalError as error:
+        code = error.sqlite_errorcode & 0xFF
+        if code not in _MAY_NOT_WRITE or path.with_name(f"{path.name}-wal").exists():
             raise
-    reading.begin(connection)
+    # SQLite makes a file for all readers beside a journal that nobody has open; where it may not, as on a medium
+    # for reading alone, nobody changes this one either.
+    return _connected(path, name, "mode=ro&immutable=1")
+
+
+def _connected(path: Path, name: str, how: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.as_uri()}?{how}", uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+    )
+    try:
+        if not is_journal(connection, name):
+            raise JournalFailure(
+                f"{name} cannot be opened: it is empty, and no journal yet; look at its path"
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def is_journal(connection: sqlite3.Connection, name: str) -> bool:
