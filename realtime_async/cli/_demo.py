@@ -41,7 +41,7 @@ from realtime_async.cli._asking import Exit, masked
 from realtime_async.cli._printing import as_json, line
 from realtime_async.ports import AudioFormat, RunJournal
 
-__all__ = ["Demo", "demo"]
+__all__ = ["Call", "Demo", "demo"]
 
 FRAME_S = 0.02
 # At 16 kHz, which the recogniser takes.
@@ -73,7 +73,7 @@ class Demo:
 
 
 @attrs.define
-class _Call:
+class Call:
     """One call, and what came of it."""
 
     sound: AsyncGenerator[bytes, None]
@@ -164,7 +164,7 @@ async def demo(url: str | None, options: Demo, *, json: bool) -> Exit:
         speaker = await stack.enter_async_context(_opened_speaker(options, adapter.output_format))
         await stack.enter_async_context(adapter)
         journal = await stack.enter_async_context(opening)
-        call = _Call(sound, speaker, answer, options.restart_at_s, is_shown=not json)
+        call = Call(sound, speaker, answer, options.restart_at_s, is_shown=not json)
         async with open_session(sidecar, adapter, journal, run_id=run_id) as session:
             await call.run(session)
     delivery = session.delivery

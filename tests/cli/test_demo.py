@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import sys
 import wave
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
+import anyio
 import pytest
 
+from realtime_async import (
+    OutputAudio,
+    RealtimeOutputFrame,
+    ResponseDone,
+    ResponseStarted,
+    SpeechStarted,
+    open_session,
+)
+from realtime_async.adapters.scripted import Script, ScriptedAdapter
+from realtime_async.audio import SilentSpeaker
+from realtime_async.cli._demo import Call
+from realtime_async.journals import MemoryJournal
 from tests.cli.asked import ask, ask_json
+from tests.controller.staged import plain_sidecar
 from tests.postgres_server import PASSWORD, Database
 
 __all__: list[str] = []
@@ -56,6 +71,32 @@ def test_a_call_is_journaled_in_a_database(postgres_database: Database) -> None:
     assert PASSWORD not in told["journal"]
     (reported,) = ask_json("report", told["run_id"], "--journal", postgres_database.dsn)
     assert reported["sessions"][0]["delivery"]["sent"] == told["sent"]
+
+
+async def test_spoken_over_the_bot_falls_silent_and_is_told_what_was_heard() -> None:
+    async def nothing() -> AsyncGenerator[bytes, None]:
+        for piece in tuple[bytes, ...]():
+            yield piece
+
+    response_id = "answer.1"
+    adapter = ScriptedAdapter(
+        Script([
+            RealtimeOutputFrame.of(ResponseStarted(), response_id=response_id),
+            RealtimeOutputFrame.of(OutputAudio(), response_id=response_id, payload=bytes(48_000)),
+            RealtimeOutputFrame.of(SpeechStarted()),
+            RealtimeOutputFrame.of(ResponseDone("completed"), response_id=response_id),
+        ])
+    )  # fmt: skip
+    # So slow that it would take an hour.
+    speaker = SilentSpeaker(speed=1 / 3600)
+    call = Call(nothing(), speaker, None, None, is_shown=False)
+
+    with anyio.fail_after(10):
+        async with open_session(plain_sidecar(), adapter, MemoryJournal(), run_id="demo") as session:
+            await call.run(session)
+
+    assert not speaker.is_playing
+    assert adapter.calls.count("interrupt") == 1
 
 
 @pytest.mark.parametrize("device", ["--microphone", "--speaker"])
