@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from realtime_async._extras import needs
 
 if TYPE_CHECKING:
+    from realtime_async.journals._exporting import read_export
     from realtime_async.journals._opening import open_journal
     from realtime_async.journals._orphans import OrphanedRun
     from realtime_async.journals._stored import StoredRuns
@@ -22,6 +23,7 @@ __all__ = [
     "SqliteJournal",
     "StoredRuns",
     "open_journal",
+    "read_export",
 ]
 
 _HOMES = {
@@ -31,6 +33,7 @@ _HOMES = {
     "SqliteJournal": "realtime_async.journals.sqlite",
     "StoredRuns": "realtime_async.journals._stored",
     "open_journal": "realtime_async.journals._opening",
+    "read_export": "realtime_async.journals._exporting",
 }
 
 

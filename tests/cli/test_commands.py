@@ -20,8 +20,7 @@ import pytest
 
 from realtime_async.cli import _doctor
 from realtime_async.cli._asking import masked, plain
-from realtime_async.journals import SqliteJournal
-from realtime_async.journals._codec import decode
+from realtime_async.journals import SqliteJournal, read_export
 from realtime_async.ports import JournalRecord, RealtimeSessionRecordKind, RunId
 from realtime_async.testing.journal_contract import append_all, record, records
 from tests.cli.asked import RUN, ask, ask_json, made
@@ -111,7 +110,7 @@ def test_an_export_is_read_back_as_the_records_that_it_was_made_of(url: str) -> 
 
     asked = ask("export", RUN, "--journal", url, "--format", "jsonl")
 
-    assert [decode(line) for line in asked.stdout.splitlines()] == anyio.run(stored)
+    assert list(read_export(asked.stdout.splitlines())) == anyio.run(stored)
 
 
 def test_a_whole_journal_is_verified(url: str) -> None:
