@@ -17,14 +17,17 @@ import pytest
 import trustme
 
 from realtime_async import RealtimeInputFrame, RealtimeSessionSidecar, RestartExhausted, open_session
+from realtime_async.adapters._websocket import WebSocketLimits
 from realtime_async.adapters.gemini import GeminiLiveAdapter, GeminiLiveConfig
 from realtime_async.adapters.openai import OpenAIRealtimeAdapter, OpenAIRealtimeConfig
 from realtime_async.errors import ProviderConnectionLost, ProviderFailure, RetryClassification
 from realtime_async.journals import MemoryJournal
 from realtime_async.ports import (
     RealtimeConnectRequest,
+    RealtimeRestartReason,
     RealtimeSessionId,
     ResponseDone,
+    Restarted,
 )
 from realtime_async.testing.loopback import DropHow, LoopbackServer, Peer
 from realtime_async.testing.loopback.gemini import GeminiAnswer, GeminiScript, LoopbackGemini
@@ -211,3 +214,45 @@ async def test_azure_is_reached_at_its_address_with_its_header(proxy: ConnectPro
 
         assert server.asked == [("/openai/v1/realtime?model=voice", "azure-key", None)]
     assert proxy.heads[0].startswith(f"CONNECT {AZURE}:443 HTTP/1.1\r\n".encode())
+
+
+QUICK = WebSocketLimits(ping_every_s=0.05, dead_after_s=0.2)
+IDLE: dict[
+    str, tuple[Callable[[], Server], Callable[[Server], OpenAIRealtimeAdapter | GeminiLiveAdapter]]
+] = {
+    "openai": (
+        LoopbackOpenAI,
+        lambda server: OpenAIRealtimeAdapter(
+            OpenAIRealtimeConfig(model="gpt-realtime", api_key=server.key, base_url=server.url), limits=QUICK
+        ),
+    ),
+    "gemini": (
+        LoopbackGemini,
+        lambda server: GeminiLiveAdapter(
+            GeminiLiveConfig(model="gemini-3.8-live", api_key=server.key, base_url=server.url)
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("provider, adapter_of", IDLE.values(), ids=IDLE)
+async def test_a_provider_that_is_gone_without_a_word_is_replaced_though_nobody_speaks(
+    provider: Callable[[], Server],
+    adapter_of: Callable[[Server], OpenAIRealtimeAdapter | GeminiLiveAdapter],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is sent, nothing comes, and the socket stays open."""
+    monkeypatch.setattr("realtime_async.adapters.gemini.adapter._LIMITS", QUICK)
+    sidecar = RealtimeSessionSidecar.voice_defaults("idle")
+
+    with anyio.fail_after(10), provider() as server:
+        async with (
+            adapter_of(server) as adapter,
+            open_session(sidecar, adapter, MemoryJournal(), run_id="call-1") as session,
+        ):
+            server.stall()
+            frame = await anext(session.frames())
+
+        assert isinstance(frame.event, Restarted)
+        assert frame.event.report.reason is RealtimeRestartReason.CONNECTION_LOST
+        assert server.connections >= 2
