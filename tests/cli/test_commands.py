@@ -334,17 +334,9 @@ WRONG_QUESTIONS: dict[str, Callable[[str], tuple[list[str], str]]] = {
         ["demo", "--journal", "mysql://127.0.0.1/x"],
         r"give --journal sqlite:FILE",
     ),
-    "a demo in a database that is away": lambda url: (
-        ["demo", "--journal", f"postgresql://carol:{PASSWORD}@127.0.0.1:1/x?connect_timeout=2"],
-        r"cannot be reached",
-    ),
     "a demo that hears two": lambda url: (
         ["demo", "--journal", url, "--microphone", "--input", "question.wav"],
         r"give --input or --microphone",
-    ),
-    "a demo of a file that is gone": lambda url: (
-        ["demo", "--journal", url, "--input", "gone.wav"],
-        r"gone\.wav",
     ),
     "nothing to migrate": lambda url: (["migrate", "--journal", url], r"only a journal in PostgreSQL"),
     "away": lambda url: (

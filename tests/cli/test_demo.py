@@ -99,6 +99,30 @@ async def test_spoken_over_the_bot_falls_silent_and_is_told_what_was_heard() -> 
     assert adapter.calls.count("interrupt") == 1
 
 
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (
+            ["--journal", f"postgresql://carol:{PASSWORD}@127.0.0.1:1/x?connect_timeout=2"],
+            "cannot be reached",
+        ),
+        (["--journal", "sqlite:calls.db", "--input", "gone.wav"], "gone.wav"),
+    ],
+    ids=["database", "file"],
+)
+def test_what_is_not_there_is_told_in_one_line(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    asked = ask("demo", *arguments)
+
+    assert asked.exit_code == 2
+    (line,) = asked.stderr.splitlines()
+    assert said in line
+    assert PASSWORD not in line
+
+
 @pytest.mark.parametrize("device", ["--microphone", "--speaker"])
 def test_without_its_extra_a_device_says_what_to_install(
     device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
