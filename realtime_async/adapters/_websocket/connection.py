@@ -321,9 +321,9 @@ class WebSocket:
         try:
             while True:
                 await self._wait_for_takers()
-                data = await stream.receive(READ_BYTES)
+                # Without a name, or what came last would be kept until more comes.
+                protocol.receive_data(await stream.receive(READ_BYTES))
                 self._heard_at = time.monotonic()
-                protocol.receive_data(data)
                 self._digest()
         except _GONE:
             protocol.receive_eof()
