@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 import structlog
 
 from tests.bench.appending import append_waits, throughput
+from tests.bench.conversing import turns, wire_memory
 from tests.bench.figures import Table
 from tests.bench.footprint import footprint
 from tests.bench.frame_cost import frames_cost, receive_cost, send_cost
@@ -53,6 +54,8 @@ SECTIONS: Mapping[str, Callable[[Effort, Path], Iterator[Table]]] = {
     "interrupt": interrupting,
     "duplex": duplex,
     "paced-wire": paced_wire,
+    "wire-memory": wire_memory,
+    "turns": turns,
 }
 
 FULL = Effort(
@@ -68,6 +71,7 @@ FULL = Effort(
     open_sessions=200,
     idle_sessions=1_000,
     talking_sessions=20,
+    turns=(100, 1_000),
 )
 QUICK = Effort(
     sessions=(1, 5),
@@ -82,6 +86,7 @@ QUICK = Effort(
     open_sessions=20,
     idle_sessions=100,
     talking_sessions=1,
+    turns=(10, 20),
 )
 
 

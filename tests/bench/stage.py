@@ -120,6 +120,8 @@ class Effort:
     open_sessions: int
     idle_sessions: int
     talking_sessions: int
+    turns: tuple[int, int]
+    """Of one conversation: an early one, and a late one."""
 
 
 _Floor = TypeVar("_Floor")
