@@ -115,7 +115,7 @@ async def test_a_server_that_stays_away_stops_the_run_after_patience(
     stoppable: DatabaseMaker, own_cluster: Cluster
 ) -> None:
     with stoppable.database() as database:
-        async with PostgresJournal.open(database.dsn, patience_s=0.3) as journal:
+        async with PostgresJournal.open(database.dsn, patience_s=0.8) as journal:
             await append_all(journal, [record(RUN, 1), record(OTHER_RUN, 1)])
             with away(own_cluster):
                 with pytest.raises(JournalFailure, match=r"run 'run\.contract' stopped at 2: .* went away"):
@@ -171,7 +171,7 @@ async def test_closing_waits_for_a_server_that_comes_back(
 async def test_a_statement_that_takes_too_long_stops_the_run_after_patience(
     dsn: str, postgres_database: Database
 ) -> None:
-    async with PostgresJournal.open(dsn, patience_s=0.3) as journal:
+    async with PostgresJournal.open(dsn, patience_s=0.8) as journal:
         await journal.append(record(RUN, 1))
         with (
             held(postgres_database),
@@ -201,7 +201,7 @@ async def test_a_statement_that_was_cut_short_is_asked_again(dsn: str, postgres_
 async def test_a_primary_that_became_read_only_is_waited_for(dsn: str, postgres_database: Database) -> None:
     """As after a failover: the new primary is found by connecting anew."""
     name = postgres_database.name
-    async with PostgresJournal.open(dsn, patience_s=0.5) as journal:
+    async with PostgresJournal.open(dsn, patience_s=0.8) as journal:
         await append_all(journal, [record(RUN, 1), record(OTHER_RUN, 1)])
         postgres_database.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
         postgres_database.execute(

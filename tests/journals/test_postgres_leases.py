@@ -265,7 +265,7 @@ async def test_closing_a_journal_gives_up_what_has_not_ended(dsn: str) -> None:
 
 
 async def test_a_lease_is_renewed_while_nothing_is_appended(dsn: str, postgres_database: Database) -> None:
-    async with PostgresJournal.open(dsn, lease_s=0.6, patience_s=0.2) as journal:
+    async with PostgresJournal.open(dsn, lease_s=2.4, patience_s=0.8) as journal:
         await journal.append(record(RUN, 1))
         before = expiry(postgres_database)
 
@@ -280,7 +280,7 @@ async def test_an_owner_that_was_superseded_renews_nothing_and_is_refused(
     dsn: str, postgres_database: Database
 ) -> None:
     async with (
-        PostgresJournal.open(dsn, lease_s=0.6, patience_s=0.2) as journal,
+        PostgresJournal.open(dsn, lease_s=2.4, patience_s=0.8) as journal,
         PostgresJournal.open(dsn) as heir,
     ):
         await journal.append(record(RUN, 1))

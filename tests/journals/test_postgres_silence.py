@@ -29,7 +29,7 @@ from tests.postgres_server import PASSWORD, Database
 
 __all__: list[str] = []
 
-PATIENCE_S = 0.3
+PATIENCE_S = 0.8
 # An attempt to connect takes three seconds at most, and one may follow another; a busy machine has the rest.
 BOUND_S = 20.0
 
@@ -78,7 +78,7 @@ async def test_while_nothing_answers_a_run_stops_in_time_and_another_worker_has_
 ) -> None:
     with anyio.fail_after(2 * BOUND_S):
         async with PostgresJournal.open(postgres_database.dsn) as rival:
-            async with PostgresJournal.open(through, patience_s=PATIENCE_S, lease_s=1.0) as journal:
+            async with PostgresJournal.open(through, patience_s=PATIENCE_S, lease_s=2.4) as journal:
                 await append_all(journal, [record(RUN, 1), record(OTHER_RUN, 1)])
                 wire.silence(held, those_to_come=True)
                 lost = journal.append(record(RUN, 2))
