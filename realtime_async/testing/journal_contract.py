@@ -66,6 +66,7 @@ class JournalContract:
         Called again in the same test, it opens the same store:
         after the first was closed, as a new start does, or beside it, as a second owner does.
         """
+        # No abstract method: pytest would report a class that it can't make, and not what is missing.
         raise NotImplementedError(f"{type(self).__name__} must say how its journal is opened")
 
     def stalled(self) -> AbstractAsyncContextManager[None]:
