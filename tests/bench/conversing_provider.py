@@ -6,12 +6,11 @@ Prints its address, and ends when its input does.
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from realtime_async.testing.loopback.openai import Answer, LoopbackOpenAI, OpenAIScript
+from tests.bench.echo_provider import running
 
 __all__ = ["conversing_provider"]
 
@@ -19,21 +18,9 @@ ANSWER = Answer("We open at nine, and close at five.", audio_ms=1000, delta_ms=2
 KEY = "bench"
 
 
-@contextmanager
-def conversing_provider() -> Iterator[str]:
+def conversing_provider() -> AbstractContextManager[str]:
     """Start one, and stop it; its address."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.conversing_provider"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.stdin.close()
+    return running("tests.bench.conversing_provider")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from tests.bench.stage import FRAME
 
-__all__ = ["running_provider"]
+__all__ = ["running", "running_provider"]
 
 # What OpenAI says before a session takes audio, and what an answer begins with.
 CREATED = {"type": "session.created", "event_id": "event_1", "session": {"type": "realtime", "id": "sess_1"}}
@@ -49,20 +49,24 @@ DELTA = json.dumps(
 
 
 @contextmanager
-def running_provider() -> Iterator[str]:
-    """Start one, and stop it; its address."""
+def running(module: str) -> Iterator[str]:
+    """Start *module* as a process, and stop it; the first line that it prints."""
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.echo_provider"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         try:
-            yield f"ws://127.0.0.1:{int(process.stdout.readline())}/"
+            yield process.stdout.readline().strip()
         finally:
             process.stdin.close()
+
+
+@contextmanager
+def running_provider() -> Iterator[str]:
+    """Start one, and stop it; its address."""
+    with running("tests.bench.echo_provider") as port:
+        yield f"ws://127.0.0.1:{port}/"
 
 
 async def main() -> None:
