@@ -152,8 +152,8 @@ class Account:
     """Connections and refused handshakes, by the server's count."""
     heard: list[list[int]] = attrs.field(factory=list)
     """The numbers, by connection."""
-    tool_results: int = 0
-    """How many the server was told, over all connections."""
+    tool_results: list[int] = attrs.field(factory=list)
+    """How many the server was told, by connection."""
     errors: list[str] = attrs.field(factory=list)
     """What the server refused."""
     instructions: str = ""
@@ -306,7 +306,7 @@ def _ask(server: LoopbackOpenAI, account: Account) -> None:
         account.heard.append([*connection.heard])
         account.errors += connection.errors
         events = [orjson.loads(message) for message in connection.received]
-        account.tool_results += sum(
-            event.get("item", {}).get("type") == "function_call_output" for event in events
+        account.tool_results.append(
+            sum(event.get("item", {}).get("type") == "function_call_output" for event in events)
         )
     account.instructions = server.log[-1].session.get("instructions", "")

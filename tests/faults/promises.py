@@ -38,7 +38,7 @@ def broken_promises(account: Account) -> Iterator[str]:
         yield f"{delivery.refused} refused, {delivery.failed} failed"
     if account.lost_by_the_card:
         yield f"{len(account.lost_by_the_card)} not handed over"
-    if delivery.accepted != len(account.spoken) + 2 * account.tool_results:
+    if delivery.accepted != len(account.spoken) + 2 * account.executed:
         # A result is followed by a request to go on.
         yield f"{delivery.accepted} accepted"
     # One frame is in flight at a time, when a connection is lost.
@@ -80,10 +80,22 @@ def _of_going_on(account: Account) -> Iterator[str]:
         yield f"told: {account.told}"
     if call.goes_away_after_s is not None:
         yield from _of_the_goodbye(account)
-    if call.script is TOOL_ASKED and (account.executed, account.tool_results) != (1, 1):
-        yield f"tool called {account.executed} x, answered {account.tool_results} x"
+    if call.script is TOOL_ASKED:
+        yield from _of_the_tool(account)
     if call.stall_s is not None:
         yield from _of_the_stall(account)
+
+
+def _of_the_tool(account: Account) -> Iterator[str]:
+    """
+    It is called once, and each conversation is told the result at most once.
+
+    What a connection heard while it was ending is told again to the one that follows: as a replay, and counted so.
+    """
+    told = account.tool_results
+    again = sum(told) - 1
+    if account.executed != 1 or max(told) != 1 or again > account.delivery.replayed:
+        yield f"tool called {account.executed} x, answered {told} x"
 
 
 def _of_the_goodbye(account: Account) -> Iterator[str]:
