@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+import structlog
+from structlog.testing import LogCapture
 
 from realtime_async.testing.clock import BACKENDS, backend_options
 
@@ -48,6 +51,18 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     if request.node.get_closest_marker("virtual_time") is None:
         return backend, {}
     return backend, backend_options(backend)
+
+
+@pytest.fixture
+def heard() -> Iterator[list[Any]]:
+    """The events that are logged, of every level."""
+    capture = LogCapture()
+    before = structlog.get_config()
+    structlog.configure(
+        processors=[capture], wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET)
+    )
+    yield capture.entries
+    structlog.configure(**before)
 
 
 POSTGRES = os.environ.get("REALTIME_ASYNC_TEST_POSTGRES", "")

@@ -24,7 +24,7 @@ import attrs
 import pytest
 import structlog
 
-from realtime_async._shell.speaking import LEVELS
+from realtime_async._shell.speaking import LEVELS, LEVELS_BESIDE_RECORDS
 from tests.bench.__main__ import SECTIONS
 from tests.postgres_server import DatabaseMaker
 
@@ -266,13 +266,16 @@ def test_every_link_out_leads_to_a_host_that_we_know(page: Path) -> None:
 # -- what pages say of the code
 
 
-@pytest.mark.parametrize("kind, level", LEVELS.items())
-def test_the_page_of_logs_names_each_event_at_its_level(kind: str, level: str) -> None:
+EVENTS = {f"realtime_{kind}": level for kind, level in LEVELS.items()} | {**LEVELS_BESIDE_RECORDS}
+
+
+@pytest.mark.parametrize("event, level", EVENTS.items())
+def test_the_page_of_logs_names_each_event_at_its_level(event: str, level: str) -> None:
     page = (ROOT / "docs" / "howto-log.md").read_text(encoding="utf-8")
 
     row = next(line for line in page.splitlines() if line.startswith(f"| {level} |"))
 
-    assert f"`realtime_{kind}`" in row
+    assert f"`{event}`" in row
 
 
 @pytest.mark.parametrize("section", SECTIONS)

@@ -232,7 +232,7 @@ FAILING: dict[str, tuple[Callable[[], Callable[..., Awaitable[object]]], str, st
 
 @pytest.mark.parametrize("tool, told, kind", list(FAILING.values()), ids=list(FAILING))
 async def test_a_tool_that_fails_is_answered_without_its_reason(
-    tool: Callable[[], Callable[..., Awaitable[object]]], told: str, kind: str
+    tool: Callable[[], Callable[..., Awaitable[object]]], told: str, kind: str, heard: list[Any]
 ) -> None:
     call = Call()
 
@@ -245,6 +245,20 @@ async def test_a_tool_that_fails_is_answered_without_its_reason(
     assert failed.error is not None
     assert str(failed.error.kind) == kind
     assert SECRET not in str(await call.records())
+    assert "realtime_tool_call_failed" in [entry["event"] for entry in heard]
+    assert SECRET not in str(heard)
+
+
+async def test_the_log_says_what_a_tool_raised_and_not_why(heard: list[Any]) -> None:
+    call = Call()
+
+    async with call.open() as session:
+        await session.answer(BOOK, Tables(raises=ValueError(SECRET)).book)
+        await call.adapter.until_sent(2)
+
+    (entry,) = [entry for entry in heard if entry["event"] == "tool_call_raised"]
+    assert entry["raised"] == "ValueError"
+    assert {"run_id", "session_id", "connection_id"} <= {*entry}
 
 
 async def test_a_call_that_the_provider_takes_back_is_cancelled_and_not_answered() -> None:

@@ -167,7 +167,7 @@ class ToolCalls:
             return returned if isinstance(returned, str) else json.dumps(returned)
         except Exception as error:
             # Without its text, which may repeat what was said.
-            self._rt.warn("tool_call_raised", raised=type(error).__name__)
+            self._rt.tell("tool_call_raised", raised=type(error).__name__)
             raise AgentError(
                 f"the tool {call.name!r} raised {type(error).__name__}",
                 retry=RetryClassification.UNKNOWN_OUTCOME,
@@ -184,7 +184,7 @@ class ToolCalls:
             return
         except AgentError as error:
             # The session has ended, or the provider refused, which the send has recorded.
-            self._rt.warn("tool_result_not_sent", error_kind=str(error.kind))
+            self._rt.tell("tool_result_not_sent", error_kind=str(error.kind))
 
     async def _until_accepted(self, frame: RealtimeInputFrame) -> None:
         """Send *frame*; while the gate is full, again and again."""

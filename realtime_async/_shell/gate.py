@@ -74,7 +74,13 @@ class GateChannel:
 
     def evict(self, may_go: Callable[[RealtimeInputFrame], bool]) -> Gated | None:
         """Give out the oldest that *may_go*; None: there is none."""
-        everything = self.take_all()
+        if not len(self):
+            return None
+        everything = [self.take()]
+        if may_go(everything[0].frame):
+            # As a rule; the rest stays where it is, however much that is.
+            return everything[0]
+        everything += self.take_all()
         evicted = next((gated for gated in everything if may_go(gated.frame)), None)
         self._refill(gated for gated in everything if gated is not evicted)
         return evicted

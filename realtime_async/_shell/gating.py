@@ -56,6 +56,7 @@ class Gating:
     def __init__(self, rt: SessionRuntime) -> None:
         self._rt = rt
         self.channel = GateChannel(rt.sidecar.queue_capacity)
+        self._is_told_full = False
 
     def __len__(self) -> int:
         return len(self.channel)
@@ -72,6 +73,8 @@ class Gating:
         self, frame: RealtimeInputFrame, action: RealtimeBackpressureAction = RealtimeBackpressureAction.GATE
     ) -> Appended:
         """Accept *frame*; the caller has seen that there is room."""
+        if self.channel.is_empty:
+            self._is_told_full = False
         self.channel.put(Gated(frame, self._rt.now()))
         return self._tell(frame, action)
 
@@ -96,6 +99,7 @@ class Gating:
         """
         action = RealtimeBackpressureAction.GATE
         while self.is_full:
+            self._warn_that_it_is_full()
             policy = self._rt.sidecar.overflow_policy
             if policy is RealtimeOverflowPolicy.FAIL_SEND:
                 raise self._overflow()
@@ -107,6 +111,14 @@ class Gating:
                 return None
             action = RealtimeBackpressureAction.BLOCK
         return action
+
+    def _warn_that_it_is_full(self) -> None:
+        """Say it once until it has been empty again: speech may come faster than what waited can be sent."""
+        if self._is_told_full:
+            return
+        self._is_told_full = True
+        sidecar = self._rt.sidecar
+        self._rt.tell("gate_full", queued=len(self), overflow_policy=str(sidecar.overflow_policy))
 
     def _overflow(self) -> BackpressureOverflow:
         return BackpressureOverflow(

@@ -24,7 +24,7 @@ from realtime_async._core.totals import DeliveryTotals
 from realtime_async._shell.deadlines import Deadlines
 from realtime_async._shell.lane import Appended, Lane
 from realtime_async._shell.meanwhile import Meanwhile
-from realtime_async._shell.speaking import speak, voice_of
+from realtime_async._shell.speaking import speak, speak_beside, voice_of
 from realtime_async.errors import (
     AgentError,
     AgentErrorKind,
@@ -277,9 +277,9 @@ class SessionRuntime:
             self.when_lost()
         self.changed.notify()
 
-    def warn(self, event: str, **facts: str) -> None:
+    def tell(self, event: str, **facts: object) -> None:
         """Log what is in no record."""
-        self._log.warning(event, **facts)
+        speak_beside(self._log, event, connection_id=str(self.life.connection_id), **facts)
 
     def journal_failed(self) -> None:
         """Take note that nothing can be written any more."""
@@ -287,7 +287,7 @@ class SessionRuntime:
             self.life.happen(Happening.JOURNAL_FAILED)
             failure = self.lane.failure
             assert failure is not None
-            self._log.error("journal_failed", kind=str(failure.kind), retry=str(failure.retry))
+            self.tell("journal_failed", error_kind=str(failure.kind), retry=str(failure.retry))
         self.changed.notify()
 
     def superseded(self, conflict: JournalConflict) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from realtime_async.ports import RealtimeSessionRecord, RealtimeSessionRecordKind
 
-__all__ = ["LEVELS", "speak", "voice_of"]
+__all__ = ["LEVELS", "LEVELS_BESIDE_RECORDS", "speak", "speak_beside", "voice_of"]
 
 _Kind = RealtimeSessionRecordKind
 
@@ -41,6 +41,14 @@ LEVELS: Mapping[RealtimeSessionRecordKind, str] = {
     _Kind.TOOL_CALL_FAILED: "warning",
 }
 
+# What is in no record.
+LEVELS_BESIDE_RECORDS: Mapping[str, str] = {
+    "gate_full": "warning",
+    "tool_call_raised": "warning",
+    "tool_result_not_sent": "warning",
+    "journal_failed": "error",
+}
+
 
 def voice_of(run_id: str, session_id: str) -> Any:
     """The logger of one session."""
@@ -67,3 +75,8 @@ def speak(log: Any, record: RealtimeSessionRecord) -> None:
     if record.extent is not None:
         facts["frames"] = record.extent.frames
     getattr(log, level)(f"realtime_{record.kind}", **facts)
+
+
+def speak_beside(log: Any, event: str, **facts: object) -> None:
+    """Log what is in no record."""
+    getattr(log, LEVELS_BESIDE_RECORDS[event])(event, **facts)

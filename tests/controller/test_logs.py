@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
-import structlog
-from structlog.testing import LogCapture
 
 from realtime_async import MediaSpan
 from realtime_async.adapters.scripted import Drop, Fault, FrameFate, Refuse, Script, ScriptedAdapter
-from realtime_async.errors import AgentError, ContractViolation, ProviderFailure
+from realtime_async.errors import (
+    AgentError,
+    BackpressureOverflow,
+    ContractViolation,
+    JournalFailure,
+    ProviderFailure,
+)
+from realtime_async.journals import MemoryJournal
 from realtime_async.ports import (
     OutputTranscript,
     RealtimeInputFrame,
@@ -23,23 +26,12 @@ from realtime_async.ports import (
     StreamCursor,
     ToolCall,
 )
+from realtime_async.testing.journals import FaultyJournal
 from tests.controller.staged import FRAME, SECRET, Stage, StagedSession, audio, plain_sidecar, text
 
 pytestmark = pytest.mark.virtual_time
 
 SPOKEN = RealtimeOutputFrame.of(OutputTranscript(SECRET, final=True), payload=SECRET)
-
-
-@pytest.fixture
-def heard() -> Iterator[list[Any]]:
-    """The events that are logged, of every level."""
-    capture = LogCapture()
-    before = structlog.get_config()
-    structlog.configure(
-        processors=[capture], wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET)
-    )
-    yield capture.entries
-    structlog.configure(**before)
 
 
 async def an_eventful_call(stage: Stage) -> StagedSession:
@@ -133,6 +125,38 @@ async def test_an_audio_frame_is_not_worth_a_line_above_debug(
 
     assert [entry["event"] for entry in loud] == ["realtime_restart_requested"]
     assert [entry for entry in heard[before:] if entry["log_level"] != "debug"] == loud
+
+
+@pytest.mark.parametrize("policy", ["drop_noncritical", "fail_send"])
+async def test_a_gate_that_is_full_is_told_once_for_each_time_that_frames_waited(
+    stage: Stage, heard: list[Any], policy: str
+) -> None:
+    staged = await stage.connected(sidecar=plain_sidecar(queue_capacity=2, overflow_policy=policy))
+    told = []
+    for _ in range(2):
+        await staged.controller.begin_restart()
+        for _ in range(5):
+            told.append([entry for entry in heard if entry["event"] == "gate_full"])
+            with suppress(BackpressureOverflow):
+                await staged.controller.send(audio())
+        await staged.controller.complete_restart()
+
+    assert [len(entries) for entries in told] == [0, 0, 0, 1, 1, 1, 1, 1, 2, 2]
+    for entry in told[-1]:
+        assert (entry["log_level"], entry["queued"], entry["overflow_policy"]) == ("warning", 2, policy)
+        assert entry["connection_id"].endswith((".1", ".2"))
+
+
+async def test_a_journal_that_fails_is_an_error_of_the_run_that_names_its_kind(
+    stage: Stage, heard: list[Any]
+) -> None:
+    staged = await stage.connected(journal=FaultyJournal(MemoryJournal(), fail_at=3, how="before"))
+    with suppress(JournalFailure):
+        await staged.controller.send(text())
+
+    (entry,) = [entry for entry in heard if entry["event"] == "journal_failed"]
+    assert (entry["log_level"], entry["error_kind"]) == ("error", "journal_failure")
+    assert {"run_id", "session_id", "connection_id"} <= {*entry}
 
 
 async def test_no_error_repeats_what_was_said(stage: Stage) -> None:
