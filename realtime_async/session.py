@@ -33,6 +33,7 @@ from realtime_async.ports import (
     PlaybackLedger,
     RealtimeCloseReason,
     RealtimeInputFrame,
+    RealtimeMediaKind,
     RealtimeOutputFrame,
     RealtimeProviderAdapter,
     RealtimeSessionRecord,
@@ -94,6 +95,8 @@ class RealtimeSession:
         self._connection.sent(frame, record)
         if frame.signal is not None and frame.signal in _ASKS:
             self._turn.asked()
+        elif frame.media_kind is RealtimeMediaKind.TOOL_RESULT:
+            self._turn.told()
         return record
 
     async def send_audio_from(self, source: AsyncIterable[bytes | RealtimeInputFrame]) -> None:
@@ -179,7 +182,9 @@ class RealtimeSession:
         if played_ms is None and self.playback.is_told:
             played_ms = self.playback.played_ms(response_id)
         self.playback.stop()
-        return await self._connection.interrupt(response_id, played_ms)
+        record = await self._connection.interrupt(response_id, played_ms)
+        self._turn.silenced()
+        return record
 
     async def restart(self, reason: RealtimeRestartReason = RealtimeRestartReason.REQUESTED) -> RestartReport:
         """
@@ -202,6 +207,7 @@ class RealtimeSession:
         Wait for the end of a turn: nobody speaks, no answer is owed, no tool is at work, and `frames` has yielded it all.
 
         That is the time to leave a call, or to hand it over.
+        After a restart the answer that was owed, or was cut off, is waited for, as the new connection is asked for it.
         It may take long, or never come, so give it a limit, by `anyio.move_on_after`.
         It returns at once where the session has ended.
         """

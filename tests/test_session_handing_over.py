@@ -16,6 +16,7 @@ from realtime_async.ports import (
     RealtimeOutputFrame,
     ResponseDone,
     ResponseStarted,
+    Restarted,
     SpeechStarted,
     SpeechStopped,
 )
@@ -157,6 +158,37 @@ async def test_what_is_said_of_a_tool_in_another_answer_is_waited_for(
         await session.close()
 
     assert tables.booked == [2]
+
+
+async def test_an_answer_that_the_new_connection_is_asked_for_again_is_waited_for() -> None:
+    call, frames = Call(*said(ResponseStarted())), list[RealtimeOutputFrame]()
+
+    async with call.open() as session, anyio.create_task_group() as tasks:
+        tasks.start_soon(listen_to, session, frames)
+        await settled()
+        await session.restart()
+        await settled()
+        assert isinstance(frames[-1].event, Restarted)
+        waiting = await begin(tasks, session.between_turns)
+        for event in (ResponseStarted(), ResponseDone()):
+            assert not waiting.is_over
+            call.adapter.feed(*said(event))
+            await settled()
+        assert waiting.is_over
+        await session.close()
+
+
+async def test_an_answer_that_was_interrupted_while_there_was_no_connection_is_not_waited_for() -> None:
+    call = Call(*said(ResponseStarted()))
+
+    async with call.open() as session, anyio.create_task_group() as tasks:
+        tasks.start_soon(listen_to, session, [])
+        await settled()
+        call.adapter.drop()
+        await session.interrupt()
+        await anyio.sleep(5)
+        await session.between_turns()
+        await session.close()
 
 
 async def test_a_session_that_ends_is_waited_for_no_longer() -> None:

@@ -60,6 +60,8 @@ class Turn:
         self._is_speaking = False
         self._awaits_answer = False
         self._has_called = False
+        self._is_told = False
+        self._is_silenced = False
         self.is_answering = False
         """An answer has begun, and is not done."""
 
@@ -71,10 +73,19 @@ class Turn:
         """The program has asked for an answer, or ended its turn."""
         self._awaits_answer = not self.is_answering
 
+    def told(self) -> None:
+        """The program has given the result of a tool."""
+        self._is_told = True
+
+    def silenced(self) -> None:
+        """The program has interrupted the answer, or does not want the one that is owed."""
+        self._is_silenced = self.is_answering
+        self._awaits_answer = False
+
     def heard(self, event: RealtimeEvent) -> None:
         match event:
             case Restarted():
-                self.cut_off()
+                self._replaced()
             case SpeechStarted():
                 self._is_speaking = True
             case SpeechStopped() | InputCommitted():
@@ -83,19 +94,36 @@ class Turn:
             case ToolCall():
                 # What comes of it is said in this answer or in the next one, as the provider goes.
                 self._has_called = True
+                self._is_told = False
             case ToolCallCancelled():
                 self._has_called = False
             case ResponseDone():
-                self._awaits_answer = self.is_answering = False
-            case ResponseStarted() | OutputAudio() | OutputText() | OutputTranscript():
-                self._awaits_answer = self._has_called = False
-                self.is_answering = True
+                self._awaits_answer = self._is_silenced = self.is_answering = False
+            case ResponseStarted():
+                self._begun()
+                self._has_called = False
+            case OutputAudio() | OutputText() | OutputTranscript():
+                self._begun()
+                if self._is_told:
+                    self._has_called = False
             case _:
                 pass
 
+    def _begun(self) -> None:
+        self._awaits_answer = False
+        self.is_answering = True
+
+    def _replaced(self) -> None:
+        """The new connection is told what was said last, and asked again for the answer that is owed or was cut off."""
+        owed = self._awaits_answer or (self.is_answering and not self._is_silenced)
+        has_called = self._has_called
+        self.cut_off()
+        self._awaits_answer, self._has_called = owed, has_called
+
     def cut_off(self) -> None:
         """The connection is gone, and with it whatever was being said."""
-        self._is_speaking = self._awaits_answer = self._has_called = self.is_answering = False
+        self._is_speaking = self._awaits_answer = self._has_called = False
+        self._is_silenced = self.is_answering = False
 
 
 class Supervision:

@@ -34,6 +34,7 @@ from realtime_async.ports import (
     RealtimeCloseReason,
     RealtimeEvent,
     RealtimeInputFrame,
+    RealtimeMediaKind,
     RealtimeOutputFrame,
     RealtimeSessionRecord,
     RealtimeSessionRecordKind,
@@ -104,6 +105,8 @@ class Supervisor:
             self._watched.went_out(now)
             if frame.signal is InputSignal.REQUEST_RESPONSE:
                 self._watched.asked(now)
+            elif frame.media_kind is RealtimeMediaKind.TOOL_RESULT:
+                self._watched.turn.told()
             if self._watched.deadline < self._sleeps_until:
                 self._wake.notify()
 

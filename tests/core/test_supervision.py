@@ -7,6 +7,7 @@ import math
 import pytest
 
 from realtime_async._core.accounting import RealtimeRestartReason as Reason
+from realtime_async._core.accounting import RestartReport
 from realtime_async._core.events import (
     GoAway,
     InputCommitted,
@@ -18,6 +19,7 @@ from realtime_async._core.events import (
     RealtimeEvent,
     ResponseDone,
     ResponseStarted,
+    Restarted,
     SpeechStarted,
     SpeechStopped,
     ToolCall,
@@ -27,6 +29,7 @@ from realtime_async._core.restarts import RestartPolicy
 from realtime_async._core.supervision import Supervision, Turn
 
 POLICY = RestartPolicy(max_connection_age_s=540, turn_wait_s=10, stalled_after_s=30, unanswered_after_s=None)
+RESTARTED = Restarted(RestartReport(Reason.CONNECTION_LOST, 0.8, 1))
 WHOLE_TURN: list[RealtimeEvent] = [
     SpeechStarted(), SpeechStopped(), InputCommitted(), ResponseStarted(), OutputAudio(), ResponseDone(),
 ]  # fmt: skip
@@ -70,9 +73,66 @@ def test_who_has_called_a_tool_has_the_turn_until_it_says_what_came_of_it() -> N
     assert over == [False] * 5 + [True]
 
 
-def test_what_came_of_a_tool_may_be_said_in_the_answer_that_called_it() -> None:
+@pytest.mark.parametrize("is_told", [True, False])
+def test_what_came_of_a_tool_may_be_said_in_the_answer_that_called_it_once_that_is_told(
+    is_told: bool,
+) -> None:
     turn = Turn()
-    for event in (ResponseStarted(), ToolCall(), OutputAudio(), ResponseDone()):
+    for event in CALLED[:2]:
+        turn.heard(event)
+    if is_told:
+        turn.told()
+    for event in WHOLE_TURN[-2:]:
+        turn.heard(event)
+
+    assert turn.is_over is is_told
+
+
+def test_what_is_told_of_one_tool_is_not_told_of_the_next() -> None:
+    turn = Turn()
+    for event in CALLED:
+        turn.heard(event)
+    turn.told()
+    for again in (ToolCall(), OutputText(), ResponseDone()):
+        turn.heard(again)
+
+    assert not turn.is_over
+
+
+OWED: dict[str, list[RealtimeEvent]] = {
+    "cut off": [ResponseStarted(), OutputAudio()],
+    "owed": [InputCommitted()],
+    "to say what came of a tool": CALLED,
+}
+
+
+@pytest.mark.parametrize("events", OWED.values(), ids=OWED)
+def test_an_answer_is_owed_over_a_restart_until_it_is_given(events: list[RealtimeEvent]) -> None:
+    turn, over = Turn(), []
+    for event in events:
+        turn.heard(event)
+
+    for event in (RESTARTED, ResponseStarted(), ResponseDone()):
+        turn.heard(event)
+        over.append(turn.is_over)
+
+    assert over == [False, False, True]
+
+
+@pytest.mark.parametrize("event", [ResponseStarted(), InputCommitted()], ids=["begun", "owed"])
+def test_an_answer_that_was_silenced_is_not_waited_for_after_a_restart(event: RealtimeEvent) -> None:
+    turn = Turn()
+    turn.heard(event)
+
+    turn.silenced()
+    turn.heard(RESTARTED)
+
+    assert turn.is_over
+
+
+def test_whoever_spoke_when_the_connection_was_replaced_is_heard_anew() -> None:
+    turn = Turn()
+    for event in (SpeechStarted(), RESTARTED):
         turn.heard(event)
 
     assert turn.is_over
