@@ -286,8 +286,7 @@ class LoopbackServer:
         finally:
             self._handlers.discard(handler)
             await connection.close()
-            self.peers.remove(peer)
-            self._count(lambda: self.close_codes.update([peer.close_code]))
+            self._count(lambda: self._let_go(peer))
 
     # In the server's thread
 
@@ -326,6 +325,11 @@ class LoopbackServer:
     async def _finish(self, rest: Coroutine[Any, Any, None]) -> None:
         with suppress(PeerGone):
             await rest
+
+    def _let_go(self, peer: Peer) -> None:
+        """Both at once: who waits for a client to be gone may ask next how it went."""
+        self.peers.remove(peer)
+        self.close_codes.update([peer.close_code])
 
     def _add(self, name: str, amount: int = 1) -> None:
         setattr(self, name, getattr(self, name) + amount)

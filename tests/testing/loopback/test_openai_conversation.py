@@ -277,6 +277,8 @@ def test_a_turn_by_number_goes_on_over_connections() -> None:
                 client.configure()
                 client.speak(*numbers)
                 client.until("input_audio_buffer.speech_started")
+            # It leaves before all was heard that it has said.
+            server.wait(lambda: not server.peers)
 
     first, second = server.log
     assert first.heard == [*range(10)]
