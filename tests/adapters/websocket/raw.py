@@ -16,6 +16,7 @@ from websockets.server import ServerProtocol
 
 from realtime_async.adapters._websocket import WebSocket, WebSocketClosed, open_websocket
 
+# No more than the deadlines that a connection has unless told: they must not be what ends a test.
 PATIENCE_S = 10.0
 
 

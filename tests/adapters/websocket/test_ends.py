@@ -17,7 +17,7 @@ import pytest
 from realtime_async.adapters._websocket import End, WebSocketClosed, WebSocketLimits, open_websocket
 from realtime_async.testing.loopback import LoopbackServer
 from tests.adapters.websocket.conftest import Tls
-from tests.adapters.websocket.raw import RawPeer, RawServer, end_of, opened
+from tests.adapters.websocket.raw import PATIENCE_S, RawPeer, RawServer, end_of, opened
 
 SECRET = "what the person said"
 
@@ -37,7 +37,7 @@ def end_of_file(peer: RawPeer) -> None:
 
 
 def wait(until: threading.Event) -> None:
-    until.wait(10)
+    until.wait(PATIENCE_S)
 
 
 def reset(peer: RawPeer) -> None:
@@ -217,7 +217,7 @@ async def test_a_close_frame_that_cannot_be_is_refused_and_nothing_ends(
 
 
 def ignore_everything(peer: RawPeer) -> None:
-    peer.socket.settimeout(10)
+    peer.socket.settimeout(PATIENCE_S)
     while peer.socket.recv(65536):
         pass
 
@@ -239,7 +239,7 @@ async def test_a_peer_that_says_goodbye_and_stays_is_left_after_the_deadline() -
         peer.flush()
         ignore_everything(peer)
 
-    with RawServer(stay) as server, anyio.fail_after(10):
+    with RawServer(stay) as server, anyio.fail_after(PATIENCE_S):
         async with anyio.create_task_group() as tasks:
             websocket = await open_websocket(tasks, server.url, limits=WebSocketLimits(close_s=0.1))
             await end_of(websocket)

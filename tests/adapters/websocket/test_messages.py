@@ -16,7 +16,7 @@ import pytest
 from realtime_async.adapters._websocket import WebSocketLimits
 from realtime_async.testing.loopback import LoopbackServer
 from tests.adapters.websocket.conftest import Tls
-from tests.adapters.websocket.raw import RawPeer, RawServer, opened
+from tests.adapters.websocket.raw import PATIENCE_S, RawPeer, RawServer, opened
 
 MESSAGES = {
     "text": "Grüße, 世界",
@@ -82,7 +82,7 @@ async def test_what_is_queued_together_is_written_together() -> None:
             for number in range(50):
                 assert websocket.send_nowait(f"{number}")
 
-            await anyio.to_thread.run_sync(server.ended.wait)
+            assert await anyio.to_thread.run_sync(server.ended.wait, PATIENCE_S)
 
     assert len(reads) == 1
 
@@ -169,7 +169,7 @@ class LateReader:
         self.may_read = threading.Event()
 
     def __call__(self, peer: RawPeer) -> None:
-        self.may_read.wait(10)
+        self.may_read.wait(PATIENCE_S)
         peer.read_to_the_end()
 
 
@@ -240,7 +240,7 @@ async def test_what_nobody_takes_is_not_read_and_not_lost(limits: WebSocketLimit
 
     with RawServer(say_much) as server:
         async with opened(server.url, limits=limits) as websocket:
-            await anyio.to_thread.run_sync(is_stuck.wait, 5)
+            assert await anyio.to_thread.run_sync(is_stuck.wait, PATIENCE_S)
 
             received = [await websocket.receive() for _ in range(count)]
 

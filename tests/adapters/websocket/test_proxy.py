@@ -19,7 +19,7 @@ from realtime_async.adapters._websocket import (
 )
 from realtime_async.testing.loopback import LoopbackServer
 from tests.adapters.websocket.conftest import Tls
-from tests.adapters.websocket.raw import RawPeer, RawServer, opened
+from tests.adapters.websocket.raw import PATIENCE_S, RawPeer, RawServer, opened
 
 KEY = "sk-secret"
 
@@ -72,7 +72,7 @@ def proxy() -> Iterator[tuple[ConnectProxy, str]]:
 
 async def failure_through(proxy: str, monkeypatch: pytest.MonkeyPatch) -> WebSocketFailure:
     monkeypatch.setenv("https_proxy", proxy)
-    with anyio.fail_after(10):
+    with anyio.fail_after(PATIENCE_S):
         async with anyio.create_task_group() as tasks:
             with pytest.raises(WebSocketFailure) as caught:
                 await open_websocket(tasks, "wss://provider.test/", headers={"Authorization": KEY})
