@@ -9,14 +9,21 @@ from __future__ import annotations
 import datetime as dt
 import ssl
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 
 import anyio
 import attrs
 import pytest
 import trustme
 
-from realtime_async import RealtimeInputFrame, RealtimeSessionSidecar, RestartExhausted, open_session
+from realtime_async import (
+    RealtimeInputFrame,
+    RealtimeSession,
+    RealtimeSessionSidecar,
+    RestartExhausted,
+    open_session,
+)
 from realtime_async.adapters._websocket import WebSocketLimits
 from realtime_async.adapters.gemini import GeminiLiveAdapter, GeminiLiveConfig
 from realtime_async.adapters.openai import OpenAIRealtimeAdapter, OpenAIRealtimeConfig
@@ -84,6 +91,16 @@ class Reached:
     def dials(self) -> int:
         return len(self.proxy.heads)
 
+    @asynccontextmanager
+    async def call(self) -> AsyncIterator[RealtimeSession]:
+        sidecar = RealtimeSessionSidecar.voice_defaults("reached")
+        with anyio.fail_after(20):
+            async with (
+                self.adapter(self.server, self.certificates.client) as adapter,
+                open_session(sidecar, adapter, MemoryJournal(), run_id="call-1") as session,
+            ):
+                yield session
+
 
 PROVIDERS: dict[str, tuple[Adapter, Callable[[ssl.SSLContext], Server]]] = {
     "openai": (openai, lambda tls: LoopbackOpenAI(tls=tls)),
@@ -113,18 +130,12 @@ def shown(error: BaseException) -> str:
 
 
 async def test_a_provider_is_talked_to_through_the_proxy_of_the_environment(reached: Reached) -> None:
-    sidecar = RealtimeSessionSidecar.voice_defaults("reached")
-
-    with anyio.fail_after(10):
-        async with (
-            reached.adapter(reached.server, reached.certificates.client) as adapter,
-            open_session(sidecar, adapter, MemoryJournal(), run_id="call-1") as session,
-        ):
-            await session.send(RealtimeInputFrame.text("A table for two, please."))
-            await session.send(RealtimeInputFrame.request_response())
-            async for frame in session.frames():
-                if isinstance(frame.event, ResponseDone):
-                    break
+    async with reached.call() as session:
+        await session.send(RealtimeInputFrame.text("A table for two, please."))
+        await session.send(RealtimeInputFrame.request_response())
+        async for frame in session.frames():
+            if isinstance(frame.event, ResponseDone):
+                break
 
     assert isinstance(frame.event, ResponseDone)
     assert frame.event.status == "completed"
@@ -174,17 +185,11 @@ async def test_a_certificate_that_cannot_be_trusted_is_named_and_nothing_is_told
 
 
 async def test_a_certificate_that_expires_during_a_call_ends_it_with_one_dial(reached: Reached) -> None:
-    sidecar = RealtimeSessionSidecar.voice_defaults("reached")
-
-    with anyio.fail_after(10):
-        async with (
-            reached.adapter(reached.server, reached.certificates.client) as adapter,
-            open_session(sidecar, adapter, MemoryJournal(), run_id="call-1") as session,
-        ):
-            reached.certificates.show(HOST, ended=LONG_AGO)
-            reached.server.drop(DropHow.RESET)
-            with pytest.raises(RestartExhausted) as exhausted:
-                await anext(session.frames())
+    async with reached.call() as session:
+        reached.certificates.show(HOST, ended=LONG_AGO)
+        reached.server.drop(DropHow.RESET)
+        with pytest.raises(RestartExhausted) as exhausted:
+            await anext(session.frames())
 
     assert "untrusted_certificate" in shown(exhausted.value)
     assert (reached.dials, reached.server.connections) == (2, 1)
