@@ -15,6 +15,7 @@ import pytest
 
 from realtime_async import RestartPolicy
 from realtime_async._core.dials import DialSlots
+from realtime_async._session import dialing
 from realtime_async._session.dialing import Dialing
 from realtime_async.testing.clock import BACKENDS, run_virtual
 from tests.controller.begun import begin, settled
@@ -22,6 +23,9 @@ from tests.test_session import Call
 from tests.test_session_supervised import until_restarted
 
 pytestmark = pytest.mark.virtual_time
+
+# Of sums, and between the clocks of two event loops, over seconds.
+ROUNDING_S = 0.001
 
 
 async def test_sessions_that_are_dropped_at_once_dial_one_after_the_other() -> None:
@@ -64,11 +68,22 @@ async def test_a_session_that_gives_up_its_turn_leaves_it_to_the_next() -> None:
     assert opening[2].result == pytest.approx(10)
 
 
-def test_the_loops_of_all_threads_share_the_turns_of_a_route(backends: tuple[str, str]) -> None:
+def test_the_loops_of_all_threads_share_the_turns_of_a_route(
+    backends: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The clocks of the two begin elsewhere, and the process has one on which their dials are compared."""
     per_s, each = 4, 4
+    turns: list[float] = []
     dialled: list[float] = []
     together = threading.Barrier(len(backends))
+    take = dialing._in_real_time.take
+
+    def noted(route: str, per_s: float) -> tuple[float, float]:
+        moment, seconds = take(route, per_s)
+        turns.append(moment)
+        return moment, seconds
+
+    monkeypatch.setattr(dialing._in_real_time, "take", noted)
 
     async def dial() -> None:
         together.wait(10)
@@ -89,10 +104,12 @@ def test_the_loops_of_all_threads_share_the_turns_of_a_route(backends: tuple[str
     for thread in threads:
         thread.join(30)
 
+    turns.sort()
     dialled.sort()
-    assert len(dialled) == 2 * each, "nobody starves"
-    # The loops wake a moment late, so the first of a second may be later than its turn.
-    assert all(later - earlier > 0.9 for earlier, later in zip(dialled, dialled[per_s:], strict=False))
+    assert len(turns) == len(dialled) == 2 * each, "nobody starves"
+    assert all(later - earlier > 1 - ROUNDING_S for earlier, later in zip(turns, turns[per_s:], strict=False))
+    # A loop that wakes late is the machine's affair; none may dial before its turn.
+    assert all(turn <= moment + ROUNDING_S for turn, moment in zip(turns, dialled, strict=True))
 
 
 @pytest.fixture(params=["asyncio asyncio", "asyncio trio", "trio trio"])
@@ -143,11 +160,11 @@ def test_a_process_that_was_forked_while_somebody_dialled_dials_for_itself(backe
 
 def test_virtual_time_shares_no_turns_with_real_time() -> None:
     """In a second of a test may pass more than one of the world's."""
-    dialing = Dialing("provider.virtual", 0.001)
+    virtual = Dialing("provider.virtual", 0.001)
 
     async def dial() -> float:
-        await dialing.turn()
-        await dialing.turn()
+        await virtual.turn()
+        await virtual.turn()
         return anyio.current_time()
 
     for backend in BACKENDS:
