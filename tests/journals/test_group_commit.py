@@ -305,16 +305,20 @@ def is_interrupted_at(line: int, work: Callable[[], object]) -> bool:
     return False
 
 
+@asynccontextmanager
+async def appended_to(line: int) -> AsyncIterator[tuple[GatedStore, GroupCommit, bool]]:
+    """A journal that was idle when record 1 was appended, and whether that was interrupted, at its line *line*."""
+    store = GatedStore()
+    store.let_through()
+    async with group_commit(store) as commits:
+        await idle(commits)
+        yield store, commits, is_interrupted_at(line, partial(take, commits, record(RUN, 1)))
+
+
 async def test_an_interrupt_at_any_line_of_an_append_neither_leaves_the_writer_asleep_nor_a_gap() -> None:
     """Trio raises KeyboardInterrupt wherever the program is."""
     for line in itertools.count(1):
-        store = GatedStore()
-        store.let_through()
-        async with group_commit(store) as commits:
-            await idle(commits)
-
-            is_interrupted = is_interrupted_at(line, partial(take, commits, record(RUN, 1)))
-
+        async with appended_to(line) as (store, commits, is_interrupted):
             position = commits.position(RUN)
             assert not commits._lock.locked()
         written = [one for batch in store.batches for one in batch]
@@ -327,13 +331,7 @@ async def test_an_interrupt_at_any_line_of_an_append_neither_leaves_the_writer_a
 
 async def test_a_writer_that_was_woken_by_an_interrupted_append_writes_the_next() -> None:
     for line in itertools.count(1):
-        store = GatedStore()
-        store.let_through()
-        async with group_commit(store) as commits:
-            await idle(commits)
-
-            is_interrupted = is_interrupted_at(line, partial(take, commits, record(RUN, 1)))
-
+        async with appended_to(line) as (_, commits, is_interrupted):
             with anyio.fail_after(5):
                 await take(commits, record(OTHER_RUN, 1))
         if not is_interrupted:
