@@ -9,8 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -274,6 +274,14 @@ def test_ctrl_c_leaves_a_run_that_is_followed(tmp_path: Path) -> None:
     assert (program.returncode, said) == (0, "")
 
 
+def pieces_of(terminal: int) -> Iterator[bytes]:
+    """All that was written to it, where nobody writes any more."""
+    # That there is no more is told by an error.
+    with suppress(OSError):
+        while piece := os.read(terminal, 1 << 16):
+            yield piece
+
+
 @pytest.mark.parametrize("command", ["verify", "report", "export"])
 def test_how_much_was_read_is_told_on_a_terminal_and_nowhere_else(command: str, url: str) -> None:
     ours, terminal = os.openpty()
@@ -290,7 +298,7 @@ def test_how_much_was_read_is_told_on_a_terminal_and_nowhere_else(command: str, 
     program.stdout.close()
     assert program.wait(30) == 0
 
-    shown = os.read(ours, 1 << 16)
+    shown = b"".join(pieces_of(ours))
     os.close(ours)
     assert b"records: 27" in shown
     assert told
