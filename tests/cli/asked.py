@@ -24,8 +24,9 @@ from realtime_async.ports import (
 )
 from tests.controller.staged import audio, plain_sidecar, text
 
-__all__ = ["RUN", "ask", "ask_json", "made"]
+__all__ = ["ROOT", "RUN", "ask", "ask_json", "made"]
 
+ROOT = Path(__file__).parents[2]
 RUN = "call-1"
 
 

@@ -1,53 +1,31 @@
-"""The command, through its command line."""
+"""What the command says of a journal, through its command line."""
 
 from __future__ import annotations
 
 import os
 import re
-import signal
 import sqlite3
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from importlib import metadata
 from pathlib import Path
 
 import anyio
-import orjson
 import pytest
 
-from realtime_async.cli import _doctor
 from realtime_async.cli._asking import masked, plain
 from realtime_async.journals import SqliteJournal, read_export
-from realtime_async.ports import JournalRecord, RealtimeSessionRecordKind, RunId
-from realtime_async.testing.journal_contract import append_all, record, records
-from tests.cli.asked import RUN, ask, ask_json, made
+from realtime_async.ports import JournalRecord, RunId
+from tests.cli.asked import ROOT, RUN, ask, ask_json, made
 from tests.controller.staged import FRAME, SECRET
 from tests.postgres_server import PASSWORD, Database
 
 __all__: list[str] = []
 
-ROOT = Path(__file__).parent.parent.parent
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return made(tmp_path_factory.mktemp("journal") / "calls.db")
-
 
 def path_of(url: str) -> Path:
     return Path(url.removeprefix("sqlite:"))
-
-
-def written(path: Path, run: list[JournalRecord]) -> str:
-    async def write() -> None:
-        async with SqliteJournal.open(path) as journal:
-            await append_all(journal, run)
-
-    anyio.run(write)
-    return f"sqlite:{path}"
 
 
 def changed(path: Path, statement: str) -> None:
@@ -204,76 +182,6 @@ def test_a_report_is_told_as_json_with_seconds_where_a_rate_is_given(url: str) -
     assert session["restarts"][0]["reason"] == "connection_lost"
 
 
-def test_a_run_that_has_ended_is_followed_to_its_end(url: str) -> None:
-    asked = ask("tail", RUN, "--journal", url, "--last", "2")
-
-    assert asked.exit_code == 0
-    assert [re.findall(r"close\w+", line) for line in asked.stdout.splitlines()[1:]] == [
-        ["close_requested"],
-        ["closed"],
-    ]
-
-
-def test_a_live_run_is_followed_until_it_ends(tmp_path: Path) -> None:
-    url = written(tmp_path / "calls.db", records("run.live", 5))
-    shown: list[str] = []
-    program = subprocess.Popen(
-        [sys.executable, "-m", "realtime_async.cli", "tail", "run.live", "--journal", url, "--json"],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    assert program.stdout is not None
-    with program:
-        for line in program.stdout:
-            shown.append(line)
-            if len(shown) == 5:
-                written(
-                    tmp_path / "calls.db",
-                    [record("run.live", 6), record("run.live", 7, kind=RealtimeSessionRecordKind.CLOSED)],
-                )
-
-    assert program.returncode == 0
-    assert [orjson.loads(line)["journal_seq"] for line in shown] == [1, 2, 3, 4, 5, 6, 7]
-
-
-def test_what_comes_is_shown_where_nothing_from_before_is_asked_for(tmp_path: Path) -> None:
-    url = written(tmp_path / "calls.db", records("run.live", 5))
-    program = subprocess.Popen(
-        [sys.executable, "-m", "realtime_async.cli", "tail", "run.live", "--journal", url, "--last", "0"],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    assert program.stdout is not None
-    with program:
-        heading = program.stdout.readline()
-        written(tmp_path / "calls.db", [record("run.live", 6, kind=RealtimeSessionRecordKind.CLOSED)])
-        shown = program.stdout.readlines()
-
-    assert "kind" in heading
-    assert len(shown) == 1
-    assert "closed" in shown[0]
-
-
-def test_ctrl_c_leaves_a_run_that_is_followed(tmp_path: Path) -> None:
-    url = written(tmp_path / "calls.db", records("run.live", 2))
-    program = subprocess.Popen(
-        [sys.executable, "-m", "realtime_async.cli", "tail", "run.live", "--journal", url],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    assert program.stdout is not None
-    for _ in range(3):
-        program.stdout.readline()
-    program.send_signal(signal.SIGINT)
-    _, said = program.communicate(timeout=30)
-
-    assert (program.returncode, said) == (0, "")
-
-
 def pieces_of(terminal: int) -> Iterator[bytes]:
     """All that was written to it, where nobody writes any more."""
     # That there is no more is told by an error.
@@ -405,44 +313,6 @@ def test_what_could_move_a_cursor_is_not_printed() -> None:
 )
 def test_a_password_is_masked(url: str, shown: str) -> None:
     assert masked(url) == shown
-
-
-def test_the_doctor_says_what_there_is(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-mauve-door")
-
-    asked, (told,) = ask("doctor", "--journal", url), ask_json("doctor", "--journal", url)
-
-    assert asked.exit_code == 0
-    assert "sk-mauve-door" not in asked.output
-    assert told["keys"]["OPENAI_API_KEY"] == "set"
-    assert told["extras"]["cli"] == "installed"
-    assert told["journal"] == f"{url} can be read"
-    assert told["package"] == metadata.version("realtime-async")
-    assert told["audio"]
-
-
-def test_the_doctor_finds_a_journal_that_cannot_be_reached() -> None:
-    asked = ask("doctor", "--journal", f"postgresql://carol:{PASSWORD}@127.0.0.1:1/calls")
-
-    assert asked.exit_code == 2
-    assert "cannot be reached" in asked.stdout
-    assert PASSWORD not in asked.output
-
-
-def test_the_doctor_names_what_an_extra_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_doctor, "EXTRAS", {"moon": ("json", "no_such_module")})
-
-    (told,) = ask_json("doctor")
-
-    assert told["extras"] == {"moon": "no_such_module missing"}
-    assert told["journal"] == "none was named"
-
-
-def test_the_doctor_knows_every_extra_that_brings_something_to_run() -> None:
-    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    known = set(pyproject["project"]["optional-dependencies"])
-
-    assert set(_doctor.EXTRAS) | {"docs", "examples", "test"} == known
 
 
 def test_a_journal_in_postgresql_is_migrated_and_asked(postgres_database: Database) -> None:
