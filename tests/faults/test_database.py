@@ -40,7 +40,8 @@ async def test_calls_outlive_a_restart_of_the_server_and_no_record_is_lost(
 async def test_calls_that_lose_patience_end_and_what_had_returned_is_kept(
     stoppable: DatabaseMaker, own_cluster: Cluster
 ) -> None:
-    outage = Outage(1.5, calls=4, patience_s=0.2, margin_s=1.2)
+    # Each call writes once a second, which is time enough to lose patience before the server is back.
+    outage = Outage(3.0, calls=4, patience_s=0.8, margin_s=1.2)
 
     with stoppable.database() as database:
         tale = await live_through(outage, own_cluster, database)
