@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import anyio
 import anyio.lowlevel
@@ -27,6 +28,10 @@ def dsn(postgres_database: Database) -> str:
     return postgres_database.dsn
 
 
+# A server takes seconds to end and to begin, where the machine is busy; the end of patience has tests of its own.
+patient = partial(PostgresJournal.open, patience_s=30.0, lease_s=90.0)
+
+
 @contextmanager
 def away(cluster: Cluster, how: signal.Signals = signal.SIGINT) -> Iterator[None]:
     cluster.stop(how)
@@ -43,7 +48,7 @@ async def test_what_was_appended_while_the_server_was_away_lands_when_it_is_back
     stoppable: DatabaseMaker, own_cluster: Cluster, how: signal.Signals
 ) -> None:
     with stoppable.database() as database:
-        async with PostgresJournal.open(database.dsn) as journal:
+        async with patient(database.dsn) as journal:
             await append_all(journal, [*records(RUN, 3), record(OTHER_RUN, 1)])
 
             with away(own_cluster, how):
@@ -73,7 +78,7 @@ async def test_what_has_returned_is_there_after_the_server_died(
     returned: dict[str, int] = {}
     runs = [f"run.{number}" for number in range(5)]
     with stoppable.database() as database:
-        async with PostgresJournal.open(database.dsn) as journal, anyio.create_task_group() as writers:
+        async with patient(database.dsn) as journal, anyio.create_task_group() as writers:
             for run_id in runs:
                 writers.start_soon(write, run_id)
             while len(returned) < 5 or min(returned.values()) < 20:
@@ -100,7 +105,7 @@ async def test_reading_waits_for_a_server_that_comes_back(
 
     found: list[JournalCursor | None] = []
     with stoppable.database() as database:
-        async with PostgresJournal.open(database.dsn) as journal:
+        async with patient(database.dsn) as journal:
             await append_all(journal, records(RUN, 3))
             started = anyio.Event()
             async with anyio.create_task_group() as tasks:
@@ -135,7 +140,7 @@ async def test_a_queue_that_waits_for_the_server_is_bounded(
 ) -> None:
     monkeypatch.setattr(_group_commit, "MAX_RECORDS", 3)
     with stoppable.database() as database:
-        async with PostgresJournal.open(database.dsn) as journal:
+        async with patient(database.dsn) as journal:
             await journal.append(record(RUN, 1))
             with away(own_cluster):
                 # The writer has the first; the others gather.
@@ -153,10 +158,11 @@ async def test_a_queue_that_waits_for_the_server_is_bounded(
 
 
 async def test_closing_waits_for_a_server_that_comes_back(
-    stoppable: DatabaseMaker, own_cluster: Cluster
+    stoppable: DatabaseMaker, own_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(_group_commit, "CLOSING_S", 30.0)
     with stoppable.database() as database:
-        async with PostgresJournal.open(database.dsn) as journal:
+        async with patient(database.dsn) as journal:
             await journal.append(record(RUN, 1))
             own_cluster.stop()
             back = threading.Thread(target=own_cluster.start)

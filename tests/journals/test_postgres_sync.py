@@ -58,9 +58,14 @@ async def test_a_run_that_begins_is_flushed_too(careless: Database) -> None:
 
 def test_without_the_journal_no_flush_does(careless: Database) -> None:
     """So the tests above see a flush that is missing."""
+    flushed: list[bool] = []
     with psycopg.connect(careless.admin_dsn, autocommit=True) as connection:
-        before = written(careless)
+        for number in range(3):
+            before = written(careless)
 
-        connection.execute("INSERT INTO realtime_async.part VALUES (1, 1, '')")
+            connection.execute("INSERT INTO realtime_async.part VALUES (%s, 1, '')", (number,))
 
-        assert not is_flushed_beyond(careless, before)
+            flushed.append(is_flushed_beyond(careless, before))
+
+    # Once in 10 s the server flushes of its own accord, which may be just then.
+    assert flushed.count(False) >= 2
