@@ -111,7 +111,7 @@ class OpenAISide:
     async def connections(self) -> int:
         # The other side hears of an end a little later; one that is never let go of is counted all the same.
         try:
-            await self.server.until(lambda: len(self.server.peers) == self.meant(), seconds=3)
+            await self.server.until(lambda: len(self.server.peers) == self.meant())
         except TimeoutError:
             return len(self.server.peers)
         return self.meant()
