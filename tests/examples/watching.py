@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -26,6 +25,7 @@ from tests.controller.recording import RecordedJournal, recorded_adapter
 __all__ = ["BACKENDS", "found", "journal_of", "terminated_when", "watched_calls"]
 
 BACKENDS = ("asyncio", "trio")
+SIGNALLED = Path(__file__).with_name("signalled.py")
 
 
 def found(pattern: str, text: str) -> str:
@@ -78,19 +78,8 @@ def terminated_when(
     arguments: Sequence[str] = (),
     by: signal.Signals = signal.SIGTERM,
 ) -> tuple[int, str]:
-    """Run *example*, send a signal when it prints *line*, and return its exit code and all that it printed."""
+    """Run *example*, which gets a signal when it prints *line*; return its exit code and all that it printed."""
     assert example.__file__ is not None
-    printed = ""
-    with subprocess.Popen(
-        [sys.executable, example.__file__, *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        for told in process.stdout:
-            printed += told
-            if line in told:
-                process.send_signal(by)
-    return process.returncode, printed
+    program = [sys.executable, str(SIGNALLED), by.name, line, example.__file__, *arguments]
+    ended = subprocess.run(program, cwd=folder, stdout=subprocess.PIPE, text=True, check=False)
+    return ended.returncode, ended.stdout
