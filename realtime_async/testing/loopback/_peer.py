@@ -64,6 +64,7 @@ class Peer:
         number: int,
         *,
         is_received: Callable[[str | bytes], None],
+        is_handled: Callable[[], None],
         is_sent: Callable[[], None],
     ) -> None:
         assert connection.request is not None
@@ -79,6 +80,7 @@ class Peer:
         self.outages = Outages()
         self._connection = connection
         self._is_received = is_received
+        self._is_handled = is_handled
         self._is_sent = is_sent
         self._flows = asyncio.Event()
         self._flows.set()
@@ -99,6 +101,8 @@ class Peer:
         Raises:
             PeerGone: There is none.
         """
+        # Who asks for the next has done with the last.
+        self._is_handled()
         await self._flows.wait()
         try:
             message = await self._connection.recv()

@@ -167,7 +167,7 @@ class LoopbackServer:
 
     async def until(self, condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
         """
-        Wait until *condition* holds; it is asked again whenever a count changes.
+        Wait until *condition* holds; it is asked again whenever a count changes, or a message was handled.
 
         Raises:
             TimeoutError: It didn't within *seconds*.
@@ -266,7 +266,11 @@ class LoopbackServer:
     async def _serve(self, connection: ServerConnection) -> None:
         assert isinstance(connection, SlowConnection)
         peer = Peer(
-            connection, self.connections + 1, is_received=self._note_received, is_sent=self._note_sent
+            connection,
+            self.connections + 1,
+            is_received=self._note_received,
+            is_handled=self._note_handled,
+            is_sent=self._note_sent,
         )
         peer.read_slowly(self._bytes_per_s)
         self.peers.append(peer)
@@ -348,6 +352,10 @@ class LoopbackServer:
         self._triggers = [(count, fault) for count, fault in self._triggers if count > self.received]
         for fault in due:
             fault()
+
+    def _note_handled(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def _note_sent(self) -> None:
         with self._changed:

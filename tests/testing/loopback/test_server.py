@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from threading import Event
 
 import anyio
 import pytest
@@ -238,6 +239,29 @@ async def test_who_is_gone_is_counted_in_the_same_moment(monkeypatch: pytest.Mon
         await server.until(lambda: not server.peers)
 
     assert seen == [1, 1]
+
+
+async def test_what_comes_of_a_message_is_seen_by_who_waits_for_it() -> None:
+    """Its count comes first, and who looks then sees nothing yet."""
+    looked = Event()
+    heard: list[str | bytes] = []
+
+    class Hesitant(LoopbackServer):
+        async def handle(self, peer: Peer) -> None:
+            while True:
+                message = await peer.receive()
+                assert looked.wait(10)
+                heard.append(message)
+
+    def is_heard() -> bool:
+        if server.received:
+            looked.set()
+        return heard == ["hello"]
+
+    async with Hesitant() as server, connected(server) as websocket:
+        websocket.send_nowait("hello")
+
+        await server.until(is_heard)
 
 
 async def test_json_goes_both_ways_through_a_handler_of_ones_own() -> None:
