@@ -1,13 +1,14 @@
-"""From a thread to an event loop, without waiting for it."""
+"""From a thread to an event loop without waiting for it, and from a turn of the loop to the next."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from anyio.lowlevel import current_token
 
-__all__ = ["poster"]
+__all__ = ["after_turn", "poster"]
 
 
 def poster() -> Callable[[Callable[[], object]], None]:
@@ -28,3 +29,13 @@ def poster() -> Callable[[Callable[[], object]], None]:
             return
 
     return post
+
+
+def after_turn() -> Callable[[Callable[[], object]], None]:
+    """Return what the current event loop may call to have a function called once all tasks that can run have run."""
+    native: Any = current_token().native_token
+    if hasattr(native, "call_soon"):
+        behind: Callable[[Callable[[], object]], None] = native.call_soon
+        return behind
+    # Trio runs what is ready in any order, this among it: only the next time has all of that behind it.
+    return lambda function: native.run_sync_soon(partial(native.run_sync_soon, function))

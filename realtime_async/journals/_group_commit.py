@@ -2,6 +2,10 @@
 Many appenders, one writer thread, one commit for all that has gathered while the last one ran.
 
 A record is taken in the call and travels in a batch; whoever awaits it waits for its batch.
+Those whom a commit wakes mostly append again at once, so the writer lets them all have their turn of the event
+loop before it begins the next: one that began in the middle of the turn would take a few of them, keep the others
+waiting twice as long, and meet the turn for the interpreter's lock at each of its steps.
+Nobody waits for others who is woken alone.
 The first failure of a run stops it: what is queued behind it fails with it, and nothing of
 the run is taken until somebody has been told, and has then asked the store where the run stands.
 """
@@ -10,18 +14,20 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Generator, Sequence
-from typing import Any, NoReturn, Protocol
+from collections.abc import Sequence
+from functools import partial
+from typing import NoReturn, Protocol
 
 import anyio
 
-from realtime_async._posting import poster
+from realtime_async._posting import after_turn, poster
 from realtime_async.errors import JournalConflict, JournalFailure
 from realtime_async.journals._compact import Packed
+from realtime_async.journals._taken import Batch, Failure, Taken, fail_each
 from realtime_async.journals._verdicts import closed
-from realtime_async.ports import JournalCursor, JournalRecord, RunId
+from realtime_async.ports import JournalRecord, RunId
 
-__all__ = ["Failure", "GroupCommit", "Store", "Taken", "fail_each"]
+__all__ = ["GroupCommit", "Store"]
 
 # What may gather behind a commit: ten times what 50 voice sessions with spans write in 10 s.
 MAX_RECORDS = 20_000
@@ -30,6 +36,9 @@ MAX_CHARACTERS = 32 * 1024 * 1024
 MAX_RUNS = 10_000
 # How long closing keeps cancellation waiting for the last commit, and the interpreter its own end.
 CLOSING_S = 10.0
+# How long a turn of the event loop is waited for.  A commit that did not wait would wait so long for the interpreter's
+# lock, again and again.
+TURN_S = 0.005
 
 
 class Store(Protocol):
@@ -63,71 +72,6 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
-class Failure:
-    """Why a run has stopped, or an append was refused, and whether anybody knows."""
-
-    __slots__ = ("_error", "is_refusal", "is_told")
-
-    def __init__(self, error: JournalFailure, *, is_refusal: bool = False) -> None:
-        self._error = error
-        self.is_refusal = is_refusal
-        """The record was no continuation of the run: nobody here has lost it, and what fits may be appended."""
-        self.is_told = False
-
-    def told(self) -> JournalFailure:
-        """The error to raise: each time another, as one that is raised twice gathers tracebacks."""
-        self.is_told = True
-        error = type(self._error)(self._error.message, kind=self._error.kind, retry=self._error.retry)
-        error.__cause__ = self._error.__cause__
-        return error
-
-
-class Taken:
-    """A record on its way; awaiting it, as often as one likes, waits until it is durable."""
-
-    __slots__ = ("_batch", "failure", "is_repeat", "packed", "record")
-
-    def __init__(self, record: JournalRecord, packed: Packed, batch: Batch, *, is_repeat: bool) -> None:
-        self.record = record
-        self.packed = packed
-        self.is_repeat = is_repeat
-        """Its place is taken; whether by an equal record, the store will tell."""
-        self.failure: Failure | None = None
-        self._batch = batch
-
-    @property
-    def is_durable(self) -> bool:
-        return self._batch.is_settled and self.failure is None
-
-    def __await__(self) -> Generator[Any, Any, JournalCursor]:
-        if not self._batch.is_settled:
-            event = self._batch.settling()
-            # The writer settles first and looks for an event then; here it is the other way round,
-            # so one of the two sees what the other did.
-            if not self._batch.is_settled:
-                yield from event.wait().__await__()
-        if self.failure is not None:
-            raise self.failure.told()
-        return JournalCursor(self.record.run_id, self.record.journal_seq)
-
-
-class Batch:
-    """What is committed at once."""
-
-    __slots__ = ("characters", "event", "is_settled", "records")
-
-    def __init__(self) -> None:
-        self.records: list[Taken] = []
-        self.characters = 0
-        self.is_settled = False
-        self.event: anyio.Event | None = None
-
-    def settling(self) -> anyio.Event:
-        if self.event is None:
-            self.event = anyio.Event()
-        return self.event
-
-
 class GroupCommit:
     """The queue in front of a store, and the thread behind it.  It belongs to the event loop that made it."""
 
@@ -135,10 +79,13 @@ class GroupCommit:
         self._store = store
         self._name = name
         self._post = poster()
+        self._after_turn = after_turn()
         # Held for moments only: by an append, and by the writer between two commits.
         self._lock = threading.Lock()
         self._gathering = Batch()
         self._committing = Batch()
+        # Those whom the last commit woke have their turn of the event loop.
+        self._is_turn = False
         self._positions: dict[str, int] = {}
         self._stopped: dict[str, Failure] = {}
         self._refused: dict[str, Failure] = {}
@@ -246,7 +193,7 @@ class GroupCommit:
             taken = Taken(record, packed, batch, is_repeat=is_repeat)
             # A KeyboardInterrupt may come between any two lines.  So the writer is woken first, as nobody else would wake
             # it for what is queued; and a record is counted last, so that one that is not queued leaves no gap.
-            if self._is_idle:
+            if self._is_idle and not self._is_turn:
                 self._rouse()
             batch.records.append(taken)
             batch.characters += len(packed[-1])
@@ -325,10 +272,12 @@ class GroupCommit:
         while True:
             rest_s = self._store.tend()
             with self._lock:
-                if self._gathering.records:
+                if self._is_turn:
+                    rest_s = TURN_S
+                elif self._gathering.records:
                     self._committing, self._gathering = self._gathering, Batch()
                     return self._committing
-                if self._is_closing:
+                elif self._is_closing:
                     return None
                 self._is_idle = True
             self._rest(rest_s)
@@ -339,6 +288,7 @@ class GroupCommit:
             return
         with self._lock:
             is_woken, self._is_idle = not self._is_idle, False
+            self._is_turn = False
         if is_woken:
             # Between the end of the wait and the look.
             self._wake.acquire()
@@ -355,10 +305,22 @@ class GroupCommit:
             self._committing = Batch()
             if failed:
                 self._stop(failed)
+            self._is_turn = batch.waits > 1
         batch.records = []
         batch.is_settled = True
         if batch.event is not None:
-            self._post(batch.event.set)
+            self._post(partial(self._begin_turn, batch.event))
+
+    def _begin_turn(self, event: anyio.Event) -> None:
+        event.set()
+        if self._is_turn:
+            self._after_turn(self._end_turn)
+
+    def _end_turn(self) -> None:
+        with self._lock:
+            self._is_turn = False
+            if self._is_idle:
+                self._rouse()
 
     def _as_failure(self, error: Exception) -> JournalFailure:
         if isinstance(error, JournalFailure):
@@ -385,16 +347,3 @@ class GroupCommit:
         for remembered in (self._stopped, self._refused):
             while len(remembered) > MAX_RUNS:
                 del remembered[next(iter(remembered))]
-
-
-def fail_each(batch: Sequence[Taken], error: JournalFailure) -> None:
-    """Mark all of *batch* that isn't yet, with one failure for each run."""
-    failures: dict[str, Failure] = {}
-    for taken in batch:
-        run_id, seq = taken.record.run_id, taken.record.journal_seq
-        if run_id not in failures:
-            stopped = type(error)(f"run {str(run_id)!r} stopped at {seq}: {error.message}")
-            stopped.__cause__ = error.__cause__
-            failures[run_id] = Failure(stopped)
-        if taken.failure is None:
-            taken.failure = failures[run_id]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import attrs
 
 from realtime_async.errors import JournalFailure
-from realtime_async.journals._group_commit import Taken
+from realtime_async.journals._taken import Taken
 from realtime_async.journals._verdicts import conflict, gap, hole, superseded
 from realtime_async.ports import JournalRecord
 

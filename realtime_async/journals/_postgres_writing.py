@@ -15,9 +15,9 @@ import attrs
 import orjson
 
 from realtime_async._core.records import TERMINAL
-from realtime_async.journals._group_commit import Taken
 from realtime_async.journals._postgres_leases import Held
 from realtime_async.journals._postgres_schema import Connection
+from realtime_async.journals._taken import Taken
 
 __all__ = ["Advance", "advance"]
 

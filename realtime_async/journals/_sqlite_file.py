@@ -18,7 +18,6 @@ from functools import cache
 from typing import Any, Literal, TypeAlias
 
 from realtime_async.errors import JournalFailure
-from realtime_async.journals._group_commit import Failure, Taken
 from realtime_async.journals._sqlite_reading import (
     APPLICATION_ID,
     BUSY_S,
@@ -29,6 +28,7 @@ from realtime_async.journals._sqlite_reading import (
     told_as,
 )
 from realtime_async.journals._stored import records_of
+from realtime_async.journals._taken import Failure, Taken
 from realtime_async.journals._verdicts import conflict
 from realtime_async.ports import JournalRecord
 

@@ -10,12 +10,13 @@ from typing import Self
 import anyio.to_thread
 
 from realtime_async.errors import ContractViolation
-from realtime_async.journals._group_commit import GroupCommit, Taken
+from realtime_async.journals._group_commit import GroupCommit
 from realtime_async.journals._orphans import OrphanedRun
 from realtime_async.journals._postgres_link import Address, Link
 from realtime_async.journals._postgres_schema import migrate
 from realtime_async.journals._postgres_store import PostgresStore
 from realtime_async.journals._stored import StoredJournal, packed
+from realtime_async.journals._taken import Taken
 from realtime_async.journals._verdicts import Durable, conflict, gap, released
 from realtime_async.ports import JournalRecord, RunId
 

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from typing import Self
 
 from realtime_async.errors import ContractViolation
-from realtime_async.journals._group_commit import GroupCommit, Taken
+from realtime_async.journals._group_commit import GroupCommit
 from realtime_async.journals._sqlite_file import Durability, SqliteFile
 from realtime_async.journals._stored import StoredJournal, packed
+from realtime_async.journals._taken import Taken
 from realtime_async.journals._verdicts import Durable, conflict, gap
 from realtime_async.ports import JournalCursor, JournalRecord
 

@@ -13,7 +13,7 @@ import anyio
 import attrs
 
 from realtime_async import JournalRecord, RunId
-from realtime_async.journals._group_commit import Taken
+from realtime_async.journals._taken import Taken
 from tests.bench import raw_sqlite
 from tests.bench.figures import Figure, Row, Table, quantile
 from tests.bench.goals import (

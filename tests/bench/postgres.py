@@ -14,9 +14,10 @@ import attrs
 from realtime_async import JournalRecord, RunId
 from realtime_async.journals import PostgresJournal
 from realtime_async.journals._compact import pack
-from realtime_async.journals._group_commit import Batch, GroupCommit, Taken
+from realtime_async.journals._group_commit import GroupCommit
 from realtime_async.journals._postgres_link import Address
 from realtime_async.journals._postgres_store import PostgresStore
+from realtime_async.journals._taken import Batch, Taken
 from tests.bench import raw_postgres
 from tests.bench.figures import Figure, Row, Table, quantile
 from tests.bench.goals import WRITE_TO_COPY

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import psycopg
 
-from realtime_async.journals._group_commit import Taken
+from realtime_async.journals._taken import Taken
 from tests.bench.raw_sqlite import Committed, Numbers
 
 __all__ = ["blocks", "copy"]

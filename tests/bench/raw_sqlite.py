@@ -14,8 +14,8 @@ import attrs
 
 from realtime_async import JournalRecord
 from realtime_async.journals._compact import Packed, pack
-from realtime_async.journals._group_commit import Taken
 from realtime_async.journals._sqlite_file import CHECKPOINT_PAGES
+from realtime_async.journals._taken import Taken
 
 __all__ = ["Committed", "Numbers", "RawRow", "commit"]
 

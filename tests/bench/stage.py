@@ -38,8 +38,9 @@ from realtime_async import (
     open_session,
 )
 from realtime_async.journals import MemoryJournal, SqliteJournal
-from realtime_async.journals._group_commit import GroupCommit, Taken
+from realtime_async.journals._group_commit import GroupCommit
 from realtime_async.journals._sqlite_file import SqliteFile
+from realtime_async.journals._taken import Taken
 
 __all__ = [
     "FRAME",

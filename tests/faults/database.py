@@ -27,7 +27,7 @@ import structlog
 from realtime_async import Deadlines, RealtimeInputFrame, RealtimeSessionSidecar, open_session
 from realtime_async.errors import AgentError
 from realtime_async.journals import PostgresJournal
-from realtime_async.journals._group_commit import Taken
+from realtime_async.journals._taken import Taken
 from realtime_async.ports import JournalRecord, RealtimeSessionId, RunId, RunJournal
 from realtime_async.testing.clock import BACKENDS
 from tests.bench.stage import FRAME, FRAME_S, NullAdapter
