@@ -137,10 +137,11 @@ class SqliteFile:
                 self._insert_each(batch)
 
     def _insert(self, batch: Sequence[Taken]) -> None:
-        if len(batch) <= ROWS_PER_STATEMENT and self._knows_all_of(batch):
-            # A statement by itself is a transaction.
-            self._insert_rows(batch)
-            return
+        if len(batch) <= ROWS_PER_STATEMENT:
+            # A statement by itself is a transaction; and none is executed where a number is not known.
+            with suppress(KeyError):
+                self._insert_rows(batch)
+                return
         with self._transaction():
             self._learn(batch)
             for first in range(0, len(batch), ROWS_PER_STATEMENT):
@@ -179,12 +180,6 @@ class SqliteFile:
             run, seq = runs[taken.record.run_id], taken.record.journal_seq
             values += (run, seq, parts[session], parts[connection], parts[sort], body)
         self._writer.execute(_insertion(len(batch)), values)
-
-    def _knows_all_of(self, batch: Sequence[Taken]) -> bool:
-        runs, parts = self._runs, self._parts
-        return all(
-            taken.record.run_id in runs and all(map(parts.__contains__, taken.packed[:-1])) for taken in batch
-        )
 
     def _learn(self, batch: Sequence[Taken]) -> None:
         """Find or give the numbers of what *batch* shares with other records."""

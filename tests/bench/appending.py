@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -13,6 +14,7 @@ import anyio
 import attrs
 
 from realtime_async import JournalRecord, RunId
+from realtime_async._posting import poster
 from realtime_async.journals._taken import Taken
 from tests.bench import raw_sqlite
 from tests.bench.figures import Figure, Row, Table, quantile
@@ -53,10 +55,10 @@ class Appended:
 
 
 def append_waits(effort: Effort, directory: Path) -> Iterator[Table]:
+    runs = anyio.run(_runs, 10, effort.appends // 2)
     for loop in Loop:
-        runs = anyio.run(_runs, 10, effort.appends // 2, backend=loop)
         rounds = [_waits(loop, runs, directory, number) for number in range(effort.rounds)]
-        raw, unstored, one, ten = zip(*rounds, strict=True)
+        raw, trip, unstored, one, ten = zip(*rounds, strict=True)
         to_commit = (mine / floor for mine, floor in zip(one, raw, strict=True))
         to_one = (mine / floor for mine, floor in zip(ten, one, strict=True))
         yield Table(
@@ -64,6 +66,7 @@ def append_waits(effort: Effort, directory: Path) -> Iterator[Table]:
             ("p50 µs", "× raw commit of one row", "× one appender"),
             [
                 Row("raw sqlite3, one row a commit", (Figure(raw), None, None)),
+                Row("a thread and back, by a bare lock", (Figure(trip), None, None)),
                 Row("no storage, one appender", (Figure(unstored, UNSTORED_APPEND_US[loop]), None, None)),
                 Row("one appender", (Figure(one), Figure(to_commit, APPEND_TO_COMMIT[loop]), None)),
                 Row("10 appenders", (Figure(ten), None, Figure(to_one, TEN_APPENDERS_TO_ONE))),
@@ -72,8 +75,8 @@ def append_waits(effort: Effort, directory: Path) -> Iterator[Table]:
 
 
 def throughput(effort: Effort, directory: Path) -> Iterator[Table]:
+    runs = anyio.run(_runs, RUNS, effort.runs_appends)
     for loop in Loop:
-        runs = anyio.run(_runs, RUNS, effort.runs_appends, backend=loop)
         rounds = [_rates(loop, runs, directory, number) for number in range(effort.rounds)]
         raw, journal, per_commit = zip(*rounds, strict=True)
         ratios = (mine / floor for mine, floor in zip(journal, raw, strict=True))
@@ -100,8 +103,8 @@ async def _runs(count: int, frames: int) -> list[list[JournalRecord]]:
 
 def _waits(
     loop: Loop, runs: Sequence[Run], directory: Path, number: int
-) -> tuple[float, float, float, float]:
-    """p50 in µs: raw, without storage, one appender, all of them."""
+) -> tuple[float, float, float, float, float]:
+    """p50 in µs: raw, to a thread and back, without storage, one appender, all of them."""
     numbers = raw_sqlite.Numbers()
     rows = [[numbers.row(record)] for record in runs[0]]
     raw, one = in_turn(
@@ -110,8 +113,12 @@ def _waits(
         partial(_appended, loop, WatchedFile, runs[:1], directory),
     )
     all_of_them = _appended(loop, WatchedFile, runs, directory)
-    unstored = _appended(loop, UnstoredFile, runs[:1], directory)
-    return quantile(raw.waits_s, 0.5) * 1e6, unstored.p50_us, one.p50_us, all_of_them.p50_us
+    trip, unstored = in_turn(
+        number,
+        partial(anyio.run, _round_trip, len(rows), backend=loop),
+        partial(_appended, loop, UnstoredFile, runs[:1], directory),
+    )
+    return quantile(raw.waits_s, 0.5) * 1e6, trip, unstored.p50_us, one.p50_us, all_of_them.p50_us
 
 
 def _rates(loop: Loop, runs: Sequence[Run], directory: Path, number: int) -> tuple[float, float, float]:
@@ -148,3 +155,27 @@ async def _append_all(kind: type[WatchedFile], runs: Sequence[Run], directory: P
                 for run in runs:
                     tasks.start_soon(append_each, run)
             return Appended(tuple(waits), time.perf_counter() - began, len(file.batches))
+
+
+async def _round_trip(count: int) -> float:
+    """p50 in µs of the way to a thread and back, which every append has to go that waits for a writer."""
+    post, asked = poster(), threading.Lock()
+    asked.acquire()
+    answered = anyio.Event()
+
+    def answer_each() -> None:
+        for _ in range(count):
+            asked.acquire()
+            post(answered.set)
+
+    thread = threading.Thread(target=answer_each)
+    thread.start()
+    waits: list[float] = []
+    for _ in range(count):
+        began = time.perf_counter()
+        answered = anyio.Event()
+        asked.release()
+        await answered.wait()
+        waits.append(time.perf_counter() - began)
+    thread.join()
+    return quantile(waits, 0.5) * 1e6
