@@ -24,6 +24,7 @@ from realtime_async.adapters.gemini.config import (
 )
 
 with needs("websockets", by="the Gemini adapter", extra="gemini"):
+    from realtime_async.adapters._websocket.limits import WebSocketLimits
     from realtime_async.adapters.gemini.adapter import GeminiLiveAdapter
 
 __all__ = [
@@ -41,4 +42,5 @@ __all__ = [
     "ToolBehavior",
     "Transcript",
     "TurnTaking",
+    "WebSocketLimits",
 ]

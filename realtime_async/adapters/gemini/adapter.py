@@ -49,7 +49,7 @@ from realtime_async.ports import (
 __all__ = ["GeminiLiveAdapter"]
 
 # Late pongs were reported of these servers, so more patience than usual.
-_LIMITS = WebSocketLimits(dead_after_s=40.0, close_s=1.0)
+LIMITS = WebSocketLimits(dead_after_s=40.0, close_s=1.0)
 
 
 class GeminiLiveAdapter(anyio.AsyncContextManagerMixin):
@@ -87,15 +87,23 @@ class GeminiLiveAdapter(anyio.AsyncContextManagerMixin):
     Args:
         config: Of every session.
         ssl_context: None: the system's certificates.
+        limits: Of a connection, in seconds and bytes.
     """
 
     adapter_ref = "adapter.gemini"
     input_format = INPUT_FORMAT
     output_format = AudioFormat(sample_rate=OUTPUT_RATE)
 
-    def __init__(self, config: GeminiLiveConfig, *, ssl_context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        config: GeminiLiveConfig,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        limits: WebSocketLimits = LIMITS,
+    ) -> None:
         self._config = config
         self._ssl_context = ssl_context
+        self._limits = limits
         self._sessions = Sessions[Session]("Gemini adapter")
         self._ignored: Counter[str] = Counter()
         self._tasks: TaskGroup | None = None
@@ -224,7 +232,7 @@ class GeminiLiveAdapter(anyio.AsyncContextManagerMixin):
             self._tasks,
             address(self._config, key),
             headers=credentials(key),
-            limits=_LIMITS,
+            limits=self._limits,
             ssl_context=self._ssl_context,
         )
         try:

@@ -235,7 +235,7 @@ IDLE: dict[
     "gemini": (
         LoopbackGemini,
         lambda server: GeminiLiveAdapter(
-            GeminiLiveConfig(model="gemini-3.8-live", api_key=server.key, base_url=server.url)
+            GeminiLiveConfig(model="gemini-3.8-live", api_key=server.key, base_url=server.url), limits=QUICK
         ),
     ),
 }
@@ -245,10 +245,8 @@ IDLE: dict[
 async def test_a_provider_that_is_gone_without_a_word_is_replaced_though_nobody_speaks(
     provider: Callable[[], Server],
     adapter_of: Callable[[Server], OpenAIRealtimeAdapter | GeminiLiveAdapter],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nothing is sent, nothing comes, and the socket stays open."""
-    monkeypatch.setattr("realtime_async.adapters.gemini.adapter._LIMITS", QUICK)
     sidecar = RealtimeSessionSidecar.voice_defaults("idle")
 
     with anyio.fail_after(20), provider() as server:
