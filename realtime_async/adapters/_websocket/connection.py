@@ -7,7 +7,6 @@ so no cancellation of theirs can cut a frame in half or lose a message that was 
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 
@@ -24,6 +23,7 @@ from realtime_async.adapters._websocket.failures import End, WebSocketClosed
 from realtime_async.adapters._websocket.incoming import Incoming
 from realtime_async.adapters._websocket.limits import WebSocketLimits
 from realtime_async.adapters._websocket.outgoing import Outgoing
+from realtime_async.adapters._websocket.vigil import Vigil
 
 __all__ = ["WebSocket"]
 
@@ -77,10 +77,9 @@ class WebSocket:
         self._progress = Bell()
         self._arrival = Bell()
         self._relief = Bell()
-        # By the system's clock: the event loop's costs ten times as much to read, at every frame.
-        self._heard_at = time.monotonic()
-        self._writing_since: float | None = None
-        self._is_reading = True
+        self._replanned = Bell()
+        self._is_reminded = False
+        self._vigil = Vigil(limits)
         self._is_closing = False
         self._ended: _Ended | None = None
         self._over = anyio.Event()
@@ -100,7 +99,7 @@ class WebSocket:
     @property
     def last_heard_at(self) -> float:
         """When data last came, on the event loop's clock."""
-        return anyio.current_time() - (time.monotonic() - self._heard_at)
+        return anyio.current_time() - (time.monotonic() - self._vigil.heard_at)
 
     @property
     def close_code(self) -> int | None:
@@ -161,8 +160,12 @@ class WebSocket:
             WebSocketClosed: It is gone, and all that came before was taken.
         """
         while (message := self.receive_nowait()) is None:
-            await self._arrival.rung()
+            await self.arrival()
         return message
+
+    async def arrival(self) -> None:
+        """Wait until more has come, or it has ended: then `receive_nowait` may know more."""
+        await self._arrival.rung()
 
     def receive_nowait(self) -> str | bytes | None:
         """
@@ -175,9 +178,20 @@ class WebSocket:
         if message is None:
             if self._ended is not None:
                 raise self._closed(before_written=False)
-        elif not self._is_reading and self._incoming.is_half_empty:
+        elif not self._vigil.is_reading and self._incoming.is_half_empty:
             self._relief.ring()
         return message
+
+    def remind_at(self, moment: float) -> None:
+        """Have `arrival` return at *moment*, on the event loop's clock, and `take_reminder` say why; one at a time."""
+        self._is_reminded = False
+        self._vigil.reminder_at = time.monotonic() + moment - anyio.current_time()
+        self._replanned.ring()
+
+    def take_reminder(self) -> bool:
+        """Whether the moment of `remind_at` has come, and nobody has been told."""
+        is_new, self._is_reminded = self._is_reminded, False
+        return is_new
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """
@@ -300,18 +314,18 @@ class WebSocket:
                 if chunk is None:
                     await self._work.rung()
                     continue
-                self._writing_since = time.monotonic()
+                self._vigil.writing_since = time.monotonic()
                 await stream.send(chunk)
-                self._writing_since = None
+                self._vigil.writing_since = None
                 outgoing.wrote()
                 if self._waiting:
                     self._admit()
                 self._progress.ring()
-                if not self._is_reading:
+                if not self._vigil.is_reading:
                     self._relief.ring()
         except _GONE:
             # The reader finds out why: the peer may have said so before it went.
-            self._writing_since = None
+            self._vigil.writing_since = None
             self._is_closing = True
             self._end_within_deadline()
 
@@ -323,7 +337,7 @@ class WebSocket:
                 await self._wait_for_takers()
                 # Without a name, or what came last would be kept until more comes.
                 protocol.receive_data(await stream.receive(READ_BYTES))
-                self._heard_at = time.monotonic()
+                self._vigil.heard_at = time.monotonic()
                 self._digest()
         except _GONE:
             protocol.receive_eof()
@@ -332,13 +346,13 @@ class WebSocket:
     async def _wait_for_takers(self) -> None:
         if not self._incoming.is_full and not self._outgoing.is_full_of_replies:
             return
-        self._is_reading = False
+        self._vigil.is_reading = False
         # One that closes reads to the end.
         while not self.is_closed and not (
             self._incoming.is_half_empty and not self._outgoing.is_full_of_replies
         ):
             await self._relief.rung()
-        self._is_reading = True
+        self._vigil.is_reading = True
 
     def _digest(self) -> None:
         """Take what the protocol made of the data."""
@@ -374,37 +388,23 @@ class WebSocket:
             self._end_within_deadline()
 
     async def _watch(self) -> None:
-        """
-        Notice a peer that is gone without a word.
-
-        It sleeps to the next moment at which it could have something to say, so a frame costs it nothing.
-        """
-        limits = self._limits
-        asked_at = math.inf
+        """Notice a peer that is gone without a word, and give the reminder."""
+        vigil = self._vigil
         while True:
             now = time.monotonic()
-            writing_since = now if self._writing_since is None else self._writing_since
-            # While nobody reads, nothing is known of the peer.
-            heard_at = self._heard_at if self._is_reading else now
-            if heard_at > asked_at:
-                asked_at = math.inf
-            if now >= writing_since + limits.write_s:
-                return self._give_up(End.STALLED)
-            if now >= asked_at + limits.dead_after_s:
-                return self._give_up(End.SILENT)
-            if asked_at == math.inf and now >= heard_at + limits.ping_every_s:
+            if vigil.is_reminder_due(now):
+                self._is_reminded = True
+                self._arrival.ring()
+            end = vigil.end(now)
+            if end is not None:
+                return self._give_up(end)
+            if vigil.is_question_due(now):
                 if self._protocol.state is not State.OPEN:
                     return None
                 self._protocol.send_ping(b"")
                 self._queue_replies()
-                asked_at = now
-            # An answer makes the next question due before a missing one would be noticed.
-            due = (
-                writing_since + limits.write_s,
-                asked_at + limits.dead_after_s,
-                (heard_at if asked_at == math.inf else asked_at) + limits.ping_every_s,
-            )
-            await anyio.sleep(min(when for when in due if when > now) - now)
+            with anyio.move_on_after(vigil.next_look(now) - now):
+                await self._replanned.rung()
 
     def _give_up(self, end: End) -> None:
         self._end(end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import select
 import threading
 import tracemalloc
@@ -138,6 +139,28 @@ async def test_receive_nowait_takes_what_is_there(echo: LoopbackServer) -> None:
         while (second := websocket.receive_nowait()) is None:
             await anyio.lowlevel.checkpoint()
         assert second == "2"
+
+
+async def test_a_reminder_wakes_whoever_waits_at_its_moment_and_is_given_once(echo: LoopbackServer) -> None:
+    async with opened(echo.url) as websocket:
+        websocket.remind_at(math.inf)
+        websocket.remind_at(anyio.current_time() + 0.05)
+        early = websocket.take_reminder()
+
+        await websocket.arrival()
+
+        assert anyio.current_time() >= websocket.opened_at + 0.05
+        assert [early, websocket.take_reminder(), websocket.take_reminder()] == [False, True, False]
+
+
+async def test_a_reminder_drops_no_message(echo: LoopbackServer) -> None:
+    async with opened(echo.url) as websocket:
+        websocket.remind_at(anyio.current_time())
+        await websocket.arrival()
+        websocket.send_nowait("1")
+
+        assert await websocket.receive() == "1"
+        assert websocket.take_reminder()
 
 
 @pytest.mark.parametrize("limits", [WebSocketLimits(queued_messages=3), WebSocketLimits(queued_bytes=3100)])
