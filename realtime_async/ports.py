@@ -84,6 +84,7 @@ __all__ = [
     "DestinationRef",
     "EffectId",
     "EntityRef",
+    "GivesWithoutWaiting",
     "GoAway",
     "HeardItem",
     "InputCommitted",
@@ -269,6 +270,21 @@ class TakesWithoutWaiting(Protocol):
         Take *frame* as `send` would, without waiting; False: there is no room, use `send`.
 
         Raises what `send` raises.
+        """
+        ...
+
+
+@runtime_checkable
+class GivesWithoutWaiting(Protocol):
+    """What an adapter may offer beside its port, so that a frame that has come costs no call that could wait."""
+
+    def receive_nowait(self, session_id: RealtimeSessionId) -> RealtimeOutputFrame | None:
+        """
+        Return the next frame as `receive` would, without waiting; None: there is none to give now, use `receive`.
+
+        The end of the stream is for `receive` to tell.
+        A frame that it returned is received: it is not pending any more.
+        Raises what `receive` raises.
         """
         ...
 

@@ -120,13 +120,25 @@ class Receiving:
                 case _ if not self.book.is_ready(rt.now()):
                     await self.book.get_ready()
                 case _:
-                    taken = await self._take()
+                    # From what the adapter gives to what is returned nothing awaits, so no cancellation loses it.
+                    taken = self._given() or await self._take()
                     if taken is _Nothing.ENDED:
                         return None
                     if isinstance(taken, RealtimeOutputFrame):
                         if rt.fence.passes(taken):
                             return self._returned(taken)
                         self._discard(taken)
+
+    def _given(self) -> RealtimeOutputFrame | None:
+        """Take what the adapter has at once; None: it has nothing, or offers no such thing."""
+        rt = self.rt
+        if rt.gives is None:
+            return None
+        try:
+            return _checked(rt.gives(rt.life.session_id), rt.adapter.adapter_ref)
+        except Exception as raised:  # noqa: BLE001 - recorded, and raised again
+            self._failed(Flight("receive", _is_not_recorded, started=True), raised)
+            return None
 
     async def _take(self) -> RealtimeOutputFrame | _Nothing:
         rt = self.rt

@@ -40,6 +40,7 @@ from realtime_async.ports import (
     DestinationRef,
     EffectId,
     EntityRef,
+    GivesWithoutWaiting,
     JournalRecord,
     RealtimeConnectionId,
     RealtimeProviderAdapter,
@@ -170,6 +171,7 @@ class SessionRuntime:
         """What the last call in flight still does on its way out."""
         self.meanwhile = Meanwhile(adapter, session_id)
         self.takes = adapter.send_nowait if isinstance(adapter, TakesWithoutWaiting) else None
+        self.gives = adapter.receive_nowait if isinstance(adapter, GivesWithoutWaiting) else None
         self.lost_at: float | None = None
         self.loss: RecordedError | None = None
         """How the connection was lost; None: it was not, or ended without a word."""

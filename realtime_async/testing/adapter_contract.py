@@ -8,109 +8,29 @@ What every adapter must do, as tests that any implementation can inherit.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
 
 import anyio
 import anyio.lowlevel
-import attrs
 import pytest
 
 from realtime_async.errors import ProviderConnectionLost
 from realtime_async.ports import (
     AudioFormat,
     RealtimeCloseReason,
-    RealtimeConnectionId,
-    RealtimeConnectRequest,
-    RealtimeInputFrame,
     RealtimeOutputFrame,
-    RealtimeProviderAdapter,
     RealtimeSessionId,
     ResponseDone,
-    TakesWithoutWaiting,
 )
+from realtime_async.testing._provider_side import SESSION, Connected, ProviderSide, connect
 from realtime_async.testing.cancellation import Ending, Outcome, cancel_at_every_point, ways_to_cancel
 
 __all__ = ["AdapterContract", "ProviderSide"]
 
-SESSION = RealtimeSessionId("session.contract")
 OTHER_SESSION = RealtimeSessionId("session.other")
 NORMAL = RealtimeCloseReason.NORMAL
 SECRET = "mauve-door-91"
-
-
-class ProviderSide(Protocol):
-    """An adapter, and the provider it talks to, as the test sees it."""
-
-    @property
-    def adapter(self) -> RealtimeProviderAdapter: ...
-
-    def input_frame(self, number: int) -> RealtimeInputFrame:
-        """Build a frame that `heard` can tell from the others."""
-        ...
-
-    def secret_frame(self, text: str) -> RealtimeInputFrame:
-        """Build a frame with *text* in its payload."""
-        ...
-
-    async def heard(self, session_id: RealtimeSessionId, last: int) -> Sequence[int]:
-        """Wait until the provider has the frame with the number *last*; return the numbers of all, in order."""
-        ...
-
-    async def say(self, session_id: RealtimeSessionId, number: int) -> None:
-        """Let the provider say something that `number_of` can tell from all else."""
-        ...
-
-    def number_of(self, frame: RealtimeOutputFrame) -> int | None:
-        """Which `say` brought *frame*; None: it was something else."""
-        ...
-
-    async def start_answer(self, session_id: RealtimeSessionId) -> None:
-        """Let the provider begin an answer that doesn't end unless it is interrupted."""
-        ...
-
-    async def drop(self, session_id: RealtimeSessionId) -> None:
-        """Let the connection die, without a word."""
-        ...
-
-    async def connections(self) -> int:
-        """Return how many connections are open, once those that were let go have ended."""
-        ...
-
-
-@attrs.define
-class _Connected:
-    """A provider side with one session, and what was received from it."""
-
-    side: ProviderSide
-    connection_id: RealtimeConnectionId
-    received: list[int] = attrs.field(factory=list)
-
-    async def receive_until(self, number: int) -> list[int]:
-        """Receive on until the provider's *number*; return all numbers so far."""
-        while number not in self.received:
-            frame = await self.side.adapter.receive(SESSION)
-            assert frame is not None, "receive returned None, but nobody asked for an end"
-            said = self.side.number_of(frame)
-            if said is not None:
-                self.received.append(said)
-        return self.received
-
-    async def hand_over(self, session_id: RealtimeSessionId, frame: RealtimeInputFrame) -> None:
-        """Send *frame* without waiting, where the adapter offers that and has room."""
-        adapter = self.side.adapter
-        if not isinstance(adapter, TakesWithoutWaiting) or not adapter.send_nowait(session_id, frame):
-            await adapter.send(session_id, frame)
-
-
-async def _connect(side: ProviderSide, session_id: RealtimeSessionId = SESSION) -> RealtimeConnectionId:
-    request = RealtimeConnectRequest(
-        session_id=session_id,
-        provider_route_ref="provider.contract",
-        realtime_capability_ref="realtime.voice",
-    )
-    return (await side.adapter.connect(request)).connection_id
 
 
 @pytest.mark.anyio
@@ -136,14 +56,14 @@ class AdapterContract:
                 yield side
 
     @asynccontextmanager
-    async def connected(self) -> AsyncIterator[_Connected]:
+    async def connected(self) -> AsyncIterator[Connected]:
         """Open an adapter with one session."""
         async with self.opened() as side:
-            yield _Connected(side, await _connect(side))
+            yield Connected(side, await connect(side))
             await side.adapter.close(SESSION, NORMAL)
 
     @asynccontextmanager
-    async def talking(self) -> AsyncIterator[_Connected]:
+    async def talking(self) -> AsyncIterator[Connected]:
         """Open an adapter with one session, to which the provider says five numbers."""
 
         async def talk() -> None:
@@ -176,11 +96,11 @@ class AdapterContract:
             assert outcome.ending is not Ending.RAISED, outcome.error
             assert await side.connections() == (1 if outcome.ending is Ending.RETURNED else 0)
             if outcome.ending is Ending.CANCELLED:
-                await _connect(side)
+                await connect(side)
             await side.adapter.close(SESSION, NORMAL)
 
         for how in ways_to_cancel():
-            await cancel_at_every_point(self.opened, _connect, check, how=how)
+            await cancel_at_every_point(self.opened, connect, check, how=how)
 
     async def test_frames_arrive_in_the_order_in_which_they_were_sent(self) -> None:
         async with self.connected() as it:
@@ -190,10 +110,10 @@ class AdapterContract:
             assert list(await it.side.heard(SESSION, 50)) == list(range(1, 51))
 
     async def test_a_cancelled_send_leaves_the_wire_whole(self) -> None:
-        async def send(it: _Connected) -> None:
+        async def send(it: Connected) -> None:
             await it.side.adapter.send(SESSION, it.side.input_frame(1))
 
-        async def check(it: _Connected, outcome: Outcome[None]) -> None:
+        async def check(it: Connected, outcome: Outcome[None]) -> None:
             await it.side.adapter.send(SESSION, it.side.input_frame(2))
             heard = list(await it.side.heard(SESSION, 2))
             assert heard == [1, 2] or (heard == [2] and outcome.ending is Ending.CANCELLED)
@@ -202,10 +122,10 @@ class AdapterContract:
             await cancel_at_every_point(self.connected, send, check, how=how)
 
     async def test_a_cancelled_receive_loses_nothing(self) -> None:
-        async def receive(it: _Connected) -> None:
+        async def receive(it: Connected) -> None:
             await it.receive_until(5)
 
-        async def check(it: _Connected, outcome: Outcome[None]) -> None:
+        async def check(it: Connected, outcome: Outcome[None]) -> None:
             assert await it.receive_until(5) == [1, 2, 3, 4, 5]
 
         for how in ways_to_cancel():
@@ -288,11 +208,11 @@ class AdapterContract:
             assert received in ([1, 2, 3], [1, 3])
 
     async def test_a_cancelled_restart_can_be_tried_again(self) -> None:
-        async def restart(it: _Connected) -> None:
+        async def restart(it: Connected) -> None:
             response = await it.side.adapter.restart(SESSION, it.connection_id)
             it.connection_id = response.connection_id
 
-        async def check(it: _Connected, outcome: Outcome[None]) -> None:
+        async def check(it: Connected, outcome: Outcome[None]) -> None:
             assert outcome.ending is not Ending.RAISED, outcome.error
             if outcome.ending is Ending.CANCELLED:
                 await restart(it)
@@ -325,7 +245,7 @@ class AdapterContract:
     async def test_sessions_live_side_by_side(self) -> None:
         async with self.connected() as it:
             side = it.side
-            await _connect(side, OTHER_SESSION)
+            await connect(side, OTHER_SESSION)
             await side.adapter.send(SESSION, side.input_frame(1))
             await side.adapter.send(OTHER_SESSION, side.input_frame(2))
             heard = (list(await side.heard(SESSION, 1)), list(await side.heard(OTHER_SESSION, 2)))
@@ -368,3 +288,49 @@ class AdapterContract:
 
             with pytest.raises(ProviderConnectionLost):
                 await it.hand_over(SESSION, it.side.input_frame(1))
+
+    async def test_giving_without_waiting_keeps_the_order_of_receives(self) -> None:
+        async with self.connected() as it:
+            for number in range(1, 51):
+                await it.side.say(SESSION, number)
+            for number in range(1, 51):
+                await (it.receive_until if number % 3 == 0 else it.take_until)(number)
+
+            assert it.received == list(range(1, 51))
+
+    async def test_a_receive_that_is_cancelled_leaves_its_frame_to_be_given_without_waiting(self) -> None:
+        async def receive(it: Connected) -> None:
+            await it.take_until(5)
+
+        async def check(it: Connected, outcome: Outcome[None]) -> None:
+            assert await it.take_until(5) == [1, 2, 3, 4, 5]
+
+        for how in ways_to_cancel():
+            await cancel_at_every_point(self.talking, receive, check, how=how)
+
+    async def test_giving_without_waiting_fails_as_a_receive_does(self) -> None:
+        async with self.connected() as it:
+            await it.side.drop(SESSION)
+            with pytest.raises(ProviderConnectionLost):
+                await it.receive_until(1)
+
+            with pytest.raises(ProviderConnectionLost):
+                await it.take_until(1)
+
+    async def test_giving_without_waiting_gives_what_the_old_connection_delivered_first(self) -> None:
+        async with self.connected() as it:
+            await it.side.say(SESSION, 1)
+            await it.take_until(1)
+            await it.side.say(SESSION, 2)
+            await it.side.adapter.restart(SESSION, it.connection_id)
+            await it.side.say(SESSION, 3)
+
+            assert await it.take_until(3) in ([1, 2, 3], [1, 3])
+
+    async def test_the_end_is_for_receive_to_tell(self) -> None:
+        async with self.connected() as it:
+            await it.side.say(SESSION, 1)
+            await it.side.adapter.close(SESSION, NORMAL)
+
+            assert it.given() is None
+            assert await it.side.adapter.receive(SESSION) is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import anyio
 import anyio.lowlevel
 import pytest
@@ -13,6 +15,7 @@ from realtime_async.adapters.scripted import (
     CallStarted,
     Delay,
     Drop,
+    EndOfStream,
     Fault,
     FrameFate,
     Hang,
@@ -30,9 +33,7 @@ from realtime_async.errors import (
     RetryClassification,
     SessionStateError,
 )
-from realtime_async.ports import (
-    TakesWithoutWaiting,
-)
+from realtime_async.ports import GivesWithoutWaiting, TakesWithoutWaiting
 from tests.adapters.scripted_side import (
     NORMAL,
     SESSION,
@@ -262,9 +263,10 @@ async def test_a_send_that_took_longer_than_its_connection_never_meets_the_next_
     assert adapter.sent == []
 
 
-async def test_an_adapter_offers_send_nowait_only_where_it_is_one_that_does() -> None:
-    assert not isinstance(ScriptedAdapter(), TakesWithoutWaiting)
-    assert isinstance(NowaitScriptedAdapter(), TakesWithoutWaiting)
+@pytest.mark.parametrize("offer", [TakesWithoutWaiting, GivesWithoutWaiting])
+async def test_an_adapter_offers_not_to_wait_only_where_it_is_one_that_does(offer: type) -> None:
+    assert not isinstance(ScriptedAdapter(), offer)
+    assert isinstance(NowaitScriptedAdapter(), offer)
 
 
 @pytest.mark.parametrize("fault", [Hang(), Delay(0), NoRoom(), Afterwards(Delay(0))])
@@ -286,6 +288,45 @@ async def test_send_nowait_fails_after_taking_where_the_script_says_so() -> None
         adapter.send_nowait(SESSION, asked("one"))
 
     assert len(adapter.sent) == 1
+
+
+@pytest.mark.parametrize("fault", [Hang(), Delay(0), NoRoom()])
+async def test_receive_nowait_gives_nothing_where_the_receive_would_wait(fault: Fault) -> None:
+    adapter = NowaitScriptedAdapter(Script([said("one"), said("two")], faults={("receive", 2): fault}))
+    await connect(adapter)
+
+    given = [adapter.receive_nowait(SESSION), adapter.receive_nowait(SESSION)]
+
+    assert [frame.payload if frame else None for frame in given] == ["one", None]
+    assert adapter.calls == ["connect", "receive"]
+
+
+async def test_receive_nowait_fails_where_the_script_says_so_and_loses_no_frame() -> None:
+    adapter = NowaitScriptedAdapter(Script([said("one")], faults={("receive", 1): Refuse()}))
+    await connect(adapter)
+
+    with pytest.raises(ProviderFailure):
+        adapter.receive_nowait(SESSION)
+    frame = adapter.receive_nowait(SESSION)
+
+    assert frame is not None
+    assert frame.payload == "one"
+
+
+@pytest.mark.parametrize("suspend", [None, anyio.lowlevel.checkpoint])
+async def test_receive_nowait_leaves_the_end_to_receive(
+    suspend: Callable[[], Awaitable[None]] | None,
+) -> None:
+    adapter = NowaitScriptedAdapter(Script([EndOfStream()]), suspend=suspend)
+    await connect(adapter)
+
+    given = [adapter.receive_nowait(SESSION), adapter.receive_nowait(SESSION)]
+    ended = await adapter.receive(SESSION)
+    given.append(adapter.receive_nowait(SESSION))
+
+    assert given == [None, None, None]
+    assert ended is None
+    assert adapter.calls == ["connect", "receive"]
 
 
 async def test_a_refusal_among_the_frames_is_raised_and_the_connection_lives_on() -> None:

@@ -206,7 +206,7 @@ class RecordedAdapter:
 
 
 class NowaitRecordedAdapter(RecordedAdapter):
-    """The same for an adapter that offers `send_nowait`."""
+    """The same for an adapter that offers `send_nowait` and `receive_nowait`."""
 
     def send_nowait(self, session_id: RealtimeSessionId, frame: RealtimeInputFrame) -> bool:
         with self._noting("send", session_id, frame) as end:
@@ -214,6 +214,12 @@ class NowaitRecordedAdapter(RecordedAdapter):
             if not taken:
                 end["outcome"] = "no_room"
             return taken
+
+    def receive_nowait(self, session_id: RealtimeSessionId) -> RealtimeOutputFrame | None:
+        with self._noting("receive", session_id) as end:
+            frame: RealtimeOutputFrame | None = self.inner.receive_nowait(session_id)  # type: ignore[attr-defined]  # so
+            end["outcome"] = "nothing" if frame is None else "returned"
+            return frame
 
 
 def recorded_adapter(
@@ -223,7 +229,7 @@ def recorded_adapter(
     before: RecordedAdapter | None = None,
 ) -> RecordedAdapter:
     """
-    Record *inner* as what it is: with `send_nowait` only where it has one.
+    Record *inner* as what it is: with what doesn't wait only where it has that.
 
     Args:
         before: Of an earlier owner of the run, whose log is gone on with.

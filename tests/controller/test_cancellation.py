@@ -17,7 +17,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from realtime_async import MediaSpan, RealtimeSessionController, RestartPolicy
-from realtime_async.adapters.scripted import Drop, FrameFate, Script, ScriptedAdapter
+from realtime_async.adapters.scripted import Drop, FrameFate, NowaitScriptedAdapter, Script, ScriptedAdapter
 from realtime_async.errors import AgentError
 from realtime_async.journals import MemoryJournal
 from realtime_async.ports import RealtimeOutputFrame, RealtimeRestartReason, StreamCursor
@@ -85,6 +85,10 @@ async def open_both_spans(controller: RealtimeSessionController) -> None:
     await controller.receive()
 
 
+def suspending(script: Script) -> ScriptedAdapter:
+    return ScriptedAdapter(script, suspend=checkpoint)
+
+
 @attrs.frozen
 class Case:
     """An operation, the way to where it begins, and how often it waits."""
@@ -94,6 +98,7 @@ class Case:
     prepare: Step = connect
     span: MediaSpan | None = None
     script: Script = attrs.field(factory=Script)
+    provider: Callable[[Script], ScriptedAdapter] = suspending
 
 
 FORGETFUL = Script(kept_through=[StreamCursor.chunk(0)])
@@ -110,6 +115,14 @@ CASES = {
     "send that is lost": Case(lambda c: c.send(text()), DURABLE + 1, script=LOSES_THE_FIRST),
     "receive": Case(lambda c: c.receive(), DURABLE + CALL, script=SAYS_TWO),
     "receive in a span": Case(lambda c: c.receive(), DURABLE + CALL, span=SPAN, script=SAYS_TWO),
+    "send at once": Case(lambda c: c.send(text()), DURABLE, provider=NowaitScriptedAdapter),
+    "send in a span at once": Case(
+        lambda c: c.send(audio()), DURABLE, span=SPAN, provider=NowaitScriptedAdapter
+    ),
+    "receive at once": Case(lambda c: c.receive(), DURABLE, script=SAYS_TWO, provider=NowaitScriptedAdapter),
+    "receive in a span at once": Case(
+        lambda c: c.receive(), DURABLE, span=SPAN, script=SAYS_TWO, provider=NowaitScriptedAdapter
+    ),
     "interrupt": Case(lambda c: c.interrupt(), DURABLE + CALL + DURABLE),
     "interrupt between spans": Case(
         lambda c: c.interrupt(), DURABLE + CALL + DURABLE, open_both_spans, SPAN, SAYS_TWO
@@ -151,7 +164,7 @@ ENDS = {"closed", "close_failed", "handed_over", "hand_over_failed"}
 @asynccontextmanager
 async def prepared(case: Case) -> AsyncIterator[StagedSession]:
     staged = StagedSession(
-        ScriptedAdapter(case.script, suspend=checkpoint),
+        case.provider(case.script),
         sidecar=plain_sidecar(span=case.span),
         journal=SuspendingJournal(MemoryJournal()),
     )
@@ -201,8 +214,12 @@ async def test_whatever_is_cancelled_wherever_it_waits_does_no_harm(name: str, h
 
 @every_way
 @pytest.mark.parametrize("span", [None, SPAN], ids=["alone", "spans"])
-async def test_a_receive_that_is_cancelled_loses_no_frame(span: MediaSpan | None, how: Cancellation) -> None:
-    case = Case(lambda c: c.receive(), 0, span=span, script=SAYS_TWO)
+@pytest.mark.parametrize("kind", [ScriptedAdapter, NowaitScriptedAdapter], ids=["waiting", "nowait"])
+async def test_a_receive_that_is_cancelled_loses_no_frame(
+    kind: type[ScriptedAdapter], span: MediaSpan | None, how: Cancellation
+) -> None:
+    suspend = checkpoint if kind is ScriptedAdapter else None
+    case = Case(lambda c: c.receive(), 0, span=span, script=SAYS_TWO, provider=partial(kind, suspend=suspend))
 
     async def check(staged: StagedSession, outcome: Outcome[object]) -> None:
         rest = [staged.controller.receive() for _ in range(1 if outcome.ending is Ending.RETURNED else 2)]

@@ -11,10 +11,10 @@ from realtime_async import MediaSpan
 from realtime_async.adapters.scripted import NowaitScriptedAdapter, Refuse, Script, ScriptedAdapter
 from realtime_async.errors import JournalFailure, ProviderConnectionLost
 from realtime_async.journals import MemoryJournal
-from realtime_async.ports import RealtimeInputFrame
+from realtime_async.ports import RealtimeInputFrame, RealtimeOutputFrame
 from realtime_async.testing.journals import FaultyJournal
 from tests.controller.begun import begin
-from tests.controller.staged import Stage, StagedSession, audio, plain_sidecar, text
+from tests.controller.staged import FRAME, Stage, StagedSession, audio, plain_sidecar, text
 
 pytestmark = pytest.mark.virtual_time
 
@@ -36,6 +36,24 @@ async def test_no_frame_is_handed_over_before_its_intent_is_durable(
         await anyio.sleep(2)
 
     assert [each.frame_id for each in staged.provider.sent] == [frame.frame_id]
+
+
+@pytest.mark.parametrize("span", [None, MediaSpan(3, 60.0)], ids=["alone", "span"])
+@pytest.mark.parametrize("kind", [ScriptedAdapter, NowaitScriptedAdapter], ids=["waiting", "nowait"])
+async def test_no_frame_is_taken_before_its_intent_is_durable(
+    stage: Stage, kind: type[ScriptedAdapter], span: MediaSpan | None
+) -> None:
+    journal = FaultyJournal(MemoryJournal(), fail_at=3, how="stall", stall_s=2.0)
+    script = Script([RealtimeOutputFrame.audio(FRAME)])
+    staged = await stage.connected(kind(script), journal=journal, sidecar=plain_sidecar(span=span))
+    async with anyio.create_task_group() as tasks:
+        receiving = await begin(tasks, staged.controller.receive)
+
+        await anyio.sleep(1)
+        assert staged.adapter.operations == ["connect"]
+        await anyio.sleep(2)
+
+    assert receiving.result is not None
 
 
 async def test_a_connection_lost_while_an_intent_becomes_durable_is_not_given_the_frame(stage: Stage) -> None:

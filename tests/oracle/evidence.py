@@ -169,7 +169,11 @@ class Call:
     begun: int
     durable: int
     outcome: str | None = None
-    """returned, none, refused, lost, lost_undelivered, cancelled or failed; None: it is still under way."""
+    """
+    returned, none, refused, lost, lost_undelivered, cancelled or failed; None: it is still under way.
+
+    Of a call that was asked not to wait also no_room, or nothing.
+    """
     connection: str | None = None
     """What connect and restart returned."""
     ended_order: int | None = None

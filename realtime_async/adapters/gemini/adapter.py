@@ -153,6 +153,10 @@ class GeminiLiveAdapter(anyio.AsyncContextManagerMixin):
             return None
         return await self._sessions.of(session_id).receive()
 
+    def receive_nowait(self, session_id: RealtimeSessionId) -> RealtimeOutputFrame | None:
+        """Give what has come next, without waiting; None: nothing has, or the session is over."""
+        return None if self._sessions.is_over(session_id) else self._sessions.of(session_id).receive_nowait()
+
     async def interrupt(
         self,
         session_id: RealtimeSessionId,

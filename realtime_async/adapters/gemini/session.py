@@ -163,25 +163,27 @@ class Session:
     # Output
 
     async def receive(self) -> RealtimeOutputFrame | None:
-        while True:
-            if self._is_over():
-                return None
+        while (frame := self.receive_nowait()) is None and not self._is_closed:
+            # It ends with its connection, too: then there is another one, or that is what there is to say.
+            await self._current().websocket.arrival()
+        return frame
+
+    def receive_nowait(self) -> RealtimeOutputFrame | None:
+        """Take what has come next; None: nothing has, or the session is over."""
+        while not self._is_closed:
             if self._inbox:
                 item = self._inbox.popleft()
                 if isinstance(item, ProviderFailure):
                     raise item
                 return item
-            connection = self._current()
             try:
-                data = await connection.websocket.receive()
+                data = self._current().websocket.receive_nowait()
             except WebSocketClosed as closed:
-                if self._is_over() or self._inbox or connection is not self._connection:
-                    continue
                 raise connection_lost(closed) from None
+            if data is None:
+                return None
             self._take(data)
-
-    def _is_over(self) -> bool:
-        return self._is_closed
+        return None
 
     def take(self, message: ServerMessage) -> None:
         """Have what *message* says received."""

@@ -162,16 +162,19 @@ class LocalSpeechAdapter(anyio.AsyncContextManagerMixin):
             return None
         session = self._session(session_id)
         while True:
-            item = session.conversation.outbox.take()
-            if isinstance(item, ProviderFailure):
-                raise item
-            if item is not None:
-                return item
+            frame = _next_frame(session)
+            if frame is not None:
+                return frame
             if session.is_closed:
                 return None
             if session.is_lost:
                 session.connection.check()
             await session.conversation.bell.rung()
+
+    def receive_nowait(self, session_id: RealtimeSessionId) -> RealtimeOutputFrame | None:
+        """Give what was said next, without waiting; None: nothing was, or the session is over."""
+        session = self._sessions.get(session_id)
+        return None if session is None else _next_frame(session)
 
     async def interrupt(
         self,
@@ -255,6 +258,13 @@ class LocalSpeechAdapter(anyio.AsyncContextManagerMixin):
                 f"the local adapter takes audio in {self.input_format}, not in {frame.audio_format}: resample it first",
                 retry=RetryClassification.NOT_RETRYABLE,
             )
+
+
+def _next_frame(session: _Session) -> RealtimeOutputFrame | None:
+    item = session.conversation.outbox.take()
+    if isinstance(item, ProviderFailure):
+        raise item
+    return item
 
 
 def _response(connection: Connection, conversation: Conversation) -> RealtimeConnectResponse:

@@ -17,7 +17,7 @@ from realtime_async.adapters.openai import saying
 from realtime_async.adapters.openai.config import OpenAIRealtimeConfig
 from realtime_async.adapters.openai.session import Dialer, Session
 from realtime_async.adapters.openai.talk import Talk
-from realtime_async.errors import ContractViolation, ProviderFailure
+from realtime_async.errors import ContractViolation
 from realtime_async.ports import (
     RealtimeCloseReason,
     RealtimeConnectionId,
@@ -128,15 +128,13 @@ class OpenAIRealtimeAdapter(anyio.AsyncContextManagerMixin):
         if self._sessions.is_over(session_id):
             return None
         session = self._sessions.of(session_id)
-        while True:
-            heard = session.next_heard()
-            if isinstance(heard, ProviderFailure):
-                raise heard
-            if heard is not None:
-                return heard
-            if session.is_closed:
-                return None
-            await session.hear()
+        while (frame := session.hear()) is None and not session.is_closed:
+            await session.something_to_hear()
+        return frame
+
+    def receive_nowait(self, session_id: RealtimeSessionId) -> RealtimeOutputFrame | None:
+        """Give what has come next, without waiting; None: nothing has, or the session is over."""
+        return None if self._sessions.is_over(session_id) else self._sessions.of(session_id).hear()
 
     async def interrupt(
         self,

@@ -24,14 +24,14 @@ from realtime_async.adapters._websocket import (
     open_websocket,
 )
 from realtime_async.adapters.openai import hearing, saying
-from realtime_async.adapters.openai.talk import Heard, Talk
+from realtime_async.adapters.openai.talk import Talk
 from realtime_async.errors import (
     ContractViolation,
     ProviderConnectionLost,
     ProviderFailure,
     RetryClassification,
 )
-from realtime_async.ports import GoAway, RealtimeInputFrame
+from realtime_async.ports import GoAway, RealtimeInputFrame, RealtimeOutputFrame
 
 __all__ = ["Dialer", "Session"]
 
@@ -151,7 +151,6 @@ class Session:
         self.is_closed = False
         self._is_restarting = False
         self._restarted = anyio.Event()
-        self._going_at: float | None = None
         self._ends_at = 0.0
         self._began()
 
@@ -161,7 +160,7 @@ class Session:
         self._ends_at = self.line.opened_at + config.connection_lifetime_s
         if expires_at is not None:
             self._ends_at = min(self._ends_at, anyio.current_time() + expires_at - time.time())
-        self._going_at = self._ends_at - config.go_away_before_s
+        self.line.remind_at(self._ends_at - config.go_away_before_s)
 
     # Sending
 
@@ -229,38 +228,40 @@ class Session:
 
     # Receiving
 
-    def next_heard(self) -> Heard | None:
-        """Take what was heard first; None: there is nothing."""
-        return self.talk.outbox.popleft() if self.talk.outbox else None
-
-    async def hear(self) -> None:
+    def hear(self) -> RealtimeOutputFrame | None:
         """
-        Take one message in, or find out that it is time to go.
+        Take what was said next; None: nothing has come, or nothing will.
 
         Raises:
-            ProviderConnectionLost: The connection is gone, and all that came before was taken in.
+            ProviderFailure: What came is a refusal, or can't be read.
+            ProviderConnectionLost: The connection is gone, and all that came before was taken.
         """
-        line = self.line
+        talk = self.talk
+        while not talk.outbox:
+            if self.is_closed or self._is_restarting:
+                return None
+            if self.line.take_reminder():
+                talk.say(GoAway(round(max(0.0, self._ends_at - anyio.current_time()), 3)))
+                break
+            try:
+                self.flush_what_fits()
+                message = self.line.receive_nowait()
+            except WebSocketClosed as error:
+                raise _lost(error, talk.ending) from None
+            if message is None:
+                return None
+            self._take_in(message)
+        heard = talk.outbox.popleft()
+        if isinstance(heard, ProviderFailure):
+            raise heard
+        return heard
+
+    async def something_to_hear(self) -> None:
+        """Wait until `hear` may know more."""
         if self._is_restarting:
             await self._restarted.wait()
             return
-        try:
-            self.flush_what_fits()
-            message = line.receive_nowait()
-            if message is None:
-                with anyio.CancelScope(deadline=self._next_deadline()):
-                    message = await line.receive()
-        except WebSocketClosed as error:
-            if self.is_closed or not self._is_served_by(line):
-                return
-            raise _lost(error, self.talk.ending) from None
-        if message is None:
-            self._announce_the_end()
-        elif self._is_served_by(line) and not self.is_closed:
-            self._take_in(message)
-
-    def _is_served_by(self, line: WebSocket) -> bool:
-        return self.line is line and not self._is_restarting
+        await self.line.arrival()
 
     def _take_in(self, message: str | bytes) -> None:
         talk = self.talk
@@ -277,15 +278,6 @@ class Session:
         """Send what is to be sent; whether the connection is gone shows when it is read to its end."""
         if self.talk.to_send and not self.line.is_closed:
             self.flush()
-
-    def _next_deadline(self) -> float:
-        return float("inf") if self._going_at is None else self._going_at
-
-    def _announce_the_end(self) -> None:
-        now = anyio.current_time()
-        if self._going_at is not None and now >= self._going_at:
-            self._going_at = None
-            self.talk.say(GoAway(round(max(0.0, self._ends_at - now), 3)))
 
     # The life of the connection
 

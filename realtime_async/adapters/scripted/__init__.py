@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from realtime_async.adapters.scripted.adapter import NowaitScriptedAdapter, ScriptedAdapter
+from realtime_async.adapters.scripted.adapter import ScriptedAdapter
 from realtime_async.adapters.scripted.log import (
     CallEnded,
     CallOutcome,
@@ -11,6 +11,7 @@ from realtime_async.adapters.scripted.log import (
     LogEntry,
     StepSource,
 )
+from realtime_async.adapters.scripted.nowait import NowaitScriptedAdapter
 from realtime_async.adapters.scripted.script import (
     AfterSent,
     Afterwards,

@@ -51,7 +51,7 @@ from realtime_async.ports import (
     RealtimeSessionId,
 )
 
-__all__ = ["NowaitScriptedAdapter", "ScriptedAdapter"]
+__all__ = ["ScriptedAdapter"]
 
 
 @attrs.define(eq=False)
@@ -367,27 +367,3 @@ class ScriptedAdapter:
             )
         )
         call.session.wake()
-
-
-class NowaitScriptedAdapter(ScriptedAdapter):
-    """A `ScriptedAdapter` that offers `send_nowait` too."""
-
-    def send_nowait(self, session_id: RealtimeSessionId, frame: RealtimeInputFrame) -> bool:
-        """Take *frame* unless the script, or `suspend`, makes its `send` wait."""
-        faults = self._session(session_id).next_faults(Operation.SEND)
-        if self._suspend is not None or any(map(_waits, faults)):
-            return False
-        with self._call(Operation.SEND, session_id, frame=frame) as call:
-            for fault in faults:
-                if isinstance(fault, Drop | Refuse):
-                    self._fail(call, fault)
-            self._take(call)
-            for fault in faults:
-                if isinstance(fault, Afterwards) and isinstance(fault.fault, Drop | Refuse):
-                    self._fail(call, fault.fault)
-        return True
-
-
-def _waits(fault: Fault) -> bool:
-    inner = fault.fault if isinstance(fault, Afterwards) else fault
-    return not isinstance(inner, Drop | Refuse)

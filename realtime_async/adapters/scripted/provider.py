@@ -146,6 +146,14 @@ class ScriptedSession:
             return True
         return self._is_due() if self.is_alive else not self.is_being_replaced
 
+    def has_something(self) -> bool:
+        """Whether `take` has a frame to return, or something to raise, and does not tell the end."""
+        if not self.is_ready() or self.is_closed:
+            return False
+        if self._arrived:
+            return True
+        return not self.is_ended and not (self.is_alive and isinstance(self.coming[0], EndOfStream))
+
     def take(self) -> RealtimeOutputFrame | None:
         """
         Take the next thing that the provider says; None: the stream has ended.

@@ -268,6 +268,21 @@ async def test_the_end_of_a_connection_is_announced_once_per_connection() -> Non
             assert 55 < event.time_left_s <= 60
 
 
+async def test_the_end_of_a_connection_is_announced_though_the_provider_never_pauses() -> None:
+    async with open_openai_side(connection_lifetime_s=60.05, go_away_before_s=60.0) as side:
+        await side.adapter.connect(REQUEST)
+        for number in range(1, 4):
+            await side.say(SESSION, number)
+        line = side.adapter._sessions.of(SESSION).line
+        while not line._is_reminded:
+            await line.arrival()
+
+        first = await side.adapter.receive(SESSION)
+
+        assert first is not None
+        assert isinstance(first.event, GoAway)
+
+
 async def test_the_provider_may_know_better_when_a_connection_ends() -> None:
     async with (
         LoopbackOpenAI(OpenAIScript(session_s=30.0)) as server,
