@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,7 +20,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from tests.bench.stage import FRAME
 
-__all__ = ["running", "running_provider"]
+__all__ = ["moments_of", "running", "running_provider"]
 
 # What OpenAI says before a session takes audio, and what an answer begins with.
 CREATED = {"type": "session.created", "event_id": "event_1", "session": {"type": "realtime", "id": "sess_1"}}
@@ -35,7 +37,10 @@ BEGINNING = [
         "item": ITEM,
     },
 ]
-DELTA = json.dumps(
+# A delta's audio begins with the moments at which its frame came and it was sent, in ns of the system's monotonic clock;
+# 18 bytes are whole in base64.
+MOMENTS = struct.Struct("<qqxx")
+BEFORE, AFTER = json.dumps(
     {
         "type": "response.output_audio.delta",
         "event_id": "event_0123456789abcdef",
@@ -43,9 +48,20 @@ DELTA = json.dumps(
         "item_id": "item_1",
         "output_index": 0,
         "content_index": 0,
-        "delta": base64.b64encode(FRAME).decode(),
+        "delta": f"|{base64.b64encode(FRAME[MOMENTS.size :]).decode()}",
     }
-)
+).split("|")
+
+
+def delta(came_at_ns: int) -> str:
+    moments = MOMENTS.pack(came_at_ns, time.monotonic_ns())
+    return f"{BEFORE}{base64.b64encode(moments).decode()}{AFTER}"
+
+
+def moments_of(audio: bytes) -> tuple[float, float]:
+    """When the frame that *audio* answers came to the provider, and when *audio* left it: seconds of `time.monotonic`."""
+    came_ns, left_ns = MOMENTS.unpack_from(audio)
+    return came_ns / 1e9, left_ns / 1e9
 
 
 @contextmanager
@@ -83,7 +99,7 @@ async def answer(connection: ServerConnection) -> None:
             for event in BEGINNING:
                 await connection.send(json.dumps(event))
             continue
-        await connection.send(DELTA)
+        await connection.send(delta(time.monotonic_ns()))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import anyio
 import attrs
@@ -26,9 +26,9 @@ from websockets.asyncio.client import connect
 from realtime_async import OutputAudio, open_session
 from realtime_async.adapters._websocket import open_websocket
 from realtime_async.adapters.openai import OpenAIRealtimeAdapter, OpenAIRealtimeConfig
-from tests.bench.echo_provider import running_provider
+from tests.bench.echo_provider import moments_of, running_provider
 from tests.bench.figures import Figure, Goal, Row, Table, quantile
-from tests.bench.goals import DUPLEX_TO_FLOOR, PACED_TO_FLOOR
+from tests.bench.goals import ADDED_P99_MS, DUPLEX_TO_FLOOR, PACED_TO_FLOOR
 from tests.bench.stage import (
     FRAME,
     FRAME_S,
@@ -53,7 +53,8 @@ class Client:
     """One connection: how it sends a frame, and how it waits for one."""
 
     send: Callable[[], Awaitable[object]]
-    receive: Callable[[], Awaitable[object]]
+    receive: Callable[[], Awaitable[bytes]]
+    """Gives the audio of the provider's next answer."""
 
 
 Connects: TypeAlias = Callable[[str, Path], AbstractAsyncContextManager[Client]]
@@ -67,8 +68,8 @@ async def bare(url: str, directory: Path) -> AsyncIterator[Client]:
         async def send() -> None:
             await websocket.send(encoded(), text=True)
 
-        async def receive() -> None:
-            decoded(await websocket.recv(decode=False))
+        async def receive() -> bytes:
+            return decoded(await websocket.recv(decode=False))
 
         await websocket.recv()
         yield Client(send, receive)
@@ -84,8 +85,8 @@ async def ours(url: str, directory: Path) -> AsyncIterator[Client]:
             if not websocket.send_nowait(text):
                 await websocket.send(text)
 
-        async def receive() -> None:
-            decoded(await websocket.receive())
+        async def receive() -> bytes:
+            return decoded(await websocket.receive())
 
         await websocket.receive()
         yield Client(send, receive)
@@ -109,9 +110,11 @@ def session(records: Records) -> Connects:
             async def send() -> None:
                 await opened.send(next(frames))
 
-            async def receive() -> None:
-                while not isinstance((await anext(received)).event, OutputAudio):
-                    pass
+            async def receive() -> bytes:
+                while True:
+                    frame = await anext(received)
+                    if isinstance(frame.event, OutputAudio) and isinstance(frame.payload, bytes):
+                        return frame.payload
 
             yield Client(send, receive)
 
@@ -134,12 +137,21 @@ def _goal(name: str, goals: Mapping[Records | None, Goal]) -> Goal | None:
     return None if name == FLOOR else goals[CLIENTS[name][2]]
 
 
+class Wait(NamedTuple):
+    """How long a frame and its answer were under way, in seconds."""
+
+    out: float
+    """From the call of `send` until the provider had the frame."""
+    back: float
+    """From when the provider sent the answer until `receive` gave it."""
+
+
 @attrs.frozen
 class Reading:
     cpu_us: float
     """Of a pair."""
     pairs_per_s: float
-    round_trips_s: list[float]
+    waits: list[Wait]
 
 
 def duplex(effort: Effort, directory: Path) -> Iterator[Table]:
@@ -170,7 +182,7 @@ def paced_wire(effort: Effort, directory: Path) -> Iterator[Table]:
         readings = _rounds(effort, directory, partial(_paced, sessions, frames))
         yield Table(
             f"over a WebSocket, paced 50 pairs/s each, {_count(sessions)}",
-            ("CPU µs/pair", "CPU ms/session-second", "× floor", "round trip p50 ms", "p99 ms"),
+            ("CPU µs/pair", "CPU ms/session-second", "× floor"),
             [
                 Row(
                     name,
@@ -178,13 +190,35 @@ def paced_wire(effort: Effort, directory: Path) -> Iterator[Table]:
                         Figure(each.cpu_us for each in mine),
                         Figure(each.cpu_us / FRAME_S / 1e3 for each in mine),
                         _ratio(mine, readings[FLOOR], _goal(name, PACED_TO_FLOOR)),
-                        Figure(quantile(each.round_trips_s, 0.5) * 1e3 for each in mine),
-                        Figure(quantile(each.round_trips_s, 0.99) * 1e3 for each in mine),
                     ),
                 )
                 for name, mine in readings.items()
             ],
         )
+        yield Table(
+            f"one way over a WebSocket, paced 50 pairs/s each, {_count(sessions)}",
+            WAITS,
+            [Row(name, _waits(name, mine, readings[FLOOR])) for name, mine in readings.items()],
+        )
+
+
+WAITS = tuple(
+    f"{way} {figure}"
+    for way in ("send to the wire", "wire to receive")
+    for figure in ("p50 ms", "p99 ms", "added p99 ms")
+)
+
+
+def _waits(name: str, mine: list[Reading], floor: list[Reading]) -> Iterator[Figure | None]:
+    """What `WAITS` names; what is added is added to the wait of the floor in the same round."""
+    goal = ADDED_P99_MS.get(CLIENTS[name][2])
+    for way in range(len(Wait._fields)):
+        late = [quantile([wait[way] for wait in each.waits], 0.99) * 1e3 for each in mine]
+        late_floor = [quantile([wait[way] for wait in each.waits], 0.99) * 1e3 for each in floor]
+        yield Figure(quantile([wait[way] for wait in each.waits], 0.5) * 1e3 for each in mine)
+        yield Figure(late)
+        added = (each - bare for each, bare in zip(late, late_floor, strict=True))
+        yield None if name == FLOOR else Figure(added, goal)
 
 
 def _count(sessions: int) -> str:
@@ -239,18 +273,18 @@ async def _paced(
     sessions: int, frames: int, connects: Connects, records: Records | None, url: str, directory: Path
 ) -> Reading:
 
-    round_trips: list[float] = []
+    waits: list[Wait] = []
 
     async def send(client: Client, sent: deque[float], first: float) -> None:
         for number in range(frames):
             await anyio.sleep_until(first + number * FRAME_S)
-            sent.append(time.perf_counter())
+            sent.append(time.monotonic())
             await client.send()
 
     async def receive(client: Client, sent: deque[float]) -> None:
         for _ in range(frames):
-            await client.receive()
-            round_trips.append(time.perf_counter() - sent.popleft())
+            came_at, left_at = moments_of(await client.receive())
+            waits.append(Wait(came_at - sent.popleft(), time.monotonic() - left_at))
 
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(connects(url, directory)) for _ in range(sessions)]
@@ -264,7 +298,7 @@ async def _paced(
         started = time.perf_counter()
         cpu = await cpu_of(works)
         elapsed = time.perf_counter() - started
-        return Reading(cpu / len(round_trips) * 1e6, len(round_trips) / elapsed, round_trips)
+        return Reading(cpu / len(waits) * 1e6, len(waits) / elapsed, waits)
 
 
 def encoded() -> bytes:
