@@ -7,16 +7,20 @@ provider's milliseconds into a cursor.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import NamedTuple
 
 from realtime_async._core.frames import RealtimeInputFrame
 from realtime_async._core.media import AudioFormat, RealtimeMediaKind, payload_bytes
+from realtime_async._core.stretches import FRAMES_EACH, Stretch
 
 __all__ = ["ReplayTail", "TailedFrame"]
 
 # A frame that was still under way when the provider committed is not part of what it committed.
 UNSTATED_COMMIT_S = 1.0
+# Frames sent within so short a time are taken to be sent with the last of them.
+BURST_S = 0.01
 # Frames of 5 ms: none are shorter, but those that only refer to their media have no length at all.
 FRAMES_PER_SECOND = 200
 LEAST_FRAMES = 100
@@ -29,11 +33,9 @@ class TailedFrame(NamedTuple):
 
     number: int
     frame: RealtimeInputFrame
-    """As the program gave it: a copy with its cursor would be as large as its audio."""
-    sent_at: float
-    ends_at_ms: float
-    """Position of its end in the session's input audio."""
+    """As the program gave it; its cursor is stamped when it is said."""
     bytes: int
+    sent_at: float = 0.0
 
 
 class ReplayTail:
@@ -50,11 +52,20 @@ class ReplayTail:
         self._rate = audio_format.bytes_per_second
         self._max_frames = max(LEAST_FRAMES, int(seconds * FRAMES_PER_SECOND))
         self._max_bytes = int(seconds * self._rate)
-        self._audio: deque[TailedFrame] = deque()
-        self._others: deque[TailedFrame] = deque()
         self._bytes = 0
         self._position_ms = 0.0
-        self._positions: deque[tuple[int, float, float]] = deque(maxlen=POSITIONS)
+        self._stretches: list[Stretch] = []
+        """Of the audio whose position is remembered."""
+        self._newest: Stretch | None = None
+        self._positions = 0
+        """How many frames they have, but for the newest."""
+        self._audio: list[Stretch] = []
+        """Those that keep frames."""
+        self._audio_frames = 0
+        self._others: deque[TailedFrame] = deque()
+        self._burst_began = self._sent_at = -math.inf
+        self._lately: deque[tuple[float, float]] = deque()
+        """When earlier bursts were sent, and the positions of their ends: the last second's, and one more."""
         self._settles_at: float | None = None
         self._answers: float | None = None
         self._answer_runs = False
@@ -64,53 +75,80 @@ class ReplayTail:
         return self._bytes
 
     def __len__(self) -> int:
-        return len(self._audio) + len(self._others)
+        return self._audio_frames + len(self._others)
 
     def add(self, number: int, frame: RealtimeInputFrame, now: float) -> None:
         """Keep *frame*, which was sent as *number*, or may have been."""
         payload = frame.payload
         size = len(payload) if isinstance(payload, bytes) else payload_bytes(payload)
-        is_audio = frame.media_kind is RealtimeMediaKind.AUDIO
-        position = self._position_ms
-        if is_audio:
-            rate = self._rate if frame.audio_format is None else frame.audio_format.bytes_per_second
-            self._position_ms = position = position + size * 1000 / rate
-            self._positions.append((number, position, now))
-        if not self._seconds:
-            return
-        audio = self._audio
-        (audio if is_audio else self._others).append(TailedFrame(number, frame, now, position, size))
-        self._bytes += size
-        if self._others:
+        if frame.media_kind is RealtimeMediaKind.AUDIO:
+            self._add_audio(number, frame, size, now)
+        elif self._seconds:
+            self._others.append(TailedFrame(number, frame, size, now))
+            self._bytes += size
+        if self._others or self._bytes > self._max_bytes or self._audio_frames > self._max_frames:
             self._trim(now, size)
-            return
+
+    def _add_audio(self, number: int, frame: RealtimeInputFrame, size: int, now: float) -> None:
+        if now - self._burst_began >= BURST_S:
+            lately = self._lately
+            lately.append((self._sent_at, self._position_ms))
+            self._burst_began = now
+            while len(lately) > 1 and lately[1][0] <= now - UNSTATED_COMMIT_S:
+                lately.popleft()
+        self._sent_at = now
+        rate = self._rate if frame.audio_format is None else frame.audio_format.bytes_per_second
+        stretch = self._newest
+        if (
+            stretch is None
+            or number != stretch.first + stretch.frames
+            or rate != stretch.rate
+            or stretch.frames >= FRAMES_EACH
+        ):
+            stretch = self._begin_stretch(number, frame, rate)
+        audio = self._audio
+        if not stretch.kept:
+            audio.append(stretch)
+        stretch.add(frame, size)
+        self._bytes += size
+        self._audio_frames += 1
+        self._position_ms = position = stretch.begins_ms + stretch.bytes * 1000 / rate
         # What a call does 50 times a second: one frame comes, and one goes.
         oldest_ms = position - self._kept_ms
-        while audio and audio[0].ends_at_ms <= oldest_ms:
-            self._bytes -= audio.popleft().bytes
-        if self._bytes > self._max_bytes or len(audio) > self._max_frames:
-            self._trim(now, size)
+        while audio and audio[0].oldest_ends_ms <= oldest_ms:
+            self._drop_audio()
+
+    def _begin_stretch(self, number: int, frame: RealtimeInputFrame, rate: int) -> Stretch:
+        if self._newest is not None:
+            self._positions += self._newest.frames
+            while self._positions - self._stretches[0].frames >= POSITIONS:
+                self._positions -= self._stretches.pop(0).frames
+        self._newest = stretch = Stretch(number, frame, self._position_ms, rate)
+        self._stretches.append(stretch)
+        return stretch
+
+    def _drop_audio(self) -> None:
+        oldest = self._audio[0]
+        self._bytes -= oldest.drop()
+        self._audio_frames -= 1
+        if not oldest.kept:
+            del self._audio[0]
 
     def _trim(self, now: float, newest: int) -> None:
-        audio, others = self._audio, self._others
-        if audio:
-            oldest_ms = self._position_ms - self._kept_ms
-            while audio and audio[0].ends_at_ms <= oldest_ms:
-                self._bytes -= audio.popleft().bytes
+        others = self._others
         while others and now - others[0].sent_at > self._seconds:
             self._bytes -= others.popleft().bytes
-        while self._bytes - newest > self._max_bytes or len(audio) + len(others) > self._max_frames:
-            self._bytes -= self._older().popleft().bytes
-
-    def _older(self) -> deque[TailedFrame]:
-        if not self._others or (self._audio and self._audio[0].number < self._others[0].number):
-            return self._audio
-        return self._others
+        while self._bytes - newest > self._max_bytes or len(self) > self._max_frames:
+            if not others or (self._audio and self._audio[0].oldest < others[0].number):
+                self._drop_audio()
+            else:
+                self._bytes -= others.popleft().bytes
 
     def number_at(self, position_ms: float) -> int | None:
         """The last audio frame that ends by *position_ms* of the input audio; None: none that is remembered."""
-        for number, ends_at_ms, _ in reversed(self._positions):
-            if ends_at_ms <= position_ms:
+        for stretch in reversed(self._stretches):
+            number = stretch.number_at(position_ms)
+            if number is not None:
                 return number
         return None
 
@@ -121,10 +159,8 @@ class ReplayTail:
         self._settles_at = max(audio_end_ms, self._settles_at or 0.0)
 
     def _sent_by(self, moment: float) -> float:
-        for _, ends_at_ms, sent_at in reversed(self._positions):
-            if sent_at <= moment:
-                return ends_at_ms
-        return 0.0
+        bursts = ((self._sent_at, self._position_ms), *reversed(self._lately))
+        return next((ends_ms for sent_at, ends_ms in bursts if sent_at <= moment), 0.0)
 
     def answer_started(self) -> None:
         """An answer begins: it answers what is committed by now, not what is said into it."""
@@ -143,15 +179,18 @@ class ReplayTail:
         self._answers = None
         if settled is None or not completed:
             return
-        while self._audio and self._audio[0].ends_at_ms <= settled:
-            self._bytes -= self._audio.popleft().bytes
+        while self._audio and self._audio[0].oldest_ends_ms <= settled:
+            self._drop_audio()
         if self._settles_at == settled:
             self._settles_at = None
 
     def after(self, number: int, now: float) -> list[TailedFrame]:
         """What was said after frame *number*, in order."""
         self._trim(now, self._max_bytes)
+        audio = (
+            TailedFrame(each, frame, frame.payload_bytes()) for kept in self._audio for each, frame in kept
+        )
         return sorted(
-            (tailed for kept in (self._audio, self._others) for tailed in kept if tailed.number > number),
+            (tailed for tailed in (*audio, *self._others) if tailed.number > number),
             key=lambda tailed: tailed.number,
         )

@@ -297,6 +297,6 @@ def test_call_ids_may_be_given_as_a_list() -> None:
 
 
 def test_the_ports_offer_every_name_of_the_frames() -> None:
-    private = {"install_frame_ids"}
+    private = {"input_frame_of", "install_frame_ids"}
 
     assert set(frames.__all__) - private <= set(ports.__all__)

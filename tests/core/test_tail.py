@@ -44,6 +44,7 @@ def test_audio_is_kept_by_its_duration() -> None:
 
 def test_a_tail_of_no_seconds_keeps_nothing_but_still_knows_positions() -> None:
     tail = filled(tail_of(0.0), 5)
+    tail.add(6, RealtimeInputFrame.text("and"), 0.12)
 
     assert len(tail) == 0
     assert tail.number_at(60.0) == 3
