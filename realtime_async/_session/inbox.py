@@ -14,8 +14,9 @@ import anyio.lowlevel
 import attrs
 
 from realtime_async._core.media import payload_bytes
+from realtime_async._core.stretch import CALLS_AT_MOST
 from realtime_async._core.supervision import OUTPUT
-from realtime_async._shell.runtime import CALLS_PER_YIELD, Broadcast
+from realtime_async._shell.runtime import Broadcast
 from realtime_async.errors import AgentError, ProviderFailure, SessionStateError
 from realtime_async.ports import RealtimeOutputFrame, ResponseDone, Restarted
 
@@ -144,7 +145,7 @@ class Inbox:
         self._is_read = True
         try:
             self._takes += 1
-            if self._takes % CALLS_PER_YIELD == 0:
+            if self._takes % CALLS_AT_MOST == 0:
                 await anyio.lowlevel.checkpoint()
             while not self._entries and not self._is_over:
                 await self._changed.wait()

@@ -18,8 +18,9 @@ from realtime_async._core.cursors import CursorLabel
 from realtime_async._core.lifecycle import Operation, Phase, Verdict
 from realtime_async._core.sidecar import MediaSpan
 from realtime_async._core.spans import SPANNED_KINDS, OpenSpan
+from realtime_async._core.stretch import Stretch
 from realtime_async._core.usage import countable
-from realtime_async._shell.runtime import CALLS_PER_YIELD, Flight, SessionRuntime, recorded
+from realtime_async._shell.runtime import Flight, SessionRuntime, recorded
 from realtime_async._shell.spanning import SpanBook
 from realtime_async.errors import AgentError, ProviderFailure, SessionStateError
 from realtime_async.ports import (
@@ -87,7 +88,7 @@ class Receiving:
             fields=_FIELDS,
         )
         self._runs = False
-        self._calls = 0
+        self._stretch = Stretch()
         self._discarded: OpenSpan | None = None
 
     async def receive(self) -> RealtimeReceived | None:
@@ -107,9 +108,7 @@ class Receiving:
     async def _receive(self) -> RealtimeReceived | None:
         rt = self.rt
         while True:
-            self._calls += 1
-            if self._calls >= CALLS_PER_YIELD:
-                self._calls = 0
+            if self._stretch.is_over(rt.now()):
                 await anyio.lowlevel.checkpoint()
             rt.check()
             match rt.life.demand(Operation.RECEIVE):

@@ -17,9 +17,10 @@ from realtime_async._core.lifecycle import Phase
 from realtime_async._core.records import RecordExtent
 from realtime_async._core.sidecar import MediaSpan
 from realtime_async._core.spans import OpenSpan
+from realtime_async._core.stretch import CALLS_AT_MOST
 from realtime_async._core.tail import TailedFrame
 from realtime_async._shell.lane import Appended
-from realtime_async._shell.runtime import CALLS_PER_YIELD, Flight, SessionRuntime, recorded
+from realtime_async._shell.runtime import Flight, SessionRuntime, recorded
 from realtime_async.errors import AgentError
 from realtime_async.ports import RealtimeSessionRecordKind, StreamChannel, StreamCursor, StreamDirection
 
@@ -107,7 +108,7 @@ class Replay:
             gone.add(tailed.number, tailed.frame.payload, now)
             rt.totals.replayed += 1
             self.numbers.add(tailed.number)
-            if gone.frames % CALLS_PER_YIELD == 0:
+            if gone.frames % CALLS_AT_MOST == 0:
                 await anyio.lowlevel.checkpoint()
 
 

@@ -50,10 +50,7 @@ from realtime_async.ports import (
     TakesWithoutWaiting,
 )
 
-__all__ = ["CALLS_PER_YIELD", "Broadcast", "Flight", "SessionRuntime", "Writer", "recorded"]
-
-# A loop that never suspends would starve the others.
-CALLS_PER_YIELD = 50
+__all__ = ["Broadcast", "Flight", "SessionRuntime", "Writer", "recorded"]
 
 _T = TypeVar("_T")
 _Kind = RealtimeSessionRecordKind

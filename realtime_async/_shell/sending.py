@@ -17,11 +17,12 @@ import anyio.lowlevel
 
 from realtime_async._core.lifecycle import Operation, Phase, Verdict, next_step, refusal
 from realtime_async._core.media import payload_bytes, whole_samples
+from realtime_async._core.stretch import CALLS_AT_MOST, Stretch
 from realtime_async._shell.gate import Gated
 from realtime_async._shell.gating import Gating
 from realtime_async._shell.lane import Appended
 from realtime_async._shell.replaying import Replay
-from realtime_async._shell.runtime import CALLS_PER_YIELD, SessionRuntime
+from realtime_async._shell.runtime import SessionRuntime
 from realtime_async._shell.transmitting import Transmitting, Turn
 from realtime_async.errors import AgentError, ContractViolation, DeadlineExceeded, ProviderConnectionLost
 from realtime_async.ports import RealtimeInputFrame, RealtimeMediaKind, RealtimeSessionRecord
@@ -63,7 +64,7 @@ class Sending:
         self._sample = self._format.bytes_per_sample
         self._max_bytes = rt.sidecar.max_frame_bytes
         self._under_way = 0
-        self._calls = 0
+        self._stretch = Stretch()
 
     @property
     def queued(self) -> int:
@@ -89,8 +90,7 @@ class Sending:
         if not is_open:
             rt.life.demand(Operation.SEND)
         now = rt.now()
-        self._calls += 1
-        if self._calls >= CALLS_PER_YIELD:
+        if self._stretch.is_over(now):
             return Turn(frame, now, yields=True)
         if self._under_way:
             return Turn(frame, now)
@@ -148,7 +148,6 @@ class Sending:
                 whole_samples(payload, self._format)
 
     async def _yield(self) -> None:
-        self._calls = 0
         try:
             await anyio.lowlevel.checkpoint()
         except BaseException:
@@ -274,7 +273,7 @@ class Sending:
             while len(self.gate) and self._rt.life.phase is Phase.OPEN:
                 await self._drain_one(self.gate.take(), records)
                 handled += 1
-                if handled % CALLS_PER_YIELD == 0:
+                if handled % CALLS_AT_MOST == 0:
                     await anyio.lowlevel.checkpoint()
         finally:
             self._may_join = 0
