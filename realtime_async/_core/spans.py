@@ -14,10 +14,28 @@ from realtime_async._core.media import RealtimeMediaKind
 from realtime_async._core.records import RecordExtent
 from realtime_async._core.sidecar import MediaSpan
 
-__all__ = ["NO_FRAMES", "SPANNED_KINDS", "OpenSpan", "reserved"]
+__all__ = ["NO_FRAMES", "SPANNED_KINDS", "OpenSpan", "first_limit", "reserved"]
 
 SPANNED_KINDS = frozenset({RealtimeMediaKind.AUDIO, RealtimeMediaKind.VIDEO})
 NO_FRAMES = RecordExtent()
+
+
+# Its multiples leave remainders that are spread evenly, however many there are.
+_GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
+
+
+def first_limit(limit: MediaSpan, place: int) -> MediaSpan:
+    """
+    What the first span of a session may hold at most, so that the spans of many do not all end together.
+
+    What a span's end writes takes as long as many frames: of fifty calls that were opened at once, all would end theirs
+    within 20 ms, once a second, and every frame of that moment would be late.
+
+    Args:
+        place: Of the session's run among those of its journal, from 0: that one's first span is as long as any.
+    """
+    share = 1 - place * _GOLDEN_RATIO % 1
+    return MediaSpan(max(1, round(limit.frames * share)), limit.seconds * share)
 
 
 def reserved(after: StreamCursor, limit: MediaSpan) -> RecordExtent:

@@ -66,10 +66,20 @@ class Appended:
 class LanePosition:
     """Where a run stands in this process; outlives the controllers, so that sessions can follow each other."""
 
-    __slots__ = ("__weakref__", "coroutines", "failure", "last", "members", "next_seq", "session_ids")
+    __slots__ = (
+        "__weakref__",
+        "coroutines",
+        "failure",
+        "last",
+        "members",
+        "next_seq",
+        "place",
+        "session_ids",
+    )
 
     def __init__(self, next_seq: int = 1) -> None:
         self.next_seq = next_seq
+        self.place = 0
         self.coroutines = CoroutineLine()
         self.last: Appended | None = None
         self.failure: JournalFailure | None = None
@@ -89,6 +99,11 @@ class Lane:
     @property
     def next_seq(self) -> int:
         return self._position.next_seq
+
+    @property
+    def place(self) -> int:
+        """Of the run among those that this process has in the journal, from 0."""
+        return self._position.place
 
     @property
     def failure(self) -> JournalFailure | None:
@@ -135,7 +150,7 @@ class Lane:
         self.disclaim(session_id)
         if self._position.failure is not None or self.next_seq != last_seq + 1:
             self._position.members.discard(member)
-            self._position = _runs_of(self._journal)[self.run_id] = LanePosition(last_seq + 1)
+            self._position = _runs_of(self._journal).begin(self.run_id, last_seq + 1)
             self.join(member)
 
     def disclaim(self, session_id: RealtimeSessionId) -> None:
@@ -226,7 +241,21 @@ class Lane:
 # can follow each other in one process.
 REMEMBERED_RUNS = 1024
 
-_positions: dict[int, OrderedDict[RunId, LanePosition]] = {}
+
+class _Runs(OrderedDict[RunId, LanePosition]):
+    """The runs of one journal."""
+
+    begun = 0
+    """How many there have been, those that are forgotten included."""
+
+    def begin(self, run_id: RunId, next_seq: int = 1) -> LanePosition:
+        position = self[run_id] = LanePosition(next_seq)
+        position.place = self.begun
+        self.begun += 1
+        return position
+
+
+_positions: dict[int, _Runs] = {}
 
 
 def lane_of(journal: RunJournal, run_id: RunId) -> Lane:
@@ -234,7 +263,7 @@ def lane_of(journal: RunJournal, run_id: RunId) -> Lane:
     runs = _runs_of(journal)
     position = runs.get(run_id)
     if position is None:
-        position = runs[run_id] = LanePosition()
+        position = runs.begin(run_id)
     runs.move_to_end(run_id)
     _forget_idle(runs)
     return Lane(journal, run_id, position)
@@ -246,10 +275,10 @@ def begun_on(journal: RunJournal, run_id: RunId) -> Appended | None:
     return None if position is None or position.failure is not None else position.last
 
 
-def _runs_of(journal: RunJournal) -> OrderedDict[RunId, LanePosition]:
+def _runs_of(journal: RunJournal) -> _Runs:
     key = id(journal)
     if key not in _positions:
-        _positions[key] = OrderedDict()
+        _positions[key] = _Runs()
         try:
             weakref.finalize(journal, _positions.pop, key, None).atexit = False
         except TypeError:
@@ -261,7 +290,7 @@ def _runs_of(journal: RunJournal) -> OrderedDict[RunId, LanePosition]:
 _unwatched: list[RunJournal] = []
 
 
-def _forget_idle(runs: OrderedDict[RunId, LanePosition]) -> None:
+def _forget_idle(runs: _Runs) -> None:
     excess = len(runs) - REMEMBERED_RUNS
     if excess <= 0:
         return

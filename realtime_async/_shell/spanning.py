@@ -12,7 +12,7 @@ from typing import Any
 
 from realtime_async._core.cursors import CursorLabel, StreamCursor
 from realtime_async._core.sidecar import MediaSpan
-from realtime_async._core.spans import NO_FRAMES, OpenSpan, reserved
+from realtime_async._core.spans import NO_FRAMES, OpenSpan, first_limit, reserved
 from realtime_async._shell.lane import Appended
 from realtime_async._shell.runtime import SessionRuntime
 from realtime_async.ports import RealtimeSessionRecordKind
@@ -45,7 +45,9 @@ class SpanBook:
         self._done = done
         self._position = position
         self._fields = fields
-        self._span: OpenSpan | None = None if limit is None else OpenSpan(limit, label)
+        self._span: OpenSpan | None = (
+            None if limit is None else OpenSpan(first_limit(limit, rt.lane.place), label)
+        )
         self._reserve: Appended | None = None
         self.intent: Appended | None = None
         """Of the open span; None: it has none yet."""
@@ -80,15 +82,16 @@ class SpanBook:
     def _open(self) -> Appended:
         if self.intent is None:
             if self._reserve is None:
-                self.intent = self._begin(self._position())
+                limit = None if self._span is None else self._span.limit
+                self.intent = self._begin(self._position(), limit)
             else:
                 self.intent, self._reserve = self._reserve, None
         return self.intent
 
-    def _begin(self, after: StreamCursor) -> Appended:
+    def _begin(self, after: StreamCursor, limit: MediaSpan | None) -> Appended:
         fields = dict(self._fields)
-        if self._limit is not None:
-            fields["extent"] = reserved(after, self._limit)
+        if limit is not None:
+            fields["extent"] = reserved(after, limit)
         return self._rt.append(self._requested, **fields)
 
     def add(self, number: int, payload: bytes | str | None, now: float) -> Appended:
@@ -104,9 +107,9 @@ class SpanBook:
         intent = self.intent or self._open()
         span.add(number, payload, now)
         if span.frames == 1 and self._reserve is None:
-            ahead = StreamCursor.chunk(number + limit.frames - 1, self._label)
-            self._reserve = self._begin(ahead)
-        if span.frames >= limit.frames:
+            ahead = StreamCursor.chunk(number + span.limit.frames - 1, self._label)
+            self._reserve = self._begin(ahead, limit)
+        if span.frames >= span.limit.frames:
             self.end()
         return intent
 

@@ -66,6 +66,29 @@ async def test_a_full_span_has_one_intent_and_one_result(stage: Stage, kind: typ
     assert records[0] == records[2] != records[3]
 
 
+async def test_the_spans_of_two_runs_in_a_journal_do_not_end_together(stage: Stage) -> None:
+    """What an end writes takes long: of many calls that were opened at once, each would be late by all the others."""
+    first = await spanned(stage)
+    second = await spanned(stage, journal=first.journal, run_id="run-2")
+
+    for staged in (first, second):
+        for _ in range(4):
+            await staged.controller.send(audio())
+
+    ends = [
+        each
+        for staged in (first, second)
+        for each in shown(await after_connecting(staged))
+        if each[0] == "input_sent"
+    ]
+    assert ends == [("input_sent", 3, 1, 3), ("input_sent", 1, 1, 1), ("input_sent", 3, 2, 4)]
+    assert sorted(shown(await after_connecting(second)))[:3] == [
+        ("input_send_requested", 1, 1, 1),
+        ("input_send_requested", 3, 2, 4),
+        ("input_send_requested", 3, 5, 7),
+    ]
+
+
 async def test_the_extent_of_a_span_states_its_bytes_and_their_hash(stage: Stage) -> None:
     staged = await spanned(stage)
     pieces = [FRAME, FRAME[:480], FRAME[:2]]

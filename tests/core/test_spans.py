@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from realtime_async._core.cursors import CursorLabel, StreamCursor
 from realtime_async._core.records import RecordExtent
 from realtime_async._core.sidecar import MediaSpan
-from realtime_async._core.spans import NO_FRAMES, OpenSpan, reserved
+from realtime_async._core.spans import NO_FRAMES, OpenSpan, first_limit, reserved
 
 
 def test_a_reservation_is_of_the_frames_that_follow() -> None:
@@ -59,3 +59,25 @@ def test_a_span_is_over_with_its_last_frame_or_its_last_moment() -> None:
     assert by_frames.over_at <= 0.0
     assert by_time.over_at > 5.9
     assert by_time.over_at <= 6.0
+
+
+def test_the_first_span_of_the_first_run_is_as_long_as_any() -> None:
+    limit = MediaSpan(50, 1.0)
+
+    assert first_limit(limit, 0) == limit
+
+
+@given(st.integers(0, 2000), st.integers(1, 100), st.floats(0.01, 60.0))
+def test_a_first_span_is_never_longer_than_any_other_and_never_empty(
+    place: int, frames: int, seconds: float
+) -> None:
+    first = first_limit(MediaSpan(frames, seconds), place)
+
+    assert 1 <= first.frames <= frames
+    assert 0 < first.seconds <= seconds
+
+
+def test_the_first_spans_of_fifty_runs_end_one_after_the_other() -> None:
+    ends = [first_limit(MediaSpan(50, 1.0), place).frames for place in range(50)]
+
+    assert max(ends.count(end) for end in ends) <= 3
