@@ -31,11 +31,14 @@ from tests.examples.busy_machine import watched_machine
 from tests.postgres_server import Database
 
 CALLS = 30
-# Half as fast as life, so that a busy machine keeps up; numbers of one call are beside each other.
-PACE_S = 0.04
+# A quarter as fast as life, so that a busy machine keeps up; numbers of one call are beside each other.
+PACE_S = 0.08
 NUMBERS = 10_000
 TURN = 40
+# For as long as the callers have something to say; how long a call may be silent is asked of each.
+PATIENCE_S = 150
 on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+pytestmark = pytest.mark.timeout(PATIENCE_S + 60)
 
 
 def spoken(call: int, frames: int, hang_up: anyio.Event) -> Iterator[bytes]:
@@ -107,7 +110,7 @@ async def talking(
     hang_up = anyio.Event()
     callers = [Caller(f"call-{call}", spoken(call, frames, hang_up), PACE_S) for call in range(1, CALLS + 1)]
     script = OpenAIScript(turns=turns(frames), otherwise=Answer(audio_ms=200))
-    with LoopbackOpenAI(script) as server, anyio.fail_after(100):
+    with LoopbackOpenAI(script) as server, anyio.fail_after(PATIENCE_S):
         fleet = Fleet(database.dsn, server, Exchange(callers))
         port: list[int] = []
         async with anyio.create_task_group() as tasks:
