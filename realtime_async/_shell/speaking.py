@@ -2,11 +2,13 @@
 What a session logs: one event for each change of its life and for each failure.
 
 Never a payload, a key or a provider's text; nothing for an audio frame above debug.
+No log can stop a call: what it raises ends here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from realtime_async.ports import RealtimeSessionRecord, RealtimeSessionRecordKind
@@ -74,9 +76,17 @@ def speak(log: Any, record: RealtimeSessionRecord) -> None:
             facts[name] = str(value)
     if record.extent is not None:
         facts["frames"] = record.extent.frames
-    getattr(log, level)(f"realtime_{record.kind}", **facts)
+    _tell(log, level, f"realtime_{record.kind}", facts)
 
 
 def speak_beside(log: Any, event: str, **facts: object) -> None:
     """Log what is in no record."""
-    getattr(log, LEVELS_BESIDE_RECORDS[event])(event, **facts)
+    _tell(log, LEVELS_BESIDE_RECORDS[event], event, facts)
+
+
+def _tell(log: Any, level: str, event: str, facts: Mapping[str, object]) -> None:
+    # The disk of the log is full, its pipe is closed, a processor of the program's own is wrong: none of that is
+    # a reason to lose a call.  Raised between a record and what follows from it, it would leave an intent without
+    # its result, or a closed session open.  There is no other place to tell it; the journal has the fact itself.
+    with suppress(Exception):
+        getattr(log, level)(event, **facts)
