@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
+from contextlib import AbstractAsyncContextManager
 
 import anyio
 
@@ -12,9 +13,11 @@ from realtime_async.ports import AudioFormat, RealtimeOutputFrame
 __all__ = ["SilentSpeaker", "paced"]
 
 
-class SilentSpeaker:
+class SilentSpeaker(AbstractAsyncContextManager["SilentSpeaker", None]):
     """
     Takes the time that playing takes, and makes no sound: for servers, files and tests.
+
+    It may be entered like a `Speaker`, and need not be.
 
     Args:
         audio_format: Of what it plays: the adapter's `output_format`.
@@ -29,6 +32,9 @@ class SilentSpeaker:
         self._playout = Playout(self._format, buffer_s)
         self._speed = speed
         self._advanced_at: float | None = None
+
+    async def __aexit__(self, *_: object) -> None:
+        """There is nothing to give back."""
 
     @property
     def is_playing(self) -> bool:

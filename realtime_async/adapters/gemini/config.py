@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import StrEnum
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import attrs
 
+from realtime_async.adapters._functions import (
+    Function,
+    description_of,
+    each_declared,
+    name_of,
+    parameters_of,
+)
 from realtime_async.errors import ContractViolation
 
 __all__ = [
@@ -127,9 +134,28 @@ class FunctionDeclaration:
     """JSON Schema of an object; None: it takes none."""
     behavior: ToolBehavior = ToolBehavior.BLOCKING
 
+    @classmethod
+    def of(cls, function: Function, *, behavior: ToolBehavior = ToolBehavior.BLOCKING) -> Self:
+        """
+        Describe an async function by its name, its docstring's first paragraph, and the annotations of its parameters.
 
-def _functions(values: Iterable[FunctionDeclaration]) -> tuple[FunctionDeclaration, ...]:
-    return tuple(values)
+        Those are str, int, float, bool, list, dict, Literal, or None beside one of them;
+        `Annotated[int, "How many will come."]` tells the model what one is for.
+
+        Raises:
+            ContractViolation: It is no such function.
+        """
+        parameters = parameters_of(function)
+        return cls(
+            name=name_of(function),
+            description=description_of(function),
+            parameters=parameters if parameters["properties"] else None,
+            behavior=behavior,
+        )
+
+
+def _functions(values: Iterable[FunctionDeclaration | Function]) -> tuple[FunctionDeclaration, ...]:
+    return each_declared(values, FunctionDeclaration, FunctionDeclaration.of)
 
 
 def _transcripts(values: Iterable[Transcript]) -> frozenset[Transcript]:
@@ -156,6 +182,7 @@ class GeminiLiveConfig:
     """Whether *base_url* may begin with `ws:` though it leaves this machine."""
     instructions: str | None = attrs.field(default=None, repr=False)
     functions: tuple[FunctionDeclaration, ...] = attrs.field(default=(), converter=_functions, repr=False)
+    """What the model may call: async functions, described by `FunctionDeclaration.of`, or `FunctionDeclaration`s."""
     modality: Modality = attrs.field(default=Modality.AUDIO, converter=Modality)
     voice: str | None = None
     """Such as "Puck"; None: the provider's own choice."""

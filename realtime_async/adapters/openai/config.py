@@ -15,6 +15,13 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import attrs
 
+from realtime_async.adapters._functions import (
+    Function,
+    description_of,
+    each_declared,
+    name_of,
+    parameters_of,
+)
 from realtime_async.adapters.openai.wire import encode
 from realtime_async.errors import ContractViolation, ProviderFailure, RetryClassification
 from realtime_async.ports import AudioEncoding, AudioFormat
@@ -144,6 +151,19 @@ class FunctionTool:
                 f"the parameters of the tool {self.name!r} are no JSON: give a JSON schema as plain values"
             ) from None
 
+    @classmethod
+    def of(cls, function: Function) -> Self:
+        """
+        Describe an async function by its name, its docstring's first paragraph, and the annotations of its parameters.
+
+        Those are str, int, float, bool, list, dict, Literal, or None beside one of them;
+        `Annotated[int, "How many will come."]` tells the model what one is for.
+
+        Raises:
+            ContractViolation: It is no such function.
+        """
+        return cls(name_of(function), description_of(function), parameters_of(function))
+
     def wire(self) -> dict[str, Any]:
         parameters = dict(self.parameters) or {"type": "object", "properties": {}}
         return {
@@ -154,8 +174,8 @@ class FunctionTool:
         }
 
 
-def _tools(values: Iterable[FunctionTool]) -> tuple[FunctionTool, ...]:
-    return tuple(values)
+def _tools(values: Iterable[FunctionTool | Function]) -> tuple[FunctionTool, ...]:
+    return each_declared(values, FunctionTool, FunctionTool.of)
 
 
 def _headers(values: Mapping[str, str]) -> Mapping[str, str]:
@@ -204,6 +224,7 @@ class OpenAIRealtimeConfig:
     transcription_language: str | None = None
     """ISO 639-1; None: the model finds out."""
     tools: tuple[FunctionTool, ...] = attrs.field(default=(), converter=_tools)
+    """What the model may call: async functions, described by `FunctionTool.of`, or `FunctionTool`s."""
     output_modality: OutputModality = attrs.field(default=OutputModality.AUDIO, converter=OutputModality)
     max_output_tokens: int | None = None
     """1 to 4096 for each answer; None: the model's own limit."""
