@@ -214,6 +214,8 @@ class RealtimeSessionController:
         Open the first connection.
 
         A connect that fails or is cancelled leaves the session as it was; it may be tried again.
+        Once the provider has answered, a cancel scope does not cut it any more: it returns when its record is durable.
+        Native cancellation does cut it there; then there is a connection, and the next connect returns that record.
 
         Raises:
             ContractViolation: The sidecar is not valid; nothing was appended.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import anyio
+
 from realtime_async._core.lifecycle import Happening, Operation, Phase
 from realtime_async._shell.lane import Appended
 from realtime_async._shell.restarting import checked_response
@@ -20,8 +22,18 @@ _Kind = RealtimeSessionRecordKind
 
 
 async def connect(rt: SessionRuntime) -> RealtimeSessionRecord:
-    connected = await begin_connection(rt)
-    await rt.durable(connected)
+    connected = (
+        rt.untold if rt.untold is not None and rt.life.phase is Phase.OPEN else await begin_connection(rt)
+    )
+    rt.untold = None
+    try:
+        # Whoever is told that a connect was cancelled takes the session for new, and this one has its connection.
+        with anyio.CancelScope(shield=True):
+            await rt.durable(connected)
+    except BaseException:
+        # Native cancellation passes through the shield.
+        rt.untold = connected
+        raise
     return connected.record.payload
 
 

@@ -175,6 +175,8 @@ class SessionRuntime:
         self.when_lost: Callable[[], None] | None = None
         """What whoever supervises the session does then."""
         self.has_connected = False
+        self.untold: Appended | None = None
+        """That it is connected, where whoever connected it was cancelled before that was durable."""
         self.previous_connection_id: RealtimeConnectionId | None = None
         """That of an earlier process; None: there was none."""
         self.calls_before: tuple[str, ...] = ()

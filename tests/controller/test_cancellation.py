@@ -18,7 +18,7 @@ from anyio.lowlevel import checkpoint
 
 from realtime_async import MediaSpan, RealtimeSessionController, RestartPolicy
 from realtime_async.adapters.scripted import Drop, FrameFate, NowaitScriptedAdapter, Script, ScriptedAdapter
-from realtime_async.errors import AgentError
+from realtime_async.errors import AgentError, SessionStateError
 from realtime_async.journals import MemoryJournal
 from realtime_async.ports import RealtimeOutputFrame, RealtimeRestartReason, StreamCursor
 from realtime_async.testing.cancellation import (
@@ -208,6 +208,29 @@ async def test_whatever_is_cancelled_wherever_it_waits_does_no_harm(name: str, h
     check = has_ended if name.startswith(("close", "hand")) else goes_on
 
     points = await cancel_at_every_point(lambda: prepared(case), operate, check, how=how)
+
+    assert points == case.points
+
+
+@every_way
+async def test_a_connect_that_is_cancelled_can_be_made_again(how: Cancellation) -> None:
+    """Whatever its provider has answered meanwhile: nobody else could know of that connection."""
+    case = CASES["connect"]
+
+    async def check(staged: StagedSession, outcome: Outcome[object]) -> None:
+        controller = staged.controller
+        if outcome.ending is Ending.RETURNED:
+            with pytest.raises(SessionStateError):
+                await controller.connect()
+        else:
+            assert how is not Cancellation.SCOPE or "connected" not in await staged.kinds()
+            assert (await controller.connect()).kind == "connected"
+        assert (await staged.kinds()).count("connected") == 1
+        with pytest.raises(SessionStateError):
+            await controller.connect()
+        await staged.check()
+
+    points = await cancel_at_every_point(lambda: prepared(case), partial(operated, case), check, how=how)
 
     assert points == case.points
 
