@@ -18,7 +18,7 @@ from realtime_async._core.cursors import CursorLabel
 from realtime_async._core.lifecycle import Operation, Phase, Verdict
 from realtime_async._core.sidecar import MediaSpan
 from realtime_async._core.spans import SPANNED_KINDS, OpenSpan
-from realtime_async._core.stretch import Stretch
+from realtime_async._core.stint import Stint
 from realtime_async._core.usage import countable
 from realtime_async._shell.runtime import Flight, SessionRuntime, recorded
 from realtime_async._shell.spanning import SpanBook
@@ -88,7 +88,7 @@ class Receiving:
             fields=_FIELDS,
         )
         self._runs = False
-        self._stretch = Stretch()
+        self._stint = Stint()
         self._discarded: OpenSpan | None = None
 
     async def receive(self) -> RealtimeReceived | None:
@@ -108,7 +108,7 @@ class Receiving:
     async def _receive(self) -> RealtimeReceived | None:
         rt = self.rt
         while True:
-            if self._stretch.is_over(rt.now()):
+            if self._stint.is_over(rt.now()):
                 await anyio.lowlevel.checkpoint()
             rt.check()
             match rt.life.demand(Operation.RECEIVE):

@@ -17,7 +17,7 @@ from realtime_async._core.lifecycle import Phase
 from realtime_async._core.records import RecordExtent
 from realtime_async._core.sidecar import MediaSpan
 from realtime_async._core.spans import OpenSpan
-from realtime_async._core.stretch import CALLS_AT_MOST
+from realtime_async._core.stint import CALLS_AT_MOST
 from realtime_async._core.tail import TailedFrame
 from realtime_async._shell.lane import Appended
 from realtime_async._shell.runtime import Flight, SessionRuntime, recorded

@@ -17,7 +17,7 @@ import anyio.lowlevel
 
 from realtime_async._core.lifecycle import Operation, Phase, Verdict, next_step, refusal
 from realtime_async._core.media import payload_bytes, whole_samples
-from realtime_async._core.stretch import CALLS_AT_MOST, Stretch
+from realtime_async._core.stint import CALLS_AT_MOST, Stint
 from realtime_async._shell.gate import Gated
 from realtime_async._shell.gating import Gating
 from realtime_async._shell.lane import Appended
@@ -64,7 +64,7 @@ class Sending:
         self._sample = self._format.bytes_per_sample
         self._max_bytes = rt.sidecar.max_frame_bytes
         self._under_way = 0
-        self._stretch = Stretch()
+        self._stint = Stint()
 
     @property
     def queued(self) -> int:
@@ -90,7 +90,7 @@ class Sending:
         if not is_open:
             rt.life.demand(Operation.SEND)
         now = rt.now()
-        if self._stretch.is_over(now):
+        if self._stint.is_over(now):
             return Turn(frame, now, yields=True)
         if self._under_way:
             return Turn(frame, now)

@@ -10,7 +10,7 @@ import anyio.lowlevel
 import pytest
 
 from realtime_async import MediaSpan
-from realtime_async._core.stretch import CALLS_AT_MOST, SECONDS_AT_MOST
+from realtime_async._core.stint import CALLS_AT_MOST, SECONDS_AT_MOST
 from realtime_async.adapters.scripted import NowaitScriptedAdapter, Script
 from realtime_async.ports import RealtimeOutputFrame
 from tests.controller.staged import FRAME, Stage, StagedSession, audio, plain_sidecar

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from realtime_async._core.stretch import CALLS_AT_MOST, SECONDS_AT_MOST, Stretch
+from realtime_async._core.stint import CALLS_AT_MOST, SECONDS_AT_MOST, Stint
 
 
 def over(gap_s: float, calls: int) -> list[int]:
     """Which of *calls* calls, *gap_s* seconds apart, have to wait."""
-    stretch = Stretch()
-    return [call for call in range(calls) if stretch.is_over(call * gap_s)]
+    stint = Stint()
+    return [call for call in range(calls) if stint.is_over(call * gap_s)]
 
 
 def test_who_has_fallen_behind_lets_the_others_run_as_often_as_time_passes() -> None:
@@ -25,9 +25,9 @@ def test_as_often_as_there_were_so_many_calls_where_time_tells_nothing(gap_s: fl
 
 
 def test_a_pause_begins_anew() -> None:
-    stretch = Stretch()
+    stint = Stint()
     a_little = SECONDS_AT_MOST / 2
 
-    asked = [stretch.is_over(now) for now in (0.0, a_little, 1.0, 1.0 + a_little, 1.0 + 3 * a_little)]
+    asked = [stint.is_over(now) for now in (0.0, a_little, 1.0, 1.0 + a_little, 1.0 + 3 * a_little)]
 
     assert asked == [False, False, False, False, True]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["CALLS_AT_MOST", "SECONDS_AT_MOST", "Stretch"]
+__all__ = ["CALLS_AT_MOST", "SECONDS_AT_MOST", "Stint"]
 
 # Where no time passes, as where it is virtual, or much between two calls.
 CALLS_AT_MOST = 50
@@ -14,7 +14,7 @@ SECONDS_AT_MOST = 0.0005
 _PAUSE_S = 0.005
 
 
-class Stretch:
+class Stint:
     """
     How long one task has called without letting others run: a loop that never suspends would starve them.
 
