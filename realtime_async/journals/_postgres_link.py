@@ -160,6 +160,7 @@ _SETTINGS = """
     SELECT set_config('search_path', 'pg_catalog, pg_temp', false),
         set_config('enable_seqscan', 'off', false), set_config('enable_bitmapscan', 'off', false),
         set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false),
+        set_config('plan_cache_mode', 'force_generic_plan', false),
         set_config('statement_timeout', %(ms)s, false),
         set_config('idle_in_transaction_session_timeout', %(ms)s, false),
         set_config('synchronous_commit', CASE current_setting('synchronous_commit')

@@ -145,7 +145,7 @@ class PostgresStore:
                 del pending.runs[each.batch[0].record.run_id]
                 self._note(each)
 
-    def _advance(self, connection: Connection, advances: Sequence[Advance]) -> list[Advance]:
+    def _advance(self, connection: Connection, advances: Sequence[Advance]) -> Sequence[Advance]:
         return advance(connection, advances, owner=self._owner, lease_s=self._lease_s)
 
     def _note(self, written: Advance) -> None:

@@ -6,30 +6,40 @@ Every message that goes either way is lost in turn; no record may be missing the
 
 from __future__ import annotations
 
+import attrs
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from realtime_async.journals import PostgresJournal
-from realtime_async.ports import RunId
+from realtime_async.ports import JournalRecord, RealtimeConnectionId, RunId
 from realtime_async.testing.journal_contract import OTHER_RUN, RUN, append_all, read_all, record, records
 from tests.journals.cutting import Cut, CutWire, cut_wire
 from tests.postgres_server import Database
 
 __all__: list[str] = []
 
-MORE_THAN_A_STATEMENT = 100
-# Four commits, one of them a COPY, come to a few messages more; records that come in more commits only add to them.
+MANY = 100
+# Five commits come to a few messages more; records that come in more commits only add to them.
 MOMENTS = {Cut.ASKED: 30, Cut.ANSWERED: 40}
 
 
-async def append_in_every_way(journal: PostgresJournal, first: int) -> int:
-    """Append as one statement and as a COPY, to a run that is held and to one that begins; return where it stands."""
-    await append_all(journal, records(RUN, 3, after=first))
-    await append_all(journal, records(RUN, MORE_THAN_A_STATEMENT, after=first + 3))
+async def append_in_every_way(journal: PostgresJournal, first: int) -> list[JournalRecord]:
+    """
+    Append few records and many, to a run that is held and to one that begins, also what shares no text with others.
+
+    Returns:
+        Those of RUN.
+    """
+    of_run = records(RUN, MANY + 5, after=first)
+    payload = attrs.evolve(of_run[-1].payload, connection_id=RealtimeConnectionId(f"connection.{first}"))
+    of_run[-1] = attrs.evolve(of_run[-1], payload=payload)
     begun = RunId(f"run.{first}")
+    await append_all(journal, of_run[:3])
+    await append_all(journal, of_run[3:-2])
     await append_all(journal, records(begun, 2))
-    await append_all(journal, [record(begun, 3), record(RUN, first + MORE_THAN_A_STATEMENT + 4)])
-    return first + MORE_THAN_A_STATEMENT + 4
+    await append_all(journal, [record(begun, 3), of_run[-2]])
+    await append_all(journal, of_run[-1:])
+    return of_run
 
 
 def through(wire: CutWire, dsn: str) -> str:
@@ -43,16 +53,16 @@ async def test_wherever_the_connection_is_lost_all_is_written_once(
     dsn = postgres_database.dsn
     with cut_wire(int(conninfo_to_dict(dsn)["port"] or 0), cut) as wire:
         async with PostgresJournal.open(through(wire, dsn)) as journal:
-            stands, moments, was_cut = await append_in_every_way(journal, 0), 0, True
+            appended, moments, was_cut = await append_in_every_way(journal, 0), 0, True
             while was_cut:
                 moments += 1
                 wire.arm(moments)
-                before, stands = stands, await append_in_every_way(journal, stands)
+                before = appended[-1].journal_seq
+                appended = await append_in_every_way(journal, before)
                 was_cut = wire.was_cut
                 wire.arm(-1)
 
-                written = await read_all(journal, RUN, after=before)
-                assert written == records(RUN, stands - before, after=before)
+                assert await read_all(journal, RUN, after=before) == appended
                 begun = RunId(f"run.{before}")
                 assert await read_all(journal, begun) == records(begun, 3)
 

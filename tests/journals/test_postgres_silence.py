@@ -80,6 +80,8 @@ async def test_while_nothing_answers_a_run_stops_in_time_and_another_worker_has_
         async with PostgresJournal.open(postgres_database.dsn) as rival:
             async with PostgresJournal.open(through, patience_s=PATIENCE_S, lease_s=2.4) as journal:
                 await append_all(journal, [record(RUN, 1), record(OTHER_RUN, 1)])
+                # From then on the server knows the statement, so that the next needs no answer but its own.
+                await journal.append(record(OTHER_RUN, 2))
                 wire.silence(held, those_to_come=True)
                 lost = journal.append(record(RUN, 2))
                 await anyio.to_thread.run_sync(wire.wait_until_something_is_held)
