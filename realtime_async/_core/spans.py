@@ -26,7 +26,9 @@ _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 def first_limit(limit: MediaSpan, place: int) -> MediaSpan:
     """
-    What the first span of a session may hold at most, so that the spans of many do not all end together.
+    The *limit* of a session's first span, which ends sooner, so that the spans of many do not all end together.
+
+    Only its time is cut: a span that fills before holds as many frames as any.
 
     What a span's end writes takes as long as many frames: of fifty calls that were opened at once, all would end theirs
     within 20 ms, once a second, and every frame of that moment would be late.
@@ -34,8 +36,7 @@ def first_limit(limit: MediaSpan, place: int) -> MediaSpan:
     Args:
         place: Of the session's run among those of its journal, from 0: that one's first span is as long as any.
     """
-    share = 1 - place * _GOLDEN_RATIO % 1
-    return MediaSpan(max(1, round(limit.frames * share)), limit.seconds * share)
+    return MediaSpan(limit.frames, limit.seconds * (1 - place * _GOLDEN_RATIO % 1))
 
 
 def reserved(after: StreamCursor, limit: MediaSpan) -> RecordExtent:

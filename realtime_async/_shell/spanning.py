@@ -82,16 +82,15 @@ class SpanBook:
     def _open(self) -> Appended:
         if self.intent is None:
             if self._reserve is None:
-                limit = None if self._span is None else self._span.limit
-                self.intent = self._begin(self._position(), limit)
+                self.intent = self._begin(self._position())
             else:
                 self.intent, self._reserve = self._reserve, None
         return self.intent
 
-    def _begin(self, after: StreamCursor, limit: MediaSpan | None) -> Appended:
+    def _begin(self, after: StreamCursor) -> Appended:
         fields = dict(self._fields)
-        if limit is not None:
-            fields["extent"] = reserved(after, limit)
+        if self._limit is not None:
+            fields["extent"] = reserved(after, self._limit)
         return self._rt.append(self._requested, **fields)
 
     def add(self, number: int, payload: bytes | str | None, now: float) -> Appended:
@@ -107,9 +106,9 @@ class SpanBook:
         intent = self.intent or self._open()
         span.add(number, payload, now)
         if span.frames == 1 and self._reserve is None:
-            ahead = StreamCursor.chunk(number + span.limit.frames - 1, self._label)
-            self._reserve = self._begin(ahead, limit)
-        if span.frames >= span.limit.frames:
+            ahead = StreamCursor.chunk(number + limit.frames - 1, self._label)
+            self._reserve = self._begin(ahead)
+        if span.frames >= limit.frames:
             self.end()
         return intent
 
