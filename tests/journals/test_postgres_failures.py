@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -69,11 +70,19 @@ async def test_what_has_returned_is_there_after_the_server_died(
     stoppable: DatabaseMaker, own_cluster: Cluster, how: signal.Signals
 ) -> None:
     """As a power cut would end it: nothing but what it had synced is left."""
+    went_on = anyio.Event()
 
     async def write(run_id: str) -> None:
-        for one in records(run_id, 10_000):
-            await journal.append(one)
-            returned[run_id] = one.journal_seq
+        nonlocal went_on
+        for seq in itertools.count(1):
+            await journal.append(record(run_id, seq))
+            returned[run_id] = seq
+            went_on.set()
+            went_on = anyio.Event()
+
+    async def until(condition: Callable[[], bool]) -> None:
+        while not condition():
+            await went_on.wait()
 
     returned: dict[str, int] = {}
     runs = [f"run.{number}" for number in range(5)]
@@ -81,12 +90,10 @@ async def test_what_has_returned_is_there_after_the_server_died(
         async with patient(database.dsn) as journal, anyio.create_task_group() as writers:
             for run_id in runs:
                 writers.start_soon(write, run_id)
-            while len(returned) < 5 or min(returned.values()) < 20:
-                await anyio.lowlevel.checkpoint()
+            await until(lambda: len(returned) == 5 and min(returned.values()) >= 20)
             with away(own_cluster, how):
                 before = dict(returned)
-            while min(returned[run_id] - before[run_id] for run_id in runs) < 10:
-                await anyio.lowlevel.checkpoint()
+            await until(lambda: min(returned[run_id] - before[run_id] for run_id in runs) >= 10)
             writers.cancel_scope.cancel()
 
         async with PostgresJournal.open(database.dsn) as journal:
