@@ -23,6 +23,7 @@ from tests.bench import raw_sqlite
 from tests.bench.figures import Figure, Row, Table
 from tests.bench.goals import ADDED_US
 from tests.bench.stage import (
+    FRAME_S,
     FRAMES,
     SIDECAR,
     Effort,
@@ -45,7 +46,8 @@ __all__ = ["frames_cost", "receive_cost", "send_cost"]
 COLUMNS = ("µs/frame", "added µs", "× bare call", "× raw insert", "rows/commit")
 # The bare call takes a tenth of a microsecond: enough of them that the clock can tell.
 FLOOR_FRAMES = 20_000
-MARK = RunId("mark")
+BEFORE, AFTER = RunId("before"), RunId("after")
+"""Runs of one record each, which is durable once all that was appended before it is."""
 
 
 @attrs.frozen
@@ -62,6 +64,18 @@ class Case:
     def frames_each(self, effort: Effort) -> int:
         """How many frames every session sends or receives in one reading: whole spans."""
         return max(1, effort.frames[self.records] // self.sessions // len(FRAMES)) * len(FRAMES)
+
+    def frames_before(self, effort: Effort) -> int:
+        """
+        How many frames every session sends or receives before anything is counted, as it would in any call.
+
+        What a session waits for once, its first intent, is behind it then; where frames are cheap, its tail is full.
+        """
+        sidecar = SIDECAR[self.records]
+        if self.operation is not Operation.SEND or sidecar.span is None:
+            return len(FRAMES)
+        full = round(sidecar.replay_tail_s / FRAME_S)
+        return min(full, effort.frames[self.records]) // len(FRAMES) * len(FRAMES) or len(FRAMES)
 
 
 @attrs.frozen
@@ -135,7 +149,9 @@ def _read(case: Case, effort: Effort, directory: Path, number: int) -> Reading:
     bare, (session, batches) = in_turn(
         number,
         partial(anyio.run, _bare_cpu, case, backend=case.loop),
-        partial(anyio.run, _session_cpu, case, frames, directory, backend=case.loop),
+        partial(
+            anyio.run, _session_cpu, case, case.frames_before(effort), frames, directory, backend=case.loop
+        ),
     )
     session_us = session / frames / case.sessions * 1e6
     if not batches:
@@ -160,7 +176,7 @@ async def _bare_cpu(case: Case) -> float:
 
 
 async def _session_cpu(
-    case: Case, frames: int, directory: Path
+    case: Case, before: int, frames: int, directory: Path
 ) -> tuple[float, list[list[raw_sqlite.RawRow]]]:
     """CPU seconds of all frames of all sessions, and the rows of each commit that was made for them."""
     # `frames` is what the pump of a supervised session fills.
@@ -171,12 +187,16 @@ async def _session_cpu(
             case.sessions, SIDECAR[case.records], case.adapter, journal, restart_policy=policy
         ) as sessions,
     ):
+        first = (await recorded_run(0))[0]
+        await cpu_of(
+            [_work(case.operation, session, before) for session in sessions],
+            partial(_settled, journal, attrs.evolve(first, run_id=BEFORE)),
+        )
         works = [_work(case.operation, session, frames) for session in sessions]
-        mark = attrs.evolve((await recorded_run(0))[0], run_id=MARK)
         if file is None:
             return await cpu_of(works), []
         file.batches.clear()
-        cpu = await cpu_of(works, partial(_settled, journal, mark))
+        cpu = await cpu_of(works, partial(_settled, journal, attrs.evolve(first, run_id=AFTER)))
         return cpu, raw_sqlite.Numbers().batches(list(file.batches))
 
 
