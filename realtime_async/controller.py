@@ -31,9 +31,10 @@ from realtime_async._shell.lane import lane_of
 from realtime_async._shell.receiving import RealtimeReceived, Receiving
 from realtime_async._shell.restarting import Restarting
 from realtime_async._shell.resuming import read_run, resume
-from realtime_async._shell.runtime import SessionRuntime, Writer
+from realtime_async._shell.runtime import SessionRuntime
 from realtime_async._shell.sending import Sending
 from realtime_async._shell.transmitting import Turn
+from realtime_async._shell.writing import Writer
 from realtime_async._version import __version__
 from realtime_async.completion import RealtimeCompletionGate
 from realtime_async.errors import AgentError, ContractViolation, PolicyDenied, ProviderFailure

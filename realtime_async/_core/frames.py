@@ -100,7 +100,7 @@ _Frame = TypeVar("_Frame", bound="RealtimeInputFrame | RealtimeOutputFrame")
 
 def _stamped(frame: _Frame, cursor: StreamCursor) -> _Frame:
     """This frame, at *cursor*."""
-    # attrs.evolve runs every converter again: ten times the cost of this, 50 times a second.
+    # What `copied` does, with one dict and one call less, 50 times a second.
     fields = frame.__dict__.copy()
     fields["cursor"] = cursor
     copy = object.__new__(type(frame))

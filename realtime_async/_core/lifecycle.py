@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from realtime_async._core.copying import copied
 from realtime_async._core.cursors import CursorLabel, StreamCursor
 from realtime_async._core.identifiers import (
     PolicyRef,
@@ -291,6 +292,16 @@ class SessionLife:
             sidecar.queue_capacity,
             policy_ref=None if backpressure_ref is None else PolicyRef(backpressure_ref),
         )
+        self.blank = RealtimeSessionRecord(
+            kind=RealtimeSessionRecordKind.CONNECT_REQUESTED,
+            status=self.status,
+            session_id=session_id,
+            connection_id=self.connection_id,
+            provider_route_ref=self.route,
+            backpressure_state=self.backpressure,
+            policy_refs=self.policy_refs,
+        )
+        """What its records are copies of."""
 
     def recover(self, state: RealtimeSessionState) -> None:
         """Stand where an earlier process left the session; the configuration stays this one's."""
@@ -363,19 +374,16 @@ class SessionLife:
         if status is RealtimeSessionStatus.CLOSED and self.phase is Phase.DETACHED:
             status = RealtimeSessionStatus.DETACHED
         self.status = status
-        return RealtimeSessionRecord(
-            kind=kind,
-            status=status,
-            session_id=self.session_id,
-            connection_id=self.connection_id,
-            provider_route_ref=self.route,
-            send_cursor=self.send_cursor,
-            receive_cursor=self.receive_cursor,
-            restart_count=self.restart_count,
-            backpressure_state=self.backpressure,
-            policy_refs=self.policy_refs,
-            **fields,
-        )
+        changed: dict[str, Any] = {
+            "kind": kind,
+            "status": status,
+            "connection_id": self.connection_id,
+            "send_cursor": self.send_cursor,
+            "receive_cursor": self.receive_cursor,
+            "restart_count": self.restart_count,
+            "backpressure_state": self.backpressure,
+        }
+        return copied(self.blank, {**changed, **fields})
 
     def state(self) -> RealtimeSessionState:
         return RealtimeSessionState(

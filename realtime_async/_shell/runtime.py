@@ -14,6 +14,7 @@ import anyio
 import attrs
 from anyio.lowlevel import current_token
 
+from realtime_async._core.copying import copied
 from realtime_async._core.fence import OutputFence
 from realtime_async._core.lifecycle import Happening, Phase, SessionLife
 from realtime_async._core.media import DEFAULT_AUDIO
@@ -25,6 +26,7 @@ from realtime_async._shell.deadlines import Deadlines
 from realtime_async._shell.lane import Appended, Lane
 from realtime_async._shell.meanwhile import Meanwhile
 from realtime_async._shell.speaking import speak, speak_beside, voice_of
+from realtime_async._shell.writing import Writer
 from realtime_async.errors import (
     AgentError,
     AgentErrorKind,
@@ -36,21 +38,16 @@ from realtime_async.errors import (
     RetryClassification,
 )
 from realtime_async.ports import (
-    AgentId,
-    DestinationRef,
     EffectId,
-    EntityRef,
     GivesWithoutWaiting,
-    JournalRecord,
     RealtimeConnectionId,
     RealtimeProviderAdapter,
     RealtimeSessionId,
     RealtimeSessionRecordKind,
-    SourceRef,
     TakesWithoutWaiting,
 )
 
-__all__ = ["Broadcast", "Flight", "SessionRuntime", "Writer", "recorded"]
+__all__ = ["Broadcast", "Flight", "SessionRuntime", "recorded"]
 
 _T = TypeVar("_T")
 _Kind = RealtimeSessionRecordKind
@@ -71,20 +68,6 @@ class Broadcast:
         if self._event is not None:
             self._event.set()
             self._event = None
-
-
-@attrs.frozen(eq=False)
-class Writer:
-    """Who writes: the part of every record that is the same."""
-
-    agent_id: AgentId
-    source: SourceRef
-    destination: DestinationRef
-    subject: EntityRef
-    tags: tuple[str, ...]
-    fingerprint: str
-    redaction: dict[str, Any]
-    nonce: str
 
 
 @attrs.define(eq=False)
@@ -158,6 +141,7 @@ class SessionRuntime:
         self.writer = writer
         self.deadlines = deadlines
         self.life = SessionLife(sidecar, session_id)
+        self._envelope = writer.envelope(lane.run_id, self.life.blank)
         self.totals = DeliveryTotals()
         self.input_format = adapter.input_format or DEFAULT_AUDIO
         self.tail = ReplayTail(sidecar.replay_tail_s, self.input_format)
@@ -207,9 +191,9 @@ class SessionRuntime:
             intent: Whose result this is.
             fields: Those of `RealtimeSessionRecord` that belong to this step.
         """
-        lane, writer = self.lane, self.writer
+        lane = self.lane
         seq = lane.next_seq
-        record_id = f"realtime.record.{seq}.{writer.nonce}"
+        record_id = f"realtime.record.{seq}.{self.writer.nonce}"
         if intent is not None:
             fields["effect_intent_ref"] = intent.record.payload.effect_intent_ref
             fields["effect_result_ref"] = EffectId.known_valid(record_id)
@@ -217,22 +201,17 @@ class SessionRuntime:
             fields["effect_intent_ref"] = EffectId.known_valid(record_id)
         payload = self.life.record(kind, fields)
         appended = lane.append(
-            JournalRecord(
-                journal_seq=seq,
-                record_id=record_id,
-                run_id=lane.run_id,
-                agent_id=writer.agent_id,
-                source=writer.source,
-                destination=writer.destination,
-                subject_ref=writer.subject,
-                tags=writer.tags,
-                event_kind=EVENT_KIND[kind],
-                timestamp_millis=int(time.time() * 1000),
-                runtime_package_fingerprint=writer.fingerprint,
-                privacy=payload.privacy,
-                content_refs=payload.content_refs,
-                payload=payload,
-                **writer.redaction,
+            copied(
+                self._envelope,
+                {
+                    "journal_seq": seq,
+                    "record_id": record_id,
+                    "event_kind": EVENT_KIND[kind],
+                    "timestamp_millis": int(time.time() * 1000),
+                    "privacy": payload.privacy,
+                    "content_refs": payload.content_refs,
+                    "payload": payload,
+                },
             )
         )
         speak(self._log, payload)

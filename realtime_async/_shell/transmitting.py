@@ -102,7 +102,7 @@ class Transmitting:
     def at_once(self, frame: RealtimeInputFrame, now: float) -> RealtimeSessionRecord | Turn:
         """Send a frame whose turn it is; or its turn, where something has to be awaited."""
         if not self._has_spans or frame.media_kind not in SPANNED_KINDS:
-            return self._alone_at_once(Turn(frame, now))
+            return self._alone_at_once(frame, now)
         rt, life = self._rt, self._rt.life
         if rt.takes is None or not self.book.is_ready(now):
             return Turn(frame, now)
@@ -119,18 +119,35 @@ class Transmitting:
         rt.tail.add(number, frame, now)
         return self.book.add(number, frame.payload, now).record.payload
 
-    def _alone_at_once(self, turn: Turn) -> RealtimeSessionRecord | Turn:
+    def _alone_at_once(self, frame: RealtimeInputFrame, now: float) -> RealtimeSessionRecord | Turn:
         """Send a frame under its own intent; or its turn, with that begun."""
         rt = self._rt
-        self._begin_alone(turn)
-        if rt.takes is None or turn.intent is None or turn.stamped is None or not turn.intent.is_durable:
-            return turn
-        try:
-            if not rt.takes(rt.life.session_id, turn.stamped):
-                return turn
-        except Exception as raised:  # noqa: BLE001 - recorded, and raised again
-            return self._refused(turn, raised)
-        return self._alone_sent(turn, turn.since).record.payload
+        self.book.end()
+        stamped = frame.stamped(rt.life.next_send())
+        fields = input_fields(frame)
+        intent = rt.append(_Kind.INPUT_SEND_REQUESTED, **fields)
+        if rt.takes is not None and intent.is_durable:
+            try:
+                is_taken = rt.takes(rt.life.session_id, stamped)
+            except Exception as raised:  # noqa: BLE001 - recorded, and raised again
+                return self._refused(self._begun(frame, now, stamped, intent, fields), raised)
+            if is_taken:
+                self._count_sent(frame, stamped, now)
+                return rt.append(_Kind.INPUT_SENT, intent, **fields).record.payload
+        return self._begun(frame, now, stamped, intent, fields)
+
+    def _begun(
+        self,
+        frame: RealtimeInputFrame,
+        now: float,
+        stamped: RealtimeInputFrame,
+        intent: Appended,
+        fields: dict[str, Any],
+    ) -> Turn:
+        """The turn of a frame whose intent is begun: most need none, as nothing has to be awaited for them."""
+        turn = Turn(frame, now, accepted=True, intent=intent, fields=fields, stamped=stamped)
+        turn.flight.on_failure = partial(self._failed, turn)
+        return turn
 
     def _refused(self, turn: Turn, raised: Exception) -> RealtimeSessionRecord:
         turn.flight.on_failure = partial(self._failed, turn)
@@ -165,7 +182,7 @@ class Transmitting:
         self._span_in_flight = True
         try:
             await rt.perform(turn.flight, None, partial(self._call, stamped))
-            return self._spanned_sent(turn, rt.now())
+            return self._spanned_sent(turn.frame, stamped, rt.now())
         finally:
             self._span_in_flight = False
             self._span_ends_after_flight = False
@@ -174,9 +191,11 @@ class Transmitting:
         """Send a frame under an intent of its own."""
         if turn.intent is None:
             self._begin_alone(turn)
-        assert turn.stamped is not None
-        await self._rt.perform(turn.flight, turn.intent, partial(self._call, turn.stamped))
-        return self._alone_sent(turn, self._rt.now())
+        stamped = turn.stamped
+        assert stamped is not None
+        await self._rt.perform(turn.flight, turn.intent, partial(self._call, stamped))
+        self._count_sent(turn.frame, stamped, self._rt.now())
+        return self._rt.append(_Kind.INPUT_SENT, turn.intent, **turn.fields)
 
     def _begin_alone(self, turn: Turn) -> None:
         self.book.end()
@@ -199,26 +218,22 @@ class Transmitting:
 
     # -- how it ended
 
-    def _spanned_sent(self, turn: Turn, now: float) -> Appended:
-        number = self._took_number(turn, now)
-        self._rt.totals.sent += 1
-        intent = self.book.add(number, turn.frame.payload, now)
+    def _spanned_sent(self, frame: RealtimeInputFrame, stamped: RealtimeInputFrame, now: float) -> Appended:
+        intent = self.book.add(self._count_sent(frame, stamped, now), frame.payload, now)
         if self._span_ends_after_flight:
             self.book.end()
         return intent
 
-    def _alone_sent(self, turn: Turn, now: float) -> Appended:
-        self._took_number(turn, now)
+    def _count_sent(self, frame: RealtimeInputFrame, stamped: RealtimeInputFrame, now: float) -> int:
         self._rt.totals.sent += 1
-        return self._rt.append(_Kind.INPUT_SENT, turn.intent, **turn.fields)
+        return self._took_number(frame, stamped, now)
 
-    def _took_number(self, turn: Turn, now: float) -> int:
-        assert turn.stamped is not None
-        assert turn.stamped.cursor is not None
-        self._rt.life.send_cursor = turn.stamped.cursor
-        number = turn.stamped.cursor.chunk_sequence
-        self._rt.tail.add(number, turn.frame, now)
-        return number
+    def _took_number(self, frame: RealtimeInputFrame, stamped: RealtimeInputFrame, now: float) -> int:
+        cursor = stamped.cursor
+        assert cursor is not None
+        self._rt.life.send_cursor = cursor
+        self._rt.tail.add(cursor.chunk_sequence, frame, now)
+        return cursor.chunk_sequence
 
     def _failed(self, turn: Turn, error: AgentError, flight: Flight) -> None:
         rt = self._rt
@@ -227,7 +242,8 @@ class Transmitting:
         if in_doubt:
             # Whoever goes by this must not send the frame again.
             error.retry = RetryClassification.UNKNOWN_OUTCOME
-            rt.totals.doubt(self._took_number(turn, rt.now()))
+            assert turn.stamped is not None
+            rt.totals.doubt(self._took_number(turn.frame, turn.stamped, rt.now()))
         kept = lost and not in_doubt and rt.life.phase is not Phase.CLOSING
         rt.totals.failed += not in_doubt and not kept
         fields = {**input_fields(turn.frame), "error": recorded(error)}
