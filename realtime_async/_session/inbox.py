@@ -89,7 +89,7 @@ class Inbox:
 
     def put(self, entry: Entry) -> None:
         """Take in *entry*; what an older connection still says of its answer is nobody's any more."""
-        if entry.is_piece and entry.generation < self._generation:
+        if entry.generation < self._generation and entry.is_piece:
             return
         self._entries.append(entry)
         self._bytes += entry.size

@@ -174,26 +174,30 @@ class Supervisor:
                 # The watch was told; the next receive waits for the new connection.
                 continue
             except ProviderFailure as refusal:
-                await self._pass_on(Entry(refusal, self._rt.life.restart_count))
+                entry = Entry(refusal, self._rt.life.restart_count)
+                if self._is_restarting:
+                    await self._turn_of(entry)
+                self._inbox.put(entry)
                 continue
             except AgentError as failure:
                 self._end(failure)
                 return
             if received is not None:
-                await self._pass_on(Entry(received.frame, self._rt.life.restart_count))
+                entry = Entry(received.frame, self._rt.life.restart_count)
+                if self._is_restarting:
+                    await self._turn_of(entry)
+                self._heard(received.frame.event)
+                self._inbox.put(entry)
             elif self._rt.life.verdict(Operation.RECEIVE) is Verdict.NONE:
                 self._end(None)
                 return
 
-    async def _pass_on(self, entry: Entry) -> None:
-        """Give *entry* to the loop, which hears of a restart before it hears the new connection."""
+    async def _turn_of(self, entry: Entry) -> None:
+        """Wait until the loop may have *entry*: it hears of a restart before it hears the new connection."""
         self._in_hand = entry
         while self._is_restarting and entry.generation > self._generation:
             await self._told.wait()
         self._in_hand = None
-        if isinstance(entry.what, RealtimeOutputFrame):
-            self._heard(entry.what.event)
-        self._inbox.put(entry)
 
     def _heard(self, event: RealtimeEvent) -> None:
         self._heard_too(event)

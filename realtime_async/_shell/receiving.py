@@ -26,6 +26,7 @@ from realtime_async.errors import AgentError, ProviderFailure, SessionStateError
 from realtime_async.ports import (
     InputCommitted,
     InputTranscript,
+    OutputAudio,
     OutputTranscript,
     RealtimeMediaKind,
     RealtimeOutputFrame,
@@ -92,9 +93,9 @@ class Receiving:
         self._discarded: OpenSpan | None = None
 
     async def receive(self) -> RealtimeReceived | None:
-        self.rt.check()
-        self.rt.life.demand(Operation.RECEIVE)
         if self._runs:
+            self.rt.check()
+            self.rt.life.demand(Operation.RECEIVE)
             raise SessionStateError(
                 f"session {str(self.rt.life.session_id)!r} has a receive waiting already: "
                 "await that one, or share its frames"
@@ -108,25 +109,31 @@ class Receiving:
     async def _receive(self) -> RealtimeReceived | None:
         rt = self.rt
         while True:
-            if self._stint.is_over(rt.now()):
+            now = rt.now()
+            if self._stint.is_over(now):
                 await anyio.lowlevel.checkpoint()
-            rt.check()
+            if rt.life.phase is not Phase.OPEN:
+                # A journal that fails ends the phase, so an open session has none to ask about.
+                rt.check()
             match rt.life.demand(Operation.RECEIVE):
                 case Verdict.NONE:
                     return None
                 case Verdict.WAIT:
                     await rt.changed.wait()
-                case _ if not self.book.is_ready(rt.now()):
+                case _ if not self.book.is_ready(now):
                     await self.book.get_ready()
                 case _:
                     # From what the adapter gives to what is returned nothing awaits, so no cancellation loses it.
-                    taken = self._given() or await self._take()
+                    taken: RealtimeOutputFrame | _Nothing | None = self._given()
+                    if taken is None:
+                        taken = await self._take()
+                        now = rt.now()
                     if taken is _Nothing.ENDED:
                         return None
                     if isinstance(taken, RealtimeOutputFrame):
                         if rt.fence.passes(taken):
-                            return self._returned(taken)
-                        self._discard(taken)
+                            return self._returned(taken, now)
+                        self._discard(taken, now)
 
     def _given(self) -> RealtimeOutputFrame | None:
         """Take what the adapter has at once; None: it has nothing, or offers no such thing."""
@@ -174,9 +181,8 @@ class Receiving:
         self.rt.connection_lost()
         return _Nothing.ENDED
 
-    def _returned(self, frame: RealtimeOutputFrame) -> RealtimeReceived:
+    def _returned(self, frame: RealtimeOutputFrame, now: float) -> RealtimeReceived:
         rt = self.rt
-        now = rt.now()
         self.tell_discarded()
         spanned = self._is_spanned(frame)
         if not spanned:
@@ -201,7 +207,7 @@ class Receiving:
             return True
         return isinstance(frame.event, InputTranscript | OutputTranscript) and not frame.event.final
 
-    def _discard(self, frame: RealtimeOutputFrame) -> None:
+    def _discard(self, frame: RealtimeOutputFrame, now: float) -> None:
         """Count a frame of an interrupted answer, which nobody is to hear."""
         rt = self.rt
         self.book.end()
@@ -209,7 +215,7 @@ class Receiving:
             self._discarded = OpenSpan(_UNLIMITED, CursorLabel.RECEIVE)
         # The session's own cursor moves with the record that tells of it.
         number = rt.life.receive_cursor.chunk_sequence + self._discarded.frames + 1
-        self._discarded.add(number, frame.payload, rt.now())
+        self._discarded.add(number, frame.payload, now)
 
     def tell_discarded(self) -> None:
         """Record what was discarded since this was last told."""
@@ -224,6 +230,9 @@ class Receiving:
         """What the provider lets slip about the input that it knows."""
         tail = self.rt.tail
         match frame.event:
+            case OutputAudio():
+                # Nearly every frame is one, and it tells nothing.
+                pass
             case SpeechStarted(position) | SpeechStopped(position):
                 self._confirm(position)
             case InputCommitted(position):

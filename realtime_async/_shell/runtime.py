@@ -58,10 +58,14 @@ class Broadcast:
 
     def __init__(self) -> None:
         self._event: anyio.Event | None = None
+        self._make: type[anyio.Event] | None = None
 
     async def wait(self) -> None:
         if self._event is None:
-            self._event = anyio.Event()
+            if self._make is None:
+                # The event loop's own class: asking anyio each time which loop runs costs more than the event.
+                self._make = type(anyio.Event())
+            self._event = self._make()
         await self._event.wait()
 
     def notify(self) -> None:
