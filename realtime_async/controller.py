@@ -9,7 +9,6 @@ Its parts are in `_shell`; this module is what a program sees of them.
 from __future__ import annotations
 
 import itertools
-import secrets
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self
@@ -17,9 +16,8 @@ from typing import Self
 import anyio
 
 from realtime_async._core.accounting import Delivery, RealtimeRestartReason, RestartReport
-from realtime_async._core.lifecycle import RealtimeSessionState, policies_if_valid
-from realtime_async._core.records import FEATURE_TAG
-from realtime_async._core.recovery import check_sidecar, fingerprint_of
+from realtime_async._core.lifecycle import RealtimeSessionState
+from realtime_async._core.recovery import check_sidecar
 from realtime_async._core.restarts import RestartPolicy
 from realtime_async._core.sidecar import RealtimeSessionSidecar
 from realtime_async._shell.closing import Closing
@@ -34,14 +32,10 @@ from realtime_async._shell.resuming import read_run, resume
 from realtime_async._shell.runtime import SessionRuntime
 from realtime_async._shell.sending import Sending
 from realtime_async._shell.transmitting import Turn
-from realtime_async._shell.writing import Writer
-from realtime_async._version import __version__
+from realtime_async._shell.writing import writer_of
 from realtime_async.completion import RealtimeCompletionGate
 from realtime_async.errors import AgentError, ContractViolation, PolicyDenied, ProviderFailure
 from realtime_async.ports import (
-    AgentId,
-    DestinationRef,
-    EntityRef,
     RealtimeCloseReason,
     RealtimeInputFrame,
     RealtimeOutputFrame,
@@ -96,18 +90,13 @@ class RealtimeSessionController:
         session = RealtimeSessionId(
             f"realtime.session.{safe_id_fragment(run)}" if session_id is None else session_id
         )
-        policies = policies_if_valid(sidecar)
-        writer = Writer(
-            agent_id=AgentId(agent_id),
+        writer = writer_of(
+            sidecar,
+            session,
+            agent_id=agent_id,
             source=source,
-            destination=DestinationRef("provider", sidecar.provider_route_ref),
-            subject=EntityRef("realtime_session", session),
-            tags=(FEATURE_TAG, *(tag for tag in tags if tag != FEATURE_TAG)),
-            fingerprint=fingerprint_of(sidecar, __version__)
-            if runtime_package_fingerprint is None
-            else runtime_package_fingerprint,
-            redaction={"redaction_policy_id": policies[0]} if policies else {},
-            nonce=secrets.token_hex(8),
+            fingerprint=runtime_package_fingerprint,
+            tags=tags,
         )
         self._completion = gate
         self._token = next(_tokens)

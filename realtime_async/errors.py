@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 if TYPE_CHECKING:
     from realtime_async._core.frames import RealtimeInputFrame
@@ -82,6 +82,14 @@ class RetryClassification(StrEnum):
     """It may have happened: doing it again may do it twice."""
 
 
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+def _member(kind: type[_Choice], value: object, default: _Choice) -> _Choice:
+    # Whoever raises one of these has trouble enough: an odd value must not hide what went wrong.
+    return kind(value) if isinstance(value, str) and value in set(kind) else default
+
+
 class AgentError(Exception):
     """The root of every error that this package raises on purpose."""
 
@@ -99,8 +107,8 @@ class AgentError(Exception):
         retry: RetryClassification | None = None,
     ) -> None:
         super().__init__(message)
-        self.kind = self.default_kind if kind is None else AgentErrorKind(kind)
-        self.retry = self.default_retry if retry is None else RetryClassification(retry)
+        self.kind = _member(AgentErrorKind, kind, self.default_kind)
+        self.retry = _member(RetryClassification, retry, self.default_retry)
 
     @property
     def message(self) -> str:

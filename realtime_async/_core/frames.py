@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Any, Self, TypeVar
 
@@ -24,6 +24,7 @@ from realtime_async._core.events import (
     ProviderWarning,
     RealtimeEvent,
 )
+from realtime_async._core.given import choice, shown, text
 from realtime_async._core.identifiers import ContentRef, RealtimeFrameId, RealtimeResponseId
 from realtime_async._core.media import (
     DEFAULT_AUDIO,
@@ -35,6 +36,7 @@ from realtime_async._core.media import (
     payload_of,
     whole_samples,
 )
+from realtime_async.errors import ContractViolation
 
 __all__ = [
     "InputSignal",
@@ -76,12 +78,29 @@ def _response_id(value: str | None) -> RealtimeResponseId | None:
     return None if value is None else RealtimeResponseId(value)
 
 
-def _content_refs(values: tuple[str, ...]) -> tuple[ContentRef, ...]:
-    return tuple(map(ContentRef, values)) if values else ()
+def _content_refs(values: Iterable[str]) -> tuple[ContentRef, ...]:
+    if values == ():
+        return ()
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ContractViolation(f"the content_refs are {shown(values)}: give a tuple of references")
+    return tuple(map(ContentRef, values))
 
 
 def _summary(value: str | None) -> str | None:
-    return None if value is None else value[:SUMMARY_LENGTH]
+    return None if value is None else text(value, "redacted_summary")[:SUMMARY_LENGTH]
+
+
+# A frame is made a hundred times a second and call: what is a member already is not looked up again.
+def _media_kind(value: str) -> RealtimeMediaKind:
+    return value if type(value) is RealtimeMediaKind else choice(RealtimeMediaKind, value, "media kind")
+
+
+def _privacy(value: str) -> PrivacyClass:
+    return value if type(value) is PrivacyClass else choice(PrivacyClass, value, "privacy")
+
+
+def _retention(value: str) -> RetentionClass:
+    return value if type(value) is RetentionClass else choice(RetentionClass, value, "retention")
 
 
 def _check_payload(frame: RealtimeInputFrame, _: object, payload: bytes | str | None) -> None:
@@ -112,14 +131,14 @@ def _stamped(frame: _Frame, cursor: StreamCursor) -> _Frame:
 class RealtimeInputFrame:
     """One piece of media, text or a signal on its way to the provider."""
 
-    media_kind: RealtimeMediaKind = attrs.field(converter=RealtimeMediaKind)
+    media_kind: RealtimeMediaKind = attrs.field(converter=_media_kind)
     frame_id: RealtimeFrameId = attrs.field(default=None, converter=_frame_id)
     content_refs: tuple[ContentRef, ...] = attrs.field(default=(), converter=_content_refs)
     redacted_summary: str | None = attrs.field(default=None, converter=_summary)
     cursor: StreamCursor | None = attrs.field(default=None, eq=False)
     """Stamped by the controller before the provider's call."""
-    privacy: PrivacyClass = PrivacyClass.CONTENT_REFS_ONLY
-    retention: RetentionClass = RetentionClass.RUN_SCOPED
+    privacy: PrivacyClass = attrs.field(default=PrivacyClass.CONTENT_REFS_ONLY, converter=_privacy)
+    retention: RetentionClass = attrs.field(default=RetentionClass.RUN_SCOPED, converter=_retention)
     payload: bytes | str | None = attrs.field(default=None, repr=False, validator=_check_payload)
     """`bytes` for audio, images and video, `str` for all else; None where there is no such thing."""
     critical: bool = attrs.field()
@@ -251,14 +270,14 @@ def input_frame_of(fields: dict[str, Any]) -> RealtimeInputFrame:
 class RealtimeOutputFrame:
     """One piece of what the provider sent."""
 
-    media_kind: RealtimeMediaKind = attrs.field(converter=RealtimeMediaKind)
+    media_kind: RealtimeMediaKind = attrs.field(converter=_media_kind)
     frame_id: RealtimeFrameId = attrs.field(default=None, converter=_frame_id)
     content_refs: tuple[ContentRef, ...] = attrs.field(default=(), converter=_content_refs)
     redacted_summary: str | None = attrs.field(default=None, converter=_summary)
     cursor: StreamCursor | None = attrs.field(default=None, eq=False)
     """Stamped by the controller where the adapter left it out."""
-    privacy: PrivacyClass = PrivacyClass.CONTENT_REFS_ONLY
-    retention: RetentionClass = RetentionClass.RUN_SCOPED
+    privacy: PrivacyClass = attrs.field(default=PrivacyClass.CONTENT_REFS_ONLY, converter=_privacy)
+    retention: RetentionClass = attrs.field(default=RetentionClass.RUN_SCOPED, converter=_retention)
     payload: bytes | str | None = attrs.field(default=None, repr=False)
     response_id: RealtimeResponseId | None = attrs.field(default=None, converter=_response_id)
     event: RealtimeEvent = attrs.field()

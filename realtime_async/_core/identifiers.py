@@ -12,6 +12,7 @@ from typing import Self
 
 import attrs
 
+from realtime_async._core.given import shown, text_field
 from realtime_async.errors import InvalidIdentifier
 
 __all__ = [
@@ -52,7 +53,7 @@ class Identifier(str):
             )
         if _VALID.fullmatch(value) is None:
             raise InvalidIdentifier(
-                f"{cls.__name__} {_shown(value)} is not 1-256 characters out of A-Z a-z 0-9 . _ : - and no others; "
+                f"{cls.__name__} {shown(value)} is not 1-256 characters out of A-Z a-z 0-9 . _ : - and no others; "
                 "pass it through safe_id_fragment() first"
             )
         return super().__new__(cls, value)
@@ -64,10 +65,6 @@ class Identifier(str):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({super().__repr__()})"
-
-
-def _shown(value: str) -> str:
-    return repr(value) if len(value) <= 80 else f"{value[:80]!r}… ({len(value)} characters)"
 
 
 class RunId(Identifier):
@@ -145,21 +142,21 @@ def safe_id_fragment(text: str) -> str:
 class SourceRef:
     """Where a record comes from; the kind we use is `host`."""
 
-    kind: str
-    ref: str
+    kind: str = attrs.field(validator=text_field)
+    ref: str = attrs.field(validator=text_field)
 
 
 @attrs.frozen
 class DestinationRef:
     """Where an effect goes; the kind we use is `provider`, with its route as ref."""
 
-    kind: str
-    ref: str
+    kind: str = attrs.field(validator=text_field)
+    ref: str = attrs.field(validator=text_field)
 
 
 @attrs.frozen
 class EntityRef:
     """What a record is about; the kind we use is `realtime_session`, with the session id as ref."""
 
-    kind: str
-    ref: str
+    kind: str = attrs.field(validator=text_field)
+    ref: str = attrs.field(validator=text_field)

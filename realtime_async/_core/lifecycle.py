@@ -16,6 +16,7 @@ import attrs
 
 from realtime_async._core.copying import copied
 from realtime_async._core.cursors import CursorLabel, StreamCursor
+from realtime_async._core.given import is_text
 from realtime_async._core.identifiers import (
     PolicyRef,
     RealtimeConnectionId,
@@ -45,6 +46,7 @@ __all__ = [
     "pending_connection_id",
     "policies_if_valid",
     "refusal",
+    "route_if_valid",
 ]
 
 
@@ -274,6 +276,21 @@ def policies_if_valid(sidecar: RealtimeSessionSidecar) -> tuple[PolicyRef, ...]:
         return ()
 
 
+def route_if_valid(sidecar: RealtimeSessionSidecar) -> str:
+    """The sidecar's route; empty where it is none, of which `connect` complains."""
+    return sidecar.provider_route_ref if is_text(sidecar.provider_route_ref) else ""
+
+
+def _capacity_if_valid(sidecar: RealtimeSessionSidecar) -> int:
+    """A session that never connects can be closed, and that is recorded whatever its sidecar says."""
+    capacity = sidecar.queue_capacity
+    return capacity if type(capacity) is int and 0 < capacity < _LARGEST_CAPACITY else 0
+
+
+# What every reader of JSON keeps.
+_LARGEST_CAPACITY = 2**53
+
+
 class SessionLife:
     """The session as it stands: mutable inside, frozen in what it gives away."""
 
@@ -285,11 +302,11 @@ class SessionLife:
         self.send_cursor = StreamCursor()
         self.receive_cursor = StreamCursor.chunk(0, CursorLabel.RECEIVE)
         self.restart_count = 0
-        self.route = sidecar.provider_route_ref
+        self.route = route_if_valid(sidecar)
         self.policy_refs = policies_if_valid(sidecar)
         backpressure_ref = sidecar.backpressure_policy_ref if self.policy_refs else None
         self.backpressure = RealtimeBackpressureState(
-            sidecar.queue_capacity,
+            _capacity_if_valid(sidecar),
             policy_ref=None if backpressure_ref is None else PolicyRef(backpressure_ref),
         )
         self.blank = RealtimeSessionRecord(

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import attrs
 
+from realtime_async._core.given import choice, shown
 from realtime_async.errors import ContractViolation
 
 __all__ = [
@@ -62,18 +63,22 @@ BYTES_PER_SAMPLE: Mapping[AudioEncoding, int] = {
 }
 
 
+def _encoding(value: str) -> AudioEncoding:
+    return choice(AudioEncoding, value, "encoding of an audio format")
+
+
 @attrs.frozen
 class AudioFormat:
-    encoding: AudioEncoding = attrs.field(default=AudioEncoding.PCM16, converter=AudioEncoding)
+    encoding: AudioEncoding = attrs.field(default=AudioEncoding.PCM16, converter=_encoding)
     sample_rate: int = 24_000
     """Samples per second and channel."""
     channels: int = 1
 
     def __attrs_post_init__(self) -> None:
-        if self.sample_rate < 1 or self.channels < 1:
+        if not all(type(number) is int and number >= 1 for number in (self.sample_rate, self.channels)):
             raise ContractViolation(
-                f"an audio format of {self.sample_rate!r} Hz and {self.channels!r} channels is impossible: "
-                "give both as positive numbers"
+                f"an audio format of {shown(self.sample_rate)} Hz and {shown(self.channels)} channels is "
+                "impossible: give both as positive whole numbers"
             )
 
     @property

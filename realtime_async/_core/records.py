@@ -231,14 +231,27 @@ class RecordedError:
     def of(cls, error: AgentError) -> RecordedError:
         if not isinstance(error, ProviderFailure):
             return cls(error.kind, error.retry)
-        known = error.code is None or error.code in KNOWN_PROVIDER_CODES
         return cls(
-            error.kind,
-            error.retry,
-            error.code if known else OTHER_CODE,
-            error.close_code,
-            error.http_status,
+            error.kind, error.retry, _code(error.code), _number(error.close_code), _number(error.http_status)
         )
+
+
+def _code(code: object) -> str | None:
+    """What may be recorded of a provider's *code*; an adapter may have taken it from anywhere."""
+    if code is None:
+        return None
+    return str.__str__(code) if isinstance(code, str) and code in KNOWN_PROVIDER_CODES else OTHER_CODE
+
+
+# A close code has two bytes; a status of HTTP has three digits.
+_LARGEST_NUMBER = 0xFFFF
+
+
+def _number(number: object) -> int | None:
+    """A close code or a status as it may be recorded; what is none is left out, as there could be anything in it."""
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= _LARGEST_NUMBER:
+        return None
+    return int(number)
 
 
 NOWHERE_RECEIVED = StreamCursor.chunk(0, CursorLabel.RECEIVE)
