@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 import anyio
-from anyio.abc import TaskGroup
 
 from realtime_async._core.accounting import Delivery, RealtimeRestartReason, RestartReport
 from realtime_async._core.lifecycle import RealtimeSessionState
@@ -41,6 +41,10 @@ from realtime_async.ports import (
     SourceRef,
     ToolCall,
 )
+
+if TYPE_CHECKING:
+    # The event loop's side of anyio has it: whoever only imports us need not wait for it.
+    from anyio.abc import TaskGroup
 
 __all__ = ["RealtimeSession", "open_session", "resume_session"]
 

@@ -113,3 +113,13 @@ def imported_by(statement: str) -> set[str]:
     program = f"import sys; {statement}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     return set(done.stdout.split())
+
+
+def test_an_import_leaves_what_anyio_has_for_an_event_loop_to_whoever_runs_one() -> None:
+    """It loads that itself, by then, and takes a tenth of what we do to be imported."""
+    ours, needed = (
+        {name for name in imported_by(statement) if name.partition(".")[0] == "anyio"}
+        for statement in ("import realtime_async", "import anyio.lowlevel")
+    )
+
+    assert ours == needed

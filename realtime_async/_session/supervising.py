@@ -51,7 +51,7 @@ class _Request:
     """A restart that the program asked for."""
 
     reason: RealtimeRestartReason
-    over: anyio.Event = attrs.field(factory=anyio.Event)
+    over: anyio.Event
     report: RestartReport | None = None
     error: AgentError | None = None
 
@@ -145,7 +145,7 @@ class Supervisor:
         self._rt.check()
         if self._rt.life.phase is not Phase.RESTARTING:
             self._rt.life.demand(Operation.BEGIN_RESTART)
-        request = _Request(reason)
+        request = _Request(reason, anyio.Event())
         self._requests.append(request)
         self._wake.notify()
         try:

@@ -10,11 +10,10 @@ import inspect
 import json
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import attrs
-from anyio.abc import TaskGroup
 
 from realtime_async._core.lifecycle import Operation
 from realtime_async._core.tools import CallBook, CallVerdict, call_ref
@@ -42,6 +41,10 @@ from realtime_async.ports import (
     ToolCall,
     ToolCallCancelled,
 )
+
+if TYPE_CHECKING:
+    # The event loop's side of anyio has it: whoever only imports us need not wait for it.
+    from anyio.abc import TaskGroup
 
 __all__ = ["Tool", "ToolCalls"]
 

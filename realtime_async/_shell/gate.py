@@ -8,12 +8,16 @@ outside it, in order, and is not accepted until then.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import anyio
 import attrs
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from realtime_async.ports import RealtimeInputFrame
+
+if TYPE_CHECKING:
+    # The event loop's side of anyio has it: whoever only imports us need not wait for it.
+    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 __all__ = ["GateChannel", "Gated"]
 
