@@ -7,7 +7,7 @@ The fold is held equal to the live state in every test, so whatever it needs is 
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import attrs
@@ -60,8 +60,8 @@ class RecoveredSession:
     last: JournalRecord
     open_intents: dict[str, JournalRecord] = attrs.field(factory=dict)
     """By effect, in the order in which they were begun."""
-    waiting: dict[str, RealtimeSessionRecord] = attrs.field(factory=dict)
-    """By id, in order, the frames in the gate: what their records say of them."""
+    waiting: deque[RealtimeSessionRecord] = attrs.field(factory=deque)
+    """In order, what their records say of the frames in the gate; one that was given twice waits twice."""
     calls: OrderedDict[str, None] = attrs.field(factory=OrderedDict)
     """By name, in order, the tool calls that were begun last."""
     connection_id: RealtimeConnectionId | None = None
@@ -97,7 +97,15 @@ class RecoveredSession:
     @property
     def gated(self) -> list[str]:
         """Ids of the frames that wait in the gate."""
-        return list(self.waiting)
+        return [str(waiting.frame_id) for waiting in self.waiting]
+
+    def leaves_the_gate(self, frame_id: str) -> bool:
+        """Take the oldest frame of that id out of the gate, where there is one."""
+        for index, waiting in enumerate(self.waiting):
+            if waiting.frame_id == frame_id:
+                del self.waiting[index]
+                return True
+        return False
 
     def delivery(self) -> Delivery:
         """
@@ -302,8 +310,7 @@ def _connected(session: RecoveredSession, record: JournalRecord, intent: Journal
 
 
 def _send_begun(session: RecoveredSession, record: JournalRecord, intent: JournalRecord | None) -> None:
-    if session.waiting:
-        session.waiting.pop(str(record.payload.frame_id), None)
+    session.leaves_the_gate(str(record.payload.frame_id))
 
 
 def _sent(session: RecoveredSession, record: JournalRecord, intent: JournalRecord | None) -> None:
@@ -326,17 +333,16 @@ def _send_failed(session: RecoveredSession, record: JournalRecord, intent: Journ
 
 def _gated(session: RecoveredSession, record: JournalRecord, intent: JournalRecord | None) -> None:
     payload = record.payload
-    frame_id = str(payload.frame_id)
-    if session.returnable == frame_id:
+    if session.returnable == str(payload.frame_id):
         # It certainly did not arrive, and waits at the head: its failure was not its end.
         session.failed -= 1
-        session.waiting = {frame_id: payload} | session.waiting
+        session.waiting.appendleft(payload)
     else:
-        session.waiting[frame_id] = payload
+        session.waiting.append(payload)
 
 
 def _dropped(session: RecoveredSession, record: JournalRecord, intent: JournalRecord | None) -> None:
-    if session.waiting.pop(str(record.payload.frame_id), None) is None:
+    if not session.leaves_the_gate(str(record.payload.frame_id)):
         raise _broken(record, "drops a frame that was not in the gate")
     session.dropped += 1
 

@@ -127,7 +127,7 @@ def _settle(rt: SessionRuntime, run: RunFold, session: RecoveredSession) -> None
         intent = Appended.known(unknown.intent)
         fields = {**_repeated(unknown.intent.payload), "extent": unknown.extent}
         run.add(rt.append(_Kind.OUTCOME_UNKNOWN, intent, **fields).record)
-    for waiting in list(session.waiting.values()):
+    for waiting in list(session.waiting):
         life.dropped()
         run.add(rt.append(_Kind.INPUT_DROPPED, **_repeated(waiting)).record)
     run.add(rt.append(_Kind.SESSION_RECOVERED).record)

@@ -111,6 +111,26 @@ async def test_what_waited_in_the_gate_is_dropped_in_order(stage: Stage) -> None
     assert after.provider.sent == []
 
 
+async def test_a_frame_that_was_given_twice_waits_twice_in_the_records_too() -> None:
+    before = StagedSession()
+    await before.controller.connect()
+    await before.controller.begin_restart()
+    again = text(1)
+    for frame in (again, text(2), again):
+        await before.controller.send(frame)
+
+    accepted = before.controller.delivery.accepted
+
+    after = await before.resumed(ScriptedAdapter())
+
+    dropped = [record.payload for record in await after.records() if record.payload.kind == "input_dropped"]
+    assert [str(payload.frame_id) for payload in dropped] == ["text.1", "text.2", "text.1"]
+    assert after.controller.delivery.accepted == accepted == after.controller.delivery.dropped == 3
+    await after.controller.close()
+    with pytest.raises(JournalConflict):
+        await before.controller.close()
+
+
 async def test_the_uncertainty_of_a_span_is_what_it_has_reserved(stage: Stage) -> None:
     before = await stage.connected(sidecar=plain_sidecar(span=SPAN))
     for _ in range(30):

@@ -79,6 +79,23 @@ def test_an_intent_is_open_until_its_result() -> None:
     assert run.session().open_intents == {}
 
 
+def test_a_frame_that_was_given_twice_leaves_the_gate_twice() -> None:
+    run = Run()
+    for frame_id in ("a", "b", "a"):
+        run.write("backpressure_applied", frame_id=frame_id)
+
+    run.sent("b")
+    assert run.session().gated == ["a", "a"]
+    run.sent("a")
+    assert run.session().gated == ["a"]
+    run.write("input_dropped", frame_id="a")
+
+    assert run.session().gated == []
+    run.write("input_dropped", frame_id="a")
+    with pytest.raises(JournalCorrupt):
+        run.session()
+
+
 def test_a_crash_leaves_what_resume_closes_as_unknown() -> None:
     run = Run()
     intent = run.write("input_send_requested", frame_id="a")
