@@ -22,11 +22,13 @@ class OutputFence:
     Keeps track of the answer that is being given, and of those that were interrupted.
 
     An answer whose frames bear no id is known as None; at most one such is given at a time.
+    Of those that were interrupted and are not done yet the last 1024 are remembered; one that is done is forgotten
+    at once.
     """
 
     def __init__(self) -> None:
         self._current: list[RealtimeResponseId | None] = []
-        self._fenced: list[RealtimeResponseId | None] = []
+        self._fenced: dict[RealtimeResponseId | None, None] = {}
 
     @property
     def current(self) -> RealtimeResponseId | None:
@@ -47,13 +49,15 @@ class OutputFence:
         if self._current and (response_id is None or self._current[0] is None):
             raised.append(self._current[0])
         raised = [response for response in raised if response not in self._fenced]
-        self._fenced.extend(raised)
-        del self._fenced[:-_FENCES]
+        self._fenced.update(dict.fromkeys(raised))
+        while len(self._fenced) > _FENCES:
+            del self._fenced[next(iter(self._fenced))]
         return raised
 
     def lift(self, raised: list[RealtimeResponseId | None]) -> None:
         """Let through again what *raised* kept back."""
-        self._fenced = [response for response in self._fenced if response not in raised]
+        for response in raised:
+            self._fenced.pop(response, None)
 
     def connection_replaced(self) -> None:
         """An answer without an id ended with its connection; one after it is another."""
@@ -83,5 +87,5 @@ class OutputFence:
         return True
 
 
-# More interrupted answers than this are never under way at once.
-_FENCES = 16
+# A provider may owe the end of many answers; more than this are never under way at once.
+_FENCES = 1024

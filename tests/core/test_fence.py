@@ -122,8 +122,19 @@ def test_an_answer_without_an_id_ends_with_its_connection() -> None:
 
 def test_the_answers_kept_back_are_bounded() -> None:
     fence = OutputFence()
-    for number in range(100):
+    for number in range(1025):
         fence.raise_against(RealtimeResponseId(f"r{number}"))
 
     assert fence.passes(frame(OutputAudio(), "r0"))
-    assert not fence.passes(frame(OutputAudio(), "r99"))
+    assert not fence.passes(frame(OutputAudio(), "r1"))
+    assert not fence.passes(frame(OutputAudio(), "r1024"))
+
+
+def test_an_answer_that_is_done_leaves_room_for_those_that_are_not() -> None:
+    fence = OutputFence()
+    fence.raise_against(RealtimeResponseId("open"))
+    for number in range(2000):
+        fence.raise_against(RealtimeResponseId(f"r{number}"))
+        assert fence.passes(frame(ResponseDone("cancelled"), f"r{number}"))
+
+    assert not fence.passes(frame(OutputAudio(), "open"))
