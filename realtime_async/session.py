@@ -161,10 +161,12 @@ class RealtimeSession:
         It is called with the members of `call.arguments` by name, in the session's task group, so the loop goes on;
         a text that it returns is sent as it is, all else as JSON, and then the model is asked to go on.
         A call id is executed once at most, and answered once, however often its connection is replaced.
-        One that the provider takes back is cancelled; one that fails is answered with an error, without its text.
+        One that the provider takes back is cancelled; one that fails is answered with an error, without its text,
+        and so is one whose result cannot be sent.
+        It may end the session, by `close` or `hand_over`: then its call is recorded as cut, and answered by nobody.
 
         Raises:
-            ContractViolation: These are no call and no function.
+            ContractViolation: These are no call and no function, or it is not async; it was not called.
             SessionStateError: The session has ended.
         """
         checked_call(call, function)

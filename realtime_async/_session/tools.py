@@ -18,7 +18,7 @@ import attrs
 from realtime_async._core.lifecycle import Operation
 from realtime_async._core.tools import CallBook, CallVerdict, call_ref
 from realtime_async._shell.lane import Appended
-from realtime_async._shell.runtime import Flight, recorded
+from realtime_async._shell.runtime import Flight, recorded, tool_at_work
 from realtime_async.controller import RealtimeSessionController
 from realtime_async.errors import (
     AgentError,
@@ -28,7 +28,9 @@ from realtime_async.errors import (
     DeadlineExceeded,
     JournalFailure,
     ProviderConnectionLost,
+    RestartExhausted,
     RetryClassification,
+    SessionStateError,
 )
 from realtime_async.ports import (
     RealtimeEvent,
@@ -56,6 +58,10 @@ Tool = Callable[..., Awaitable[object]]
 
 # Until a result that found the gate full is offered again; long beside a restart it need not be.
 _AGAIN_S = 0.5
+
+
+# After these there is nobody to answer.
+_ENDS = (SessionStateError, JournalFailure, RestartExhausted)
 
 
 class _BadArguments(AgentError):
@@ -87,10 +93,12 @@ class ToolCalls:
         when_done: Callable[[], None],
     ) -> None:
         self._rt = controller._rt
+        self._replay = controller._sending.replay
         self._tasks = tasks
         self._send = send
         self._when_done = when_done
         self._answering = 0
+        self._unanswered = 0
         self._book = CallBook(self._rt.calls_before)
         self._running: dict[str, _Running] = {}
 
@@ -110,9 +118,7 @@ class ToolCalls:
             case CallVerdict.EXECUTE:
                 self._execute(call, function)
             case CallVerdict.OUTCOME_UNKNOWN:
-                unknown = RealtimeInputFrame.tool_result(call.call_id, _OUTCOME_UNKNOWN)
-                self._answering += 1
-                self._tasks.start_soon(self._answered, self._give, unknown)
+                self._begin(call, partial(_outcome_unknown, call))
             case CallVerdict.IGNORE:
                 return
 
@@ -128,43 +134,64 @@ class ToolCalls:
         # Known before its task runs: a close in between gives it its result.
         rt.flights.add(flight)
         self._running[call.call_id] = running
-        self._answering += 1
-        self._tasks.start_soon(self._answered, self._run, call, function, running, fields)
+        self._begin(call, partial(self._run, call, function, running, fields))
 
     @property
     def is_idle(self) -> bool:
         """Whether no call is at work, or about to be answered."""
         return not self._answering
 
-    async def _answered(self, work: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+    def _begin(self, call: ToolCall, find: Callable[[], Awaitable[RealtimeInputFrame | None]]) -> None:
+        self._answering += 1
+        self._unanswered += 1
+        self._tasks.start_soon(self._answer, find)
+
+    async def _answer(self, find: Callable[[], Awaitable[RealtimeInputFrame | None]]) -> None:
+        """Give the model what *find* returns, and let it go on once it has all its answers."""
         try:
-            await work(*arguments)
+            try:
+                result = await find()
+                if result is None:
+                    return
+                await self._give(result)
+            finally:
+                self._unanswered -= 1
+            if not self._unanswered:
+                await self._tell(RealtimeInputFrame.request_response())
+        except AgentError as error:
+            # The session has ended, or the provider refused, which the send has recorded.
+            self._log_not_sent(error)
         finally:
             self._answering -= 1
             self._when_done()
 
-    async def _run(self, call: ToolCall, function: Tool, running: _Running, fields: dict[str, Any]) -> None:
+    async def _run(
+        self, call: ToolCall, function: Tool, running: _Running, fields: dict[str, Any]
+    ) -> RealtimeInputFrame | None:
+        """Call the function; None: nobody waits for what came of it."""
         rt, flight = self._rt, running.flight
         try:
             output = await rt.effect(
-                flight, running.intent, rt.deadlines.tool, partial(self._called, function, call)
+                flight, running.intent, rt.deadlines.tool, partial(self._called, function, call, flight)
             )
             result = RealtimeInputFrame.tool_result(call.call_id, output)
             # The frame that bears the result is named, so a reader can follow whether it was sent.
             rt.append(_Kind.TOOL_CALL_COMPLETED, running.intent, **{**fields, "frame_id": result.frame_id})
+            return result
         except JournalFailure:
             # The run has stopped; whoever uses the session next is told so.
-            return
+            return None
         except AgentError as error:
             if flight.cut_by is not None:
-                return
-            result = RealtimeInputFrame.tool_result(call.call_id, _told(error))
+                return None
+            return RealtimeInputFrame.tool_result(call.call_id, _told(error))
         finally:
             del self._running[call.call_id]
-        await self._give(result)
 
-    async def _called(self, function: Tool, call: ToolCall) -> str:
+    async def _called(self, function: Tool, call: ToolCall, flight: Flight) -> str:
         arguments = _arguments(function, call)
+        # A tool may end the session, which must not cut it then.
+        before = tool_at_work.set(flight)
         try:
             returned = await function(**arguments)
             return returned if isinstance(returned, str) else json.dumps(returned)
@@ -175,19 +202,44 @@ class ToolCalls:
                 f"the tool {call.name!r} raised {type(error).__name__}",
                 retry=RetryClassification.UNKNOWN_OUTCOME,
             ) from error
+        finally:
+            tool_at_work.reset(before)
 
     async def _give(self, result: RealtimeInputFrame) -> None:
-        """Answer the model, and let it go on once it has all its answers."""
+        """Answer the model; with an error, where the answer itself cannot be sent."""
         try:
-            await self._until_accepted(result)
-            if not self._running:
-                await self._until_accepted(RealtimeInputFrame.request_response())
-        except ProviderConnectionLost:
-            # It may have arrived; where it has not, the tail that is sent again holds it.
-            return
+            await self._tell(result)
+        except _ENDS:
+            raise
         except AgentError as error:
-            # The session has ended, or the provider refused, which the send has recorded.
-            self._rt.tell("tool_result_not_sent", error_kind=str(error.kind))
+            self._log_not_sent(error)
+            assert result.call_id is not None
+            await self._tell(RealtimeInputFrame.tool_result(result.call_id, _NOT_SENT))
+
+    def _log_not_sent(self, error: AgentError) -> None:
+        self._rt.tell("tool_result_not_sent", error_kind=str(error.kind))
+
+    async def _tell(self, frame: RealtimeInputFrame) -> None:
+        """Send *frame*; again to the next connection, where one died under it and the next does not hear of it."""
+        rt = self._rt
+        while not rt.life.ended:
+            try:
+                await self._until_accepted(frame)
+                return
+            except ProviderConnectionLost:
+                # It is in doubt, under the last number that was taken; nothing was awaited since.
+                if await self._is_said_again(rt.life.send_cursor.chunk_sequence):
+                    return
+
+    async def _is_said_again(self, number: int) -> bool:
+        """Wait for the next connection, and say whether it knows of frame *number*, or is told of it by the tail."""
+        rt = self._rt
+        restarts = rt.life.restart_count
+        while rt.life.restart_count == restarts:
+            if rt.life.ended:
+                return True
+            await rt.changed.wait()
+        return self._replay.covers(number)
 
     async def _until_accepted(self, frame: RealtimeInputFrame) -> None:
         """Send *frame*; while the gate is full, again and again."""
@@ -199,6 +251,10 @@ class ToolCalls:
                 if error.retry is not RetryClassification.RETRYABLE:
                     raise
             await anyio.sleep(_AGAIN_S)
+
+
+async def _outcome_unknown(call: ToolCall) -> RealtimeInputFrame:
+    return RealtimeInputFrame.tool_result(call.call_id, _OUTCOME_UNKNOWN)
 
 
 def _fields(call: ToolCall) -> dict[str, Any]:
@@ -227,6 +283,7 @@ def _arguments(function: Tool, call: ToolCall) -> dict[str, Any]:
 _BAD_ARGUMENTS = '{"error": "these arguments do not fit"}'
 _TOO_SLOW = '{"error": "it took too long"}'
 _FAILED = '{"error": "it failed"}'
+_NOT_SENT = '{"error": "there is a result, but it cannot be sent"}'
 _OUTCOME_UNKNOWN = '{"error": "it was begun before, and nobody knows whether it was done"}'
 
 
@@ -259,3 +316,16 @@ def checked_call(call: object, function: object) -> None:
         raise ContractViolation(
             f"answer needs an async function, not {type(function).__name__}: give the tool itself"
         )
+    plain = _plain_function(function)
+    if plain is not None:
+        raise ContractViolation(f"answer needs an async function, and {plain!r} is none: make it async")
+
+
+def _plain_function(function: object) -> str | None:
+    """The name of a function that is seen, without calling it, not to be async; None: it may be."""
+    while isinstance(function, partial):
+        function = function.func
+    function = inspect.unwrap(function) if callable(function) else function
+    if not inspect.isroutine(function) or inspect.iscoroutinefunction(function):
+        return None
+    return str(getattr(function, "__qualname__", type(function).__name__))

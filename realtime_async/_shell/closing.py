@@ -17,7 +17,7 @@ import attrs
 
 from realtime_async._core.lifecycle import Happening, Operation, Phase, Verdict, refusal
 from realtime_async._shell.lane import Appended
-from realtime_async._shell.runtime import Flight, SessionRuntime, recorded
+from realtime_async._shell.runtime import Flight, SessionRuntime, recorded, tool_at_work
 from realtime_async.errors import (
     AgentError,
     AgentErrorKind,
@@ -75,6 +75,8 @@ class Closing:
         self._intent: Appended | None = None
         self._error: AgentError | None = None
         self._stuck: list[str] = []
+        self._own_tool: Flight | None = None
+        """The tool call that ends the session: it waits for the end, so it is neither waited for nor cut."""
 
     async def close(self, reason: RealtimeCloseReason) -> RealtimeSessionRecord:
         rt = self.rt
@@ -124,6 +126,18 @@ class Closing:
         return await self._settled()
 
     async def _close(self, reason: RealtimeCloseReason) -> RealtimeSessionRecord:
+        own = tool_at_work.get()
+        if own not in self.rt.flights:
+            return await self._end_session(reason)
+        self._own_tool = own
+        own.cut_by = self._tool_was_cut()
+        self.rt.flights.discard(own)
+        # Whoever sees that the session ends may leave its block, which cancels the tool; the close has its deadline.
+        with anyio.CancelScope(shield=True):
+            record = await self._end_session(reason)
+        return record  # noqa: RET504 - to its type a scope may swallow what is raised in it
+
+    async def _end_session(self, reason: RealtimeCloseReason) -> RealtimeSessionRecord:
         rt = self.rt
         was = rt.life.phase
         if was is Phase.NEW:
@@ -195,13 +209,7 @@ class Closing:
             flight.error = refusal(Operation.COMPLETE_RESTART, life.phase, life.session_id)
             flight.cut(flight.error)
         elif flight.name == "tool":
-            flight.cut(
-                AgentError(
-                    f"the tool call was cut, because session {str(life.session_id)!r} closes",
-                    kind=AgentErrorKind.CANCELLED,
-                    retry=RetryClassification.UNKNOWN_OUTCOME,
-                )
-            )
+            flight.cut(self._tool_was_cut())
         elif flight.name == "connect":
             flight.cut(refusal(Operation.CONNECT, life.phase, life.session_id))
         else:
@@ -212,12 +220,19 @@ class Closing:
                 )
             )
 
+    def _tool_was_cut(self) -> AgentError:
+        return AgentError(
+            f"the tool call was cut, because session {str(self.rt.life.session_id)!r} closes",
+            kind=AgentErrorKind.CANCELLED,
+            retry=RetryClassification.UNKNOWN_OUTCOME,
+        )
+
     # -- results for whatever is open
 
     def _settle_everything(self, reason: RealtimeCloseReason) -> None:
         """Close every intent, in the order in which a reader expects them; nothing is awaited."""
         rt = self.rt
-        for flight in list(rt.flights):
+        for flight in [*rt.flights, *([] if self._own_tool is None else [self._own_tool])]:
             if flight.cut_by is not None:
                 flight.fail(flight.cut_by)
         self._sending.transmitting.book.end()

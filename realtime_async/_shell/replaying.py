@@ -42,18 +42,26 @@ class Replay:
         """What is still to be said."""
         self.numbers: set[int] = set()
         """Cursors replayed since `plan`."""
+        self._known_through: int | None = None
+        self._planned: frozenset[int] = frozenset()
 
     def plan(self, kept_through: StreamCursor | None) -> None:
         """Note what lies after *kept_through*; None: the connection knows everything."""
         rt = self._rt
         self.numbers = set()
         self.due = []
+        self._known_through, self._planned = None, frozenset()
         if kept_through is None:
             rt.totals.confirm(rt.life.send_cursor.chunk_sequence)
             return
         number = min(kept_through.chunk_sequence, rt.life.send_cursor.chunk_sequence)
         rt.totals.confirm(number)
         self.due = rt.tail.after(number, rt.now())
+        self._known_through, self._planned = number, frozenset(tailed.number for tailed in self.due)
+
+    def covers(self, number: int) -> bool:
+        """Whether the last connection knew of frame *number*, or the tail held it: then it holds it for the next."""
+        return self._known_through is None or number <= self._known_through or number in self._planned
 
     def forget(self) -> None:
         """The connection is gone: the next one says anew what it knows."""

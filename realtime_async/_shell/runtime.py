@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import anyio
@@ -47,9 +48,13 @@ from realtime_async.ports import (
     TakesWithoutWaiting,
 )
 
-__all__ = ["Broadcast", "Flight", "SessionRuntime", "recorded"]
+__all__ = ["Broadcast", "Flight", "SessionRuntime", "recorded", "tool_at_work"]
 
 _T = TypeVar("_T")
+
+tool_at_work: ContextVar[Flight | None] = ContextVar("tool_at_work", default=None)
+"""The tool call that the current task, or whoever started it, is at."""
+
 _Kind = RealtimeSessionRecordKind
 
 
