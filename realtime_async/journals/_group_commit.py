@@ -5,7 +5,8 @@ A record is taken in the call and travels in a batch; whoever awaits it waits fo
 Those whom a commit wakes mostly append again at once, so the writer lets them all have their turn of the event
 loop before it begins the next: one that began in the middle of the turn would take a few of them, keep the others
 waiting twice as long, and meet the turn for the interpreter's lock at each of its steps.
-Nobody waits for others who is woken alone.
+Nobody waits for others who is woken alone; and where a turn lasts much longer than a commit, the loop has more to do
+than the writer, which then goes along with it.
 The first failure of a run stops it: what is queued behind it fails with it, and nothing of
 the run is taken until somebody has been told, and has then asked the store where the run stands.
 """
@@ -13,7 +14,9 @@ the run is taken until somebody has been told, and has then asked the store wher
 from __future__ import annotations
 
 import atexit
+import math
 import threading
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import NoReturn, Protocol
@@ -39,6 +42,10 @@ CLOSING_S = 10.0
 # How long a turn of the event loop is waited for.  A commit that did not wait would wait so long for the interpreter's
 # lock, again and again.
 TURN_S = 0.005
+# By so much a turn may be longer than a commit that had the interpreter for itself.
+TURN_TO_COMMIT = 2.0
+# How fast the time of such a commit is taken to grow, where all take longer.
+COMMIT_GROWTH = 1.1
 
 
 class Store(Protocol):
@@ -86,6 +93,8 @@ class GroupCommit:
         self._committing = Batch()
         # Those whom the last commit woke have their turn of the event loop.
         self._is_turn = False
+        self._turn_s = 0.0
+        self._commit_s = math.inf
         self._positions: dict[str, int] = {}
         self._stopped: dict[str, Failure] = {}
         self._refused: dict[str, Failure] = {}
@@ -296,31 +305,35 @@ class GroupCommit:
     def _commit(self, batch: Batch) -> None:
         # A run may have stopped while this batch gathered.
         writable = [taken for taken in batch.records if taken.failure is None]
+        began = time.monotonic()
         try:
             self._store.write(writable)
         except Exception as error:  # noqa: BLE001 - whoever waits is told; a thread has nobody to raise to
             fail_each(writable, self._as_failure(error))
+        # What one takes longer than another is mostly the wait for the interpreter.
+        self._commit_s = min(time.monotonic() - began, COMMIT_GROWTH * self._commit_s)
         failed = [taken for taken in writable if taken.failure is not None]
         with self._lock:
             self._committing = Batch()
             if failed:
                 self._stop(failed)
-            self._is_turn = batch.waits > 1
+            self._is_turn = batch.waits > 1 and self._turn_s < TURN_TO_COMMIT * self._commit_s
         batch.records = []
         batch.is_settled = True
         if batch.event is not None:
-            self._post(partial(self._begin_turn, batch.event))
+            self._post(partial(self._begin_turn, batch.event, batch.waits))
 
-    def _begin_turn(self, event: anyio.Event) -> None:
+    def _begin_turn(self, event: anyio.Event, waits: int) -> None:
         event.set()
-        if self._is_turn:
-            self._after_turn(self._end_turn)
+        if waits > 1:
+            self._after_turn(partial(self._end_turn, time.monotonic()))
 
-    def _end_turn(self) -> None:
+    def _end_turn(self, began: float) -> None:
+        self._turn_s = time.monotonic() - began
         with self._lock:
-            self._is_turn = False
-            if self._is_idle:
+            if self._is_turn and self._is_idle:
                 self._rouse()
+            self._is_turn = False
 
     def _as_failure(self, error: Exception) -> JournalFailure:
         if isinstance(error, JournalFailure):

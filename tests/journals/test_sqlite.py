@@ -96,8 +96,9 @@ async def test_a_record_is_durable_only_once_it_is_written(path: Path) -> None:
     async with SqliteJournal.open(path) as journal:
         with held(path):
             taken = journal.append(record(RUN, 1))
-            assert not taken.is_durable
+            await taken_up(journal)
             assert await journal.last(RUN) is None
+            assert not taken.is_durable
 
         await taken
 

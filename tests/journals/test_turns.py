@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 
@@ -21,7 +22,12 @@ EARLY, LATE = ([RunId(f"run.{half}.{number}") for number in range(10)] for half 
 
 
 @pytest.fixture
-def turns_without_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def turns_of_any_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_group_commit, "TURN_TO_COMMIT", math.inf)
+
+
+@pytest.fixture
+def turns_without_limit(monkeypatch: pytest.MonkeyPatch, turns_of_any_length: None) -> None:
     monkeypatch.setattr(_group_commit, "TURN_S", 60)
 
 
@@ -31,8 +37,8 @@ async def two_wait_for_one_commit(commits: GroupCommit, store: GatedStore) -> tu
     return take(commits, record(RUN, 2)), take(commits, record(OTHER_RUN, 1))
 
 
-@pytest.mark.usefixtures("turns_without_limit")
-async def test_what_those_who_were_woken_append_joins_what_waits_already() -> None:
+async def sizes_of_two_halves() -> list[int]:
+    """What is committed at once where ten append three times each, and ten others while the first are written."""
     store = GatedStore()
     async with group_commit(store) as commits, anyio.create_task_group() as tasks:
 
@@ -52,7 +58,20 @@ async def test_what_those_who_were_woken_append_joins_what_waits_already() -> No
         await anyio.wait_all_tasks_blocked()
         store.let_through()
 
-    assert [len(batch) for batch in store.batches] == [1, 10, 20, 20, 10]
+    return [len(batch) for batch in store.batches]
+
+
+@pytest.mark.usefixtures("turns_without_limit")
+async def test_what_those_who_were_woken_append_joins_what_waits_already() -> None:
+    assert await sizes_of_two_halves() == [1, 10, 20, 20, 10]
+
+
+async def test_a_turn_that_lasts_much_longer_than_a_commit_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_group_commit, "TURN_TO_COMMIT", 0)
+
+    assert (await sizes_of_two_halves())[:3] == [1, 10, 10]
 
 
 @pytest.mark.usefixtures("turns_without_limit")
@@ -119,6 +138,7 @@ class TellingStore(GatedStore):
             self.has_written_four.set()
 
 
+@pytest.mark.usefixtures("turns_of_any_length")
 async def test_a_turn_that_does_not_end_keeps_no_record_from_the_store() -> None:
     store = TellingStore()
     are_written: list[bool] = []
