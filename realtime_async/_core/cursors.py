@@ -12,9 +12,15 @@ from typing import NamedTuple, Self
 
 import attrs
 
+from realtime_async._core.given import shown
 from realtime_async.errors import ContractViolation
 
-__all__ = ["CursorLabel", "CursorPrecision", "CursorRange", "StreamCursor", "ranges_of"]
+__all__ = ["CursorLabel", "CursorPrecision", "CursorRange", "StreamCursor", "is_position", "ranges_of"]
+
+
+def is_position(number: object) -> bool:
+    """Whether *number* can be that of a frame, or 0 for before the first."""
+    return type(number) is int and number >= 0
 
 
 class CursorPrecision(StrEnum):
@@ -42,9 +48,9 @@ class StreamCursor:
     @classmethod
     def chunk(cls, chunk_sequence: int, label: CursorLabel = CursorLabel.SEND) -> Self:
         """The position after frame number *chunk_sequence*; 0 is before the first."""
-        if chunk_sequence < 0:
+        if not is_position(chunk_sequence):
             raise ContractViolation(
-                f"{chunk_sequence!r} is no position: give the whole number of a frame, or 0 for before the first"
+                f"{shown(chunk_sequence)} is no position: give the whole number of a frame, or 0 for before the first"
             )
         return cls(chunk_sequence, None, CursorPrecision.CHUNK_SEQUENCE_ONLY, label)
 

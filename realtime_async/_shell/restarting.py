@@ -16,7 +16,8 @@ import anyio
 import attrs
 
 from realtime_async._core.accounting import RestartReport
-from realtime_async._core.cursors import ranges_of
+from realtime_async._core.cursors import is_position, ranges_of
+from realtime_async._core.given import shown
 from realtime_async._core.lifecycle import Happening, Operation, Phase, refusal
 from realtime_async._core.restarts import RestartBudget, RestartPolicy
 from realtime_async._shell.lane import Appended
@@ -36,6 +37,7 @@ from realtime_async.ports import (
     RealtimeSessionRecord,
     RealtimeSessionRecordKind,
     RecordedError,
+    StreamCursor,
 )
 
 if TYPE_CHECKING:
@@ -328,9 +330,15 @@ def checked_response(response: object, adapter_ref: str, call: str) -> RealtimeC
     Raises:
         ProviderFailure: The adapter returned something else.
     """
-    if isinstance(response, RealtimeConnectResponse):
+    if not isinstance(response, RealtimeConnectResponse):
+        raise ProviderFailure(
+            f"adapter {adapter_ref!r} returned {type(response).__name__} from {call}: "
+            "it must return a RealtimeConnectResponse"
+        )
+    kept: object = response.input_kept_through
+    if kept is None or (isinstance(kept, StreamCursor) and is_position(kept.chunk_sequence)):
         return response
     raise ProviderFailure(
-        f"adapter {adapter_ref!r} returned {type(response).__name__} from {call}: "
-        "it must return a RealtimeConnectResponse"
+        f"adapter {adapter_ref!r} returned from {call} that input is kept through {shown(kept)}: "
+        "it must be a StreamCursor of a whole number, such as StreamCursor.chunk(0), or None"
     )

@@ -324,11 +324,9 @@ class SessionRuntime:
                 self.lane.check()
             flight.started = True
             result = await call()
-        except JournalFailure:
-            if flight.started:
-                flight.fail(self.failure_of(flight, None))
-            raise
         except BaseException as raised:
+            if isinstance(raised, JournalFailure) and not flight.started:
+                raise
             error = self.failure_of(flight, raised)
             flight.fail(error)
             if error is raised or not isinstance(raised, Exception):
@@ -347,12 +345,13 @@ class SessionRuntime:
             self.when_quiet()
         self.changed.notify()
 
-    def failure_of(self, flight: Flight, raised: BaseException | None) -> AgentError:
+    def failure_of(self, flight: Flight, raised: BaseException) -> AgentError:
         """What *raised* means for the call: the error that is recorded."""
-        if isinstance(raised, AgentError):
+        # The session's own journal does not fail in a call of the adapter; one that the adapter keeps may.
+        if isinstance(raised, AgentError) and not isinstance(raised, JournalFailure):
             return raised
         retry = RetryClassification.UNKNOWN_OUTCOME if flight.started else RetryClassification.RETRYABLE
-        if isinstance(raised, Exception) or raised is None:
+        if isinstance(raised, Exception):
             return ProviderFailure(
                 f"adapter {self.adapter.adapter_ref!r} raised {type(raised).__name__} in {flight.name}: "
                 "adapters raise ProviderFailure or ProviderConnectionLost; mend it there",

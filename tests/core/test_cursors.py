@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -57,3 +58,9 @@ def test_ranges_hold_exactly_the_numbers_they_were_made_of(numbers: list[int]) -
 def test_there_is_no_position_before_the_beginning() -> None:
     with pytest.raises(ContractViolation, match="-1 is no position"):
         StreamCursor.chunk(-1)
+
+
+@pytest.mark.parametrize("value", [-1, "a", 1.0, True, None])
+def test_what_is_no_number_of_a_frame_is_no_position(value: Any) -> None:
+    with pytest.raises(ContractViolation, match="is no position: give the whole number of a frame"):
+        StreamCursor.chunk(value)

@@ -1,0 +1,162 @@
+"""An adapter that gives or raises what no adapter should: that is its failure, and the session keeps its promises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from realtime_async import MediaSpan
+from realtime_async.adapters.scripted import NowaitScriptedAdapter, ScriptedAdapter
+from realtime_async.errors import (
+    AgentErrorKind,
+    JournalConflict,
+    JournalFailure,
+    ProviderFailure,
+)
+from realtime_async.ports import (
+    RealtimeConnectionId,
+    RealtimeConnectResponse,
+    RealtimeSessionRecordKind,
+    StreamCursor,
+)
+from tests.controller.staged import Stage, StagedSession, text
+from tests.controller.whole_call import WholeCall, answering, sidecar
+
+pytestmark = pytest.mark.virtual_time
+
+ODD_POSITIONS: list[Any] = [0, "1", True, b"x", StreamCursor("a"), StreamCursor(-1), StreamCursor(1.5)]  # type: ignore[arg-type]  # odd
+OPERATIONS = ["connect", "send", "receive", "interrupt", "restart", "close"]
+
+
+class Keeping(ScriptedAdapter):
+    """Says of a new connection, as often as told, that it keeps what is no position."""
+
+    def __init__(self, position: Any, *calls: str) -> None:
+        super().__init__()
+        self._position = position
+        self._calls = list(calls)
+        self._last = RealtimeConnectionId("none")
+
+    async def connect(self, request: Any) -> RealtimeConnectResponse:
+        return self._odd("connect", await super().connect(request))
+
+    async def restart(self, session_id: Any, connection_id: Any) -> RealtimeConnectResponse:
+        # It knows of the connection that it has told in vain.
+        return self._odd("restart", await super().restart(session_id, self._last))
+
+    def _odd(self, call: str, response: RealtimeConnectResponse) -> RealtimeConnectResponse:
+        self._last = response.connection_id
+        if call not in self._calls:
+            return response
+        self._calls.remove(call)
+        return RealtimeConnectResponse(response.connection_id, input_kept_through=self._position)
+
+
+@pytest.mark.parametrize("position", ODD_POSITIONS, ids=repr)
+async def test_a_connect_that_keeps_what_is_no_position_has_failed_and_may_be_tried_again(
+    stage: Stage, position: Any
+) -> None:
+    staged = stage.session(Keeping(position, "connect"))
+
+    with pytest.raises(ProviderFailure, match="returned from connect that input is kept through"):
+        await staged.controller.connect()
+    assert await staged.kinds() == ["connect_requested", "connect_failed"]
+    await staged.controller.connect()
+
+    assert (await staged.controller.send(text())).kind is RealtimeSessionRecordKind.INPUT_SENT
+
+
+@pytest.mark.parametrize("position", ODD_POSITIONS, ids=repr)
+async def test_a_restart_that_keeps_what_is_no_position_has_failed_and_may_be_tried_again(
+    stage: Stage, position: Any
+) -> None:
+    staged = await stage.connected(Keeping(position, "restart"))
+    await staged.controller.send(text())
+    await staged.controller.begin_restart()
+
+    failed = await staged.controller.complete_restart()
+    again = await staged.controller.complete_restart()
+
+    assert [str(record.kind) for record in failed] == ["restart_failed"]
+    assert failed[0].error is not None
+    assert failed[0].error.kind is AgentErrorKind.PROVIDER_FAILURE
+    assert [str(record.kind) for record in again] == ["restart_started", "restart_completed"]
+
+
+def keeps_a_store(kind: type[ScriptedAdapter], operation: str, error: JournalFailure) -> ScriptedAdapter:
+    """An adapter with a journal of its own, which fails at the first call of *operation*."""
+    adapter = answering(kind)
+    failing = [operation]
+
+    def failing_first(name: str) -> None:
+        method = getattr(adapter, name)
+
+        async def call(*arguments: Any, **options: Any) -> Any:
+            if operation in failing:
+                failing.remove(operation)
+                raise error
+            return await method(*arguments, **options)
+
+        def call_now(*arguments: Any, **options: Any) -> Any:
+            if operation in failing:
+                failing.remove(operation)
+                raise error
+            return method(*arguments, **options)
+
+        setattr(adapter, name, call_now if name.endswith("_nowait") else call)
+
+    failing_first(operation)
+    if kind is NowaitScriptedAdapter and operation in ("send", "receive"):
+        failing_first(f"{operation}_nowait")
+    return adapter
+
+
+@pytest.mark.parametrize(
+    "error", [JournalFailure("its own"), JournalConflict("its own")], ids=["failure", "conflict"]
+)
+@pytest.mark.parametrize(
+    "kind, span",
+    [
+        pytest.param(ScriptedAdapter, None, id="alone"),
+        pytest.param(NowaitScriptedAdapter, MediaSpan(2, 60.0), id="spans, nowait"),
+    ],
+)
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_an_adapter_whose_own_journal_fails_is_an_adapter_that_fails(
+    operation: str, kind: type[ScriptedAdapter], span: MediaSpan | None, error: JournalFailure
+) -> None:
+    staged = StagedSession(keeps_a_store(kind, operation, error), sidecar=sidecar(span))
+    call = WholeCall(staged)
+
+    await call.take(staged.check_fold)
+
+    await staged.check()
+    assert [raised for raised in call.errors if isinstance(raised, JournalFailure)] == []
+    assert call.receiver_ended
+    assert (await staged.kinds())[-1] in {"closed", "close_failed"}
+    told = [record.payload.error for record in await staged.records() if record.payload.error is not None]
+    assert AgentErrorKind.PROVIDER_FAILURE in [error.kind for error in told]
+    assert {error.kind for error in told}.isdisjoint(
+        {AgentErrorKind.JOURNAL_FAILURE, AgentErrorKind.JOURNAL_CONFLICT}
+    )
+
+
+async def test_a_restart_that_the_adapter_s_own_journal_stops_is_returned_as_failed(stage: Stage) -> None:
+    staged = await stage.connected(keeps_a_store(ScriptedAdapter, "restart", JournalFailure("its own")))
+    await staged.controller.begin_restart()
+
+    records = await staged.controller.complete_restart()
+
+    assert [str(record.kind) for record in records] == ["restart_failed"]
+
+
+async def test_a_close_that_the_adapter_s_own_journal_stops_has_failed_at_the_provider(stage: Stage) -> None:
+    staged = await stage.connected(keeps_a_store(ScriptedAdapter, "close", JournalFailure("its own")))
+
+    with pytest.raises(ProviderFailure, match="raised JournalFailure in close"):
+        await staged.controller.close()
+    again = await staged.controller.close()
+
+    assert again.kind is RealtimeSessionRecordKind.CLOSE_FAILED
+    assert (await staged.kinds())[-1] == "close_failed"
