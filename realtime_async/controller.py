@@ -98,11 +98,12 @@ class RealtimeSessionController:
             fingerprint=runtime_package_fingerprint,
             tags=tags,
         )
+        self._rt = SessionRuntime(sidecar, adapter, lane_of(journal, run), session, writer, deadlines)
+        # Last of what may be refused: a gate waits for every session that it was told of.
         self._completion = gate
         self._token = next(_tokens)
         if gate is not None:
             gate.session_opens(self._token)
-        self._rt = SessionRuntime(sidecar, adapter, lane_of(journal, run), session, writer, deadlines)
         self._rt.on_superseded = self._superseded
         self._sending = Sending(self._rt)
         self._receiving = Receiving(self._rt)
@@ -310,6 +311,8 @@ class RealtimeSessionController:
         Frames in the gate are dropped, each in a record of its own.
 
         Raises:
+            SessionStateError: It never connected, and its session has another controller, whose end is not this
+                one's to write; nothing was written, and the completion gate does not wait for this one any more.
             ProviderFailure: The provider did not close; the session has ended all the same.
             DeadlineExceeded: So, because the adapter did not answer.
             JournalFailure: The journal had failed; the session ended without a record.

@@ -26,6 +26,7 @@ from realtime_async._core.totals import DeliveryTotals
 from realtime_async._shell.deadlines import Deadlines
 from realtime_async._shell.lane import Appended, Lane
 from realtime_async._shell.meanwhile import Meanwhile
+from realtime_async._shell.nowait import given_by, taken_by
 from realtime_async._shell.speaking import speak, speak_beside, voice_of
 from realtime_async._shell.writing import Writer
 from realtime_async.errors import (
@@ -40,12 +41,10 @@ from realtime_async.errors import (
 )
 from realtime_async.ports import (
     EffectId,
-    GivesWithoutWaiting,
     RealtimeConnectionId,
     RealtimeProviderAdapter,
     RealtimeSessionId,
     RealtimeSessionRecordKind,
-    TakesWithoutWaiting,
 )
 
 __all__ = ["Broadcast", "Flight", "SessionRuntime", "recorded", "tool_at_work"]
@@ -160,8 +159,8 @@ class SessionRuntime:
         self.when_quiet: Callable[[], None] | None = None
         """What the last call in flight still does on its way out."""
         self.meanwhile = Meanwhile(adapter, session_id)
-        self.takes = adapter.send_nowait if isinstance(adapter, TakesWithoutWaiting) else None
-        self.gives = adapter.receive_nowait if isinstance(adapter, GivesWithoutWaiting) else None
+        self.takes = taken_by(adapter)
+        self.gives = given_by(adapter)
         self.lost_at: float | None = None
         self.loss: RecordedError | None = None
         """How the connection was lost; None: it was not, or ended without a word."""

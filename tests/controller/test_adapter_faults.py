@@ -10,7 +10,7 @@ from functools import partial
 import anyio
 import pytest
 
-from realtime_async import MediaSpan
+from realtime_async import MediaSpan, RealtimeCompletionGate, RealtimeSessionController
 from realtime_async.adapters.scripted import (
     Afterwards,
     Delay,
@@ -22,9 +22,11 @@ from realtime_async.adapters.scripted import (
     Refuse,
     ScriptedAdapter,
 )
-from realtime_async.errors import AgentError, RetryClassification
+from realtime_async.errors import AgentError, ContractViolation, RetryClassification
+from realtime_async.journals import MemoryJournal
+from realtime_async.ports import RealtimeInputFrame, RealtimeOutputFrame, RealtimeSessionId
 from tests.controller.carrying_on import carry_on
-from tests.controller.staged import StagedSession, audio
+from tests.controller.staged import StagedSession, audio, plain_sidecar
 from tests.controller.whole_call import WholeCall, answering, sidecar
 
 pytestmark = pytest.mark.virtual_time
@@ -108,3 +110,25 @@ async def test_after_a_fault_everything_can_be_done_still(
             await step()
 
     await carry_on(staged)
+
+
+class AsyncSend(ScriptedAdapter):
+    async def send_nowait(self, session_id: RealtimeSessionId, frame: RealtimeInputFrame) -> bool:
+        return False
+
+
+class AsyncReceive(ScriptedAdapter):
+    async def receive_nowait(self, session_id: RealtimeSessionId) -> RealtimeOutputFrame | None:
+        return None
+
+
+@pytest.mark.parametrize("kind, name", [(AsyncSend, "send_nowait"), (AsyncReceive, "receive_nowait")])
+def test_what_must_not_wait_may_not_be_async(kind: type[ScriptedAdapter], name: str) -> None:
+    """Its coroutine would pass for a yes, and frames for sent."""
+    gate = RealtimeCompletionGate()
+
+    with pytest.raises(ContractViolation, match=rf"{name}.*make it a plain function"):
+        RealtimeSessionController(plain_sidecar(), kind(), MemoryJournal(), run_id="run-1", gate=gate)
+
+    gate.mark_realtime_sessions_terminal()
+    assert gate.realtime_sessions_terminal, "it waits for no session"
