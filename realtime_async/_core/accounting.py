@@ -70,7 +70,7 @@ class RestartReport:
     """Waited in the gate and were sent on the new connection."""
     replayed: tuple[CursorRange, ...] = ()
     dropped: int = 0
-    """Frames dropped while gated; a dropped frame never had a cursor."""
+    """Frames dropped while gated, from when the connection was lost; a dropped frame never had a cursor."""
     in_doubt: tuple[CursorRange, ...] = ()
     unconfirmed: tuple[CursorRange, ...] = ()
     """Sent on the old connection, never shown to be known there, and not replayed."""

@@ -188,6 +188,7 @@ def _note_loss(tally: Tally, record: JournalRecord) -> None:
         and error.kind is AgentErrorKind.PROVIDER_CONNECTION_LOST
     ):
         tally.lost_millis = record.timestamp_millis
+        tally.dropped_before_loss = tally.count(_Kind.INPUT_DROPPED)
 
 
 def _connected(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
@@ -203,7 +204,11 @@ def _recovered(tally: Tally, record: JournalRecord, intent: JournalRecord | None
 
 def _restart_requested(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     at = record.timestamp_millis
-    tally.restart = RestartTally(record, at if tally.lost_millis is None else min(at, tally.lost_millis))
+    tally.restart = RestartTally(record, at)
+    if tally.lost_millis is not None:
+        tally.restart.lost_millis = min(at, tally.lost_millis)
+        # Frames are gated, and may be dropped, from when the connection is lost.
+        tally.restart.dropped = tally.count(_Kind.INPUT_DROPPED) - tally.dropped_before_loss
     tally.restart_count += 1
     if len(tally.restarts) < REMEMBERED:
         tally.restarts.append(tally.restart)
@@ -264,8 +269,10 @@ def _send_failed(tally: Tally, record: JournalRecord, intent: JournalRecord | No
 def _dropped(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     tally.gated_at.pop(str(record.payload.frame_id), None)
     tally.drained.pop(str(record.payload.frame_id), None)
-    if not tally.restart.gate_is_empty:
-        tally.restart.dropped += 1
+    restart = tally.restart
+    # What is dropped after the new connection was lost, too, belongs to the next restart.
+    if not restart.gate_is_empty and (restart.completed is None or tally.lost_millis is None):
+        restart.dropped += 1
 
 
 def _replayed(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:

@@ -102,6 +102,7 @@ class Tally:
     restarts: list[RestartTally] = attrs.field(factory=list)
     restart_count: int = 0
     lost_millis: int | None = None
+    dropped_before_loss: int = 0
     resumptions: list[Resumption] = attrs.field(factory=list)
     counts: dict[RealtimeSessionRecordKind, int] = attrs.field(factory=dict)
     discarded: int = 0

@@ -82,7 +82,11 @@ class Restarting:
         rt.life.demand(Operation.BEGIN_RESTART)
         self._claim("begin_restart")
         phase_before = rt.life.phase
-        before = _Before(reason, rt.now() if rt.lost_at is None else rt.lost_at, rt.totals.dropped)
+        # Frames are gated, and may be dropped, from when the connection is lost.
+        since, dropped = (
+            (rt.now(), rt.totals.dropped) if rt.lost_at is None else (rt.lost_at, rt.dropped_before_loss)
+        )
+        before = _Before(reason, since, dropped)
         rt.life.happen(Happening.RESTART_BEGUN)
         rt.changed.notify()
         try:

@@ -162,6 +162,7 @@ class SessionRuntime:
         self.takes = taken_by(adapter)
         self.gives = given_by(adapter)
         self.lost_at: float | None = None
+        self.dropped_before_loss = 0
         self.loss: RecordedError | None = None
         """How the connection was lost; None: it was not, or ended without a word."""
         self.when_lost: Callable[[], None] | None = None
@@ -260,6 +261,7 @@ class SessionRuntime:
         """Take note that the connection is gone."""
         if self.lost_at is None and self.life.phase in (Phase.OPEN, Phase.RESTARTING):
             self.lost_at = self.now()
+            self.dropped_before_loss = self.totals.dropped
         self.life.happen(Happening.CONNECTION_LOST)
         if self.when_lost is not None:
             self.when_lost()

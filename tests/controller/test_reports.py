@@ -131,6 +131,36 @@ async def test_a_restart_is_told_as_its_own_report_told_it(
     assert told.outage_s is not None
 
 
+@pytest.mark.parametrize("early, late", [(5, 0), (3, 2), (0, 5)])
+async def test_what_is_dropped_before_a_restart_is_begun_belongs_to_its_outage(
+    stage: Stage, early: int, late: int
+) -> None:
+    """The outage lasts from the loss, so its report tells what was dropped from there on, and nothing of others."""
+    staged = await stage.connected(
+        sidecar=plain_sidecar(queue_capacity=2, overflow_policy=RealtimeOverflowPolicy.DROP_NONCRITICAL),
+    )
+    reports = []
+    for _ in range(2):
+        staged.provider.inject("send", Drop(FrameFate.VANISHED))
+        with pytest.raises(ProviderConnectionLost):
+            await staged.controller.send(audio())
+        for _ in range(early):
+            await staged.controller.send(audio())
+        await staged.controller.begin_restart(RealtimeRestartReason.CONNECTION_LOST)
+        for _ in range(late):
+            await staged.controller.send(audio())
+        staged.provider.inject("restart", Refuse())
+        await staged.controller.complete_restart()
+        reports.append(await staged.controller.restart(RealtimeRestartReason.REQUESTED))
+    await staged.controller.close()
+
+    session = the_session(await staged.records())
+
+    assert [report.dropped for report in reports] == [3, 3]
+    assert session.delivery.dropped == 6
+    assert [told.dropped for told in session.restarts] == [3, 3, 3, 3]
+
+
 async def test_a_run_of_one_restart_is_told_as_its_report_told_it(stage: Stage) -> None:
     staged = await stage.connected(ScriptedAdapter(Script(kept_through=[StreamCursor.chunk(1)])))
     for _ in range(4):
