@@ -372,7 +372,8 @@ def _reason_of(error: BaseException | None) -> RealtimeCloseReason:
         return RealtimeCloseReason.PROVIDER_FAILURE
     if any(isinstance(part, PolicyDenied) for part in parts):
         return RealtimeCloseReason.POLICY_DENIAL
-    if any(isinstance(part, anyio.get_cancelled_exc_class()) for part in parts):
+    # Ctrl-C cancels the main task on asyncio, and is raised in it on Trio.
+    if any(isinstance(part, (anyio.get_cancelled_exc_class(), KeyboardInterrupt)) for part in parts):
         return RealtimeCloseReason.CANCEL
     return RealtimeCloseReason.NORMAL
 

@@ -257,7 +257,7 @@ async def test_entering_the_block_does_not_connect(stage: Stage) -> None:
         assert staged.adapter.operations == []
 
 
-async def raised_in_the_block(staged: StagedSession, error: Exception) -> None:
+async def raised_in_the_block(staged: StagedSession, error: BaseException) -> None:
     async with staged.controller as controller:
         await controller.connect()
         raise error
@@ -270,10 +270,14 @@ async def raised_in_the_block(staged: StagedSession, error: Exception) -> None:
         (ProviderConnectionLost("gone"), "provider_failure"),
         (ExceptionGroup("several", [ProviderFailure("refused")]), "provider_failure"),
         (PolicyDenied("not here"), "policy_denial"),
+        (KeyboardInterrupt(), "cancel"),
+        (ValueError("of the program"), "normal"),
     ],
-    ids=["refused", "lost", "in a group", "policy"],
+    ids=["refused", "lost", "in a group", "policy", "interrupted by hand", "of the program"],
 )
-async def test_leaving_the_block_with_an_error_says_so(stage: Stage, error: Exception, reason: str) -> None:
+async def test_leaving_the_block_with_an_error_says_so(
+    stage: Stage, error: BaseException, reason: str
+) -> None:
     staged = stage.session()
 
     with pytest.raises(type(error)):
