@@ -163,10 +163,11 @@ class RealtimeSession:
         A call id is executed once at most, and answered once, however often its connection is replaced.
         One that the provider takes back is cancelled; one that fails is answered with an error, without its text,
         and so is one whose result cannot be sent.
+        A function that is not async is called too; the event loop waits for it.
         It may end the session, by `close` or `hand_over`: then its call is recorded as cut, and answered by nobody.
 
         Raises:
-            ContractViolation: These are no call and no function, or it is not async; it was not called.
+            ContractViolation: These are no call and no function.
             SessionStateError: The session has ended.
         """
         checked_call(call, function)

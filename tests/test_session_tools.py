@@ -450,21 +450,20 @@ async def test_a_provider_that_refuses_every_result_ends_nothing(heard: list[Any
     assert [said["event"] for said in heard].count("tool_result_not_sent") == 2
 
 
-@pytest.mark.parametrize("wrap", [lambda tool: tool, partial], ids=["alone", "partial"])
-async def test_a_function_that_is_not_async_is_refused_before_it_is_called(
-    wrap: Callable[[Any], Any],
-) -> None:
+async def test_a_plain_function_is_a_tool_too_and_keeps_the_loop_as_long_as_it_takes() -> None:
     call, called = Call(), []
 
-    def book(people: int) -> None:
+    def book(people: int) -> dict[str, int]:
         called.append(people)
+        return {"table": 7}
 
     async with call.open() as session:
-        with pytest.raises(ContractViolation, match=r"book'.*make it async"):
-            await session.answer(BOOK, wrap(book))
+        await session.answer(BOOK, book)
+        await call.adapter.until_sent(2)
 
-    assert called == []
-    assert await tool_kinds(call) == []
+    assert called == [2]
+    assert results(call) == [("call.1", {"table": 7})]
+    assert await tool_kinds(call) == ["tool_call_requested", "tool_call_completed"]
 
 
 class Desk:
@@ -483,7 +482,9 @@ def told_of(tool: Callable[..., Awaitable[str]]) -> Callable[..., Awaitable[str]
 
 
 @pytest.mark.parametrize(
-    "tool", [Desk(), partial(Desk().__call__), told_of(Desk().__call__)], ids=["object", "partial", "wrapped"]
+    "tool",
+    [Desk(), partial(Desk().__call__), told_of(Desk().__call__), lambda people: Desk()(people=people)],
+    ids=["object", "partial", "wrapped", "lambda"],
 )
 async def test_whatever_can_be_awaited_is_a_tool(tool: Any) -> None:
     call = Call()

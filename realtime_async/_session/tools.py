@@ -52,8 +52,12 @@ __all__ = ["Tool", "ToolCalls"]
 
 _Kind = RealtimeSessionRecordKind
 
-Tool = Callable[..., Awaitable[object]]
-"""Called with the members of the model's JSON object by name; what it returns is sent as text or as JSON."""
+Tool = Callable[..., object]
+"""
+Called with the members of the model's JSON object by name; what it returns is sent as text or as JSON.
+
+An async function, as a rule: what can be awaited is, and the event loop waits for anything else.
+"""
 
 
 # Until a result that found the gate full is offered again; long beside a restart it need not be.
@@ -193,7 +197,9 @@ class ToolCalls:
         # A tool may end the session, which must not cut it then.
         before = tool_at_work.set(flight)
         try:
-            returned = await function(**arguments)
+            returned: object = function(**arguments)
+            if inspect.isawaitable(returned):
+                returned = await returned
             return returned if isinstance(returned, str) else json.dumps(returned)
         except Exception as error:
             # Without its text, which may repeat what was said.
@@ -316,16 +322,3 @@ def checked_call(call: object, function: object) -> None:
         raise ContractViolation(
             f"answer needs an async function, not {type(function).__name__}: give the tool itself"
         )
-    plain = _plain_function(function)
-    if plain is not None:
-        raise ContractViolation(f"answer needs an async function, and {plain!r} is none: make it async")
-
-
-def _plain_function(function: object) -> str | None:
-    """The name of a function that is seen, without calling it, not to be async; None: it may be."""
-    while isinstance(function, partial):
-        function = function.func
-    function = inspect.unwrap(function) if callable(function) else function
-    if not inspect.isroutine(function) or inspect.iscoroutinefunction(function):
-        return None
-    return str(getattr(function, "__qualname__", type(function).__name__))
