@@ -16,10 +16,13 @@ from typing import Self
 import anyio
 
 from realtime_async._core.accounting import Delivery, RealtimeRestartReason, RestartReport
+from realtime_async._core.cursors import is_position
+from realtime_async._core.given import choice, shown
 from realtime_async._core.lifecycle import RealtimeSessionState
 from realtime_async._core.recovery import check_sidecar
 from realtime_async._core.restarts import RestartPolicy
 from realtime_async._core.sidecar import RealtimeSessionSidecar
+from realtime_async._shell.checking import check_arguments, check_restart_policy
 from realtime_async._shell.closing import Closing
 from realtime_async._shell.connecting import connect
 from realtime_async._shell.deadlines import Deadlines
@@ -86,6 +89,7 @@ class RealtimeSessionController:
             gate: Held back until this session has its terminal record.
             tags: Put on every record, beside `feature:realtime`.
         """
+        check_arguments(sidecar, adapter, gate=gate, deadlines=deadlines)
         run = RunId(run_id)
         session = RealtimeSessionId(
             f"realtime.session.{safe_id_fragment(run)}" if session_id is None else session_id
@@ -156,6 +160,7 @@ class RealtimeSessionController:
             ProviderFailure: The provider refused.
             DeadlineExceeded: It did not answer, or the journal was not in time.
         """
+        check_arguments(sidecar, adapter, gate=gate, deadlines=deadlines)
         sidecar.validate()
         run = RunId(run_id)
         records = await read_run(journal, run, deadlines.journal)
@@ -267,9 +272,9 @@ class RealtimeSessionController:
             played_ms: How much of it was heard, in milliseconds.
         """
         response = None if response_id is None else RealtimeResponseId(response_id)
-        if played_ms is not None and played_ms < 0:
+        if played_ms is not None and not is_position(played_ms):
             raise ContractViolation(
-                f"played_ms is {played_ms!r}: give the milliseconds that were heard, at least 0"
+                f"played_ms is {shown(played_ms)}: give the milliseconds that were heard, at least 0"
             )
         return await self._interrupting.interrupt(response, played_ms)
 
@@ -281,7 +286,7 @@ class RealtimeSessionController:
 
         Where *reason* says that the connection is dead, what is in flight is cut instead, and in doubt.
         """
-        return await self._restarting.begin(RealtimeRestartReason(reason))
+        return await self._restarting.begin(choice(RealtimeRestartReason, reason, "restart reason"))
 
     async def complete_restart(self) -> list[RealtimeSessionRecord]:
         """
@@ -302,7 +307,8 @@ class RealtimeSessionController:
         Raises:
             RestartExhausted: No attempt succeeded; the session can still be restarted, or closed.
         """
-        return await self._restarting.restart(RealtimeRestartReason(reason), policy)
+        check_restart_policy(policy)
+        return await self._restarting.restart(choice(RealtimeRestartReason, reason, "restart reason"), policy)
 
     async def close(self, reason: RealtimeCloseReason = RealtimeCloseReason.NORMAL) -> RealtimeSessionRecord:
         """
@@ -317,7 +323,7 @@ class RealtimeSessionController:
             DeadlineExceeded: So, because the adapter did not answer.
             JournalFailure: The journal had failed; the session ended without a record.
         """
-        return await self._closing.close(RealtimeCloseReason(reason))
+        return await self._closing.close(choice(RealtimeCloseReason, reason, "close reason"))
 
     async def hand_over(self) -> RealtimeSessionRecord:
         """

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from realtime_async._core.accounting import Delivery, RealtimeRestartReason, RestartReport
+from realtime_async._core.given import choice
 from realtime_async._core.lifecycle import RealtimeSessionState
 from realtime_async._core.restarts import RestartPolicy
 from realtime_async._core.sidecar import RealtimeSessionSidecar
@@ -21,6 +22,7 @@ from realtime_async._session.by_hand import ByHand
 from realtime_async._session.dialing import Dialing
 from realtime_async._session.supervising import Supervisor
 from realtime_async._session.tools import Tool, ToolCalls, checked_call
+from realtime_async._shell.checking import check_arguments, check_restart_policy
 from realtime_async._shell.iterating import FrameIterator
 from realtime_async._shell.runtime import Broadcast
 from realtime_async.completion import RealtimeCompletionGate
@@ -201,7 +203,7 @@ class RealtimeSession:
             RestartExhausted: It could not be replaced; a session that has a restart policy is closed.
         """
         self._check()
-        return await self._connection.restart(RealtimeRestartReason(reason))
+        return await self._connection.restart(choice(RealtimeRestartReason, reason, "restart reason"))
 
     async def close(self, reason: RealtimeCloseReason = RealtimeCloseReason.NORMAL) -> RealtimeSessionRecord:
         """End the session; `frames` ends with it."""
@@ -267,6 +269,7 @@ async def open_session(
         restart_policy: When and how the connection is replaced; None: only when the program says so,
             by `session.restart`.
     """
+    check_restart_policy(restart_policy)
     controller = RealtimeSessionController(
         sidecar,
         adapter,
@@ -312,6 +315,8 @@ async def resume_session(
     is told that nobody knows whether it was done.
     The arguments are those of `open_session` and of `RealtimeSessionController.resume`, and so is what it raises.
     """
+    check_arguments(sidecar, adapter, gate=gate, deadlines=deadlines)
+    check_restart_policy(restart_policy)
     await _dialing_to(sidecar, restart_policy).turn()
     controller = await RealtimeSessionController.resume(
         sidecar,

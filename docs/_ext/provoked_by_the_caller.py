@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 
 import anyio
@@ -42,6 +43,37 @@ __all__: list[str] = []
 async def wrong_payload() -> None:
     """Audio was given as text."""
     RealtimeInputFrame.audio("not audio")  # type: ignore[arg-type]  # that is the point
+
+
+@met(ContractViolation)
+async def no_such_privacy() -> None:
+    """A frame was made with a privacy that there is not."""
+    RealtimeInputFrame(media_kind="text", payload="hello", privacy="secret")
+
+
+@met(ContractViolation)
+async def tag_that_is_a_number() -> None:
+    """A tag was no text."""
+    RealtimeSessionController(desk(), ScriptedAdapter(), MemoryJournal(), run_id="call-42", tags=(7,))  # type: ignore[arg-type]  # that is the point
+
+
+@met(ContractViolation)
+async def endless_deadline() -> None:
+    """A deadline was infinite."""
+    Deadlines(send=math.inf)
+
+
+@met(ContractViolation)
+async def no_deadlines() -> None:
+    """Something else was given for the deadlines."""
+    RealtimeSessionController(desk(), ScriptedAdapter(), MemoryJournal(), run_id="call-42", deadlines=None)  # type: ignore[arg-type]  # that is the point
+
+
+@met(ContractViolation)
+async def no_such_reason() -> None:
+    """A session was to be closed for a reason that there is not."""
+    async with connected() as controller:
+        await controller.close("nope")  # type: ignore[arg-type]  # that is the point
 
 
 @met(ContractViolation)

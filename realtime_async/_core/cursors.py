@@ -19,7 +19,7 @@ __all__ = ["CursorLabel", "CursorPrecision", "CursorRange", "StreamCursor", "is_
 
 
 def is_position(number: object) -> bool:
-    """Whether *number* can be that of a frame, or 0 for before the first."""
+    """Whether *number* is whole and not below 0: that of a frame, or of a millisecond."""
     return type(number) is int and number >= 0
 
 

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from realtime_async._core.accounting import RestartReport
+from realtime_async._core.given import shown
 from realtime_async._core.media import RealtimeMediaKind
 from realtime_async._core.usage import ResponseUsage
+from realtime_async.errors import ContractViolation
 
 __all__ = [
     "MEDIA_KIND",
@@ -100,7 +102,14 @@ class ResponseDone:
     """An answer ended: completed, cancelled, incomplete or failed."""
 
     status: str = "completed"
-    usage: ResponseUsage | None = None
+    usage: ResponseUsage | None = attrs.field(default=None)
+
+    @usage.validator
+    def _is_usage(self, _: object, usage: object) -> None:
+        if usage is not None and not isinstance(usage, ResponseUsage):
+            raise ContractViolation(
+                f"the usage of an answer is {shown(usage)}: give a ResponseUsage, or None"
+            )
 
 
 @attrs.frozen

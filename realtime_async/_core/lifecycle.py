@@ -164,7 +164,7 @@ def next_step(phase: Phase) -> str:
     return _NEXT_STEP[phase]
 
 
-def refusal(operation: Operation, phase: Phase, session_id: str) -> SessionStateError:
+def refusal(operation: str, phase: Phase, session_id: str) -> SessionStateError:
     """The error of an operation that *phase* does not allow."""
     return SessionStateError(
         f"{operation} is not possible while session {str(session_id)!r} is {phase}: {next_step(phase)}"

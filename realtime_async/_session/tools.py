@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import attrs
 
-from realtime_async._core.lifecycle import Operation
+from realtime_async._core.lifecycle import Operation, refusal
 from realtime_async._core.tools import CallBook, CallVerdict, call_ref
 from realtime_async._shell.lane import Appended
 from realtime_async._shell.runtime import Flight, recorded, tool_at_work
@@ -117,7 +117,8 @@ class ToolCalls:
     def answer(self, call: ToolCall, function: Tool) -> None:
         rt = self._rt
         rt.check()
-        rt.life.demand(Operation.SEND)
+        if rt.life.verdict(Operation.SEND) is None:
+            raise refusal("answer", rt.life.phase, rt.life.session_id)
         match self._book.begin(call_ref(call.call_id)):
             case CallVerdict.EXECUTE:
                 self._execute(call, function)

@@ -30,8 +30,8 @@ class Deadlines:
     """For a function that `RealtimeSession.answer` calls."""
 
     def __attrs_post_init__(self) -> None:
-        for name, seconds in attrs.asdict(self).items():
-            if not isinstance(seconds, int | float) or math.isnan(seconds) or seconds <= 0:
+        for name, seconds in attrs.asdict(self, recurse=False).items():
+            if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds <= 0:
                 raise ContractViolation(
-                    f"the deadline {name} is {seconds!r}: give seconds above 0, or math.inf for none"
+                    f"the deadline {name} is {seconds!r}: give finite seconds above 0, as nothing but receive may wait for ever"
                 )
