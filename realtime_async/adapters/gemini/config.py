@@ -182,7 +182,11 @@ class GeminiLiveConfig:
     """Whether *base_url* may begin with `ws:` though it leaves this machine."""
     instructions: str | None = attrs.field(default=None, repr=False)
     functions: tuple[FunctionDeclaration, ...] = attrs.field(default=(), converter=_functions, repr=False)
-    """What the model may call: async functions, described by `FunctionDeclaration.of`, or `FunctionDeclaration`s."""
+    """
+    What the model may call.
+
+    Each is a `FunctionDeclaration`, or an async function, which `FunctionDeclaration.of` describes.
+    """
     modality: Modality = attrs.field(default=Modality.AUDIO, converter=Modality)
     voice: str | None = None
     """Such as "Puck"; None: the provider's own choice."""

@@ -224,7 +224,7 @@ class OpenAIRealtimeConfig:
     transcription_language: str | None = None
     """ISO 639-1; None: the model finds out."""
     tools: tuple[FunctionTool, ...] = attrs.field(default=(), converter=_tools)
-    """What the model may call: async functions, described by `FunctionTool.of`, or `FunctionTool`s."""
+    """What the model may call: each a `FunctionTool`, or an async function, which `FunctionTool.of` describes."""
     output_modality: OutputModality = attrs.field(default=OutputModality.AUDIO, converter=OutputModality)
     max_output_tokens: int | None = None
     """1 to 4096 for each answer; None: the model's own limit."""
