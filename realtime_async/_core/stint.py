@@ -37,6 +37,9 @@ class Stint:
         if self._calls < CALLS_AT_MOST and now - self._since < SECONDS_AT_MOST:
             return False
         self._calls = 0
-        # The next call begins another.
-        self._last = -math.inf
+        self.waited()
         return True
+
+    def waited(self) -> None:
+        """Take note that something was awaited: as a rule others ran meanwhile, so the time begins anew."""
+        self._last = -math.inf

@@ -127,6 +127,7 @@ class Receiving:
                     taken: RealtimeOutputFrame | _Nothing | None = self._given()
                     if taken is None:
                         taken = await self._take()
+                        self._stint.waited()
                         now = rt.now()
                     if taken is _Nothing.ENDED:
                         return None

@@ -127,6 +127,7 @@ class Sending:
             raise
         finally:
             self._under_way -= 1
+            self._stint.waited()
         return self._swallowed(turn)
 
     def _check(self, frame: RealtimeInputFrame) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from realtime_async import MediaSpan
+from realtime_async import MediaSpan, RealtimeSessionController
 from realtime_async._core.stint import CALLS_AT_MOST, SECONDS_AT_MOST
 from realtime_async.adapters.scripted import NowaitScriptedAdapter, Script
+from realtime_async.journals import SqliteJournal
 from realtime_async.ports import RealtimeOutputFrame
 from tests.controller.staged import FRAME, Stage, StagedSession, audio, plain_sidecar
 
@@ -73,3 +75,29 @@ async def test_calls_that_take_long_let_the_others_run_before_they_are_many(
         tasks.cancel_scope.cancel()
 
     assert turns >= 5
+
+
+async def test_a_frame_that_waits_for_its_own_record_waits_for_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the result of one frame and the intent of the next would be two commits."""
+    yields = 0
+    checkpoint = anyio.lowlevel.checkpoint
+
+    async def counted() -> None:
+        nonlocal yields
+        yields += 1
+        await checkpoint()
+
+    async with SqliteJournal.open(tmp_path / "calls.db") as journal:
+        controller = RealtimeSessionController(
+            plain_sidecar(), NowaitScriptedAdapter(), journal, run_id="call-1"
+        )
+        await controller.connect()
+        monkeypatch.setattr(anyio.lowlevel, "checkpoint", counted)
+        for _ in range(CALLS):
+            await controller.send(audio())
+        monkeypatch.undo()
+        await controller.close()
+
+    assert yields == 0

@@ -31,3 +31,15 @@ def test_a_pause_begins_anew() -> None:
     asked = [stint.is_over(now) for now in (0.0, a_little, 1.0, 1.0 + a_little, 1.0 + 3 * a_little)]
 
     assert asked == [False, False, False, False, True]
+
+
+def test_who_waits_for_each_call_has_to_wait_for_nobody_else_but_after_so_many() -> None:
+    stint, over = Stint(), []
+    for call in range(2 * CALLS_AT_MOST):
+        over.append(stint.is_over(2 * call * SECONDS_AT_MOST))
+        stint.waited()
+
+    assert [call for call, is_over in enumerate(over) if is_over] == [
+        CALLS_AT_MOST - 1,
+        2 * CALLS_AT_MOST - 1,
+    ]
