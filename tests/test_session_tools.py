@@ -22,7 +22,7 @@ from realtime_async.ports import (
     ToolCallCancelled,
 )
 from tests.controller.begun import begin, settled
-from tests.controller.staged import SECRET, audio, plain_sidecar
+from tests.controller.staged import SECRET, plain_sidecar
 from tests.test_session import Call, next_frames
 
 pytestmark = pytest.mark.virtual_time
@@ -349,107 +349,6 @@ async def test_what_is_no_call_or_no_tool_is_refused(told: Any, tool: Any) -> No
             await session.answer(told, tool)
 
 
-def asked(call: Call) -> list[str]:
-    """The media of what the provider was told, in order."""
-    return [str(frame.signal or frame.media_kind) for frame in call.adapter.sent]
-
-
-@pytest.mark.parametrize("tail_s", [0.0, 15.0])
-@pytest.mark.parametrize("fate", list(FrameFate))
-@pytest.mark.parametrize("number", [1, 2], ids=["result", "request"])
-async def test_a_model_whose_connection_died_under_its_answer_is_asked_to_go_on(
-    number: int, fate: FrameFate, tail_s: float
-) -> None:
-    call, tables = Call(), Tables()
-    call.adapter = ScriptedAdapter(
-        Script(faults={("send", number): Drop(fate)}, kept_through=[lambda has: StreamCursor.chunk(len(has))])
-    )
-
-    async with call.open(sidecar=plain_sidecar(replay_tail_s=tail_s)) as session:
-        await session.answer(BOOK, tables.book)
-        await anyio.sleep(5)
-
-    assert results(call) == ANSWERED
-    assert asked(call) == ["tool_result", "request_response"]
-
-
-async def test_what_the_tail_would_say_twice_is_not_said_again_by_hand() -> None:
-    """The connection that is told of the result by the tail dies under that, too."""
-    call, tables = Call(), Tables()
-    drop = Drop(FrameFate.VANISHED)
-    call.adapter = ScriptedAdapter(
-        Script(
-            faults={("send", 1): drop, ("send", 2): drop},
-            kept_through=[lambda has: StreamCursor.chunk(len(has))],
-        )
-    )
-
-    async with call.open() as session:
-        await session.answer(BOOK, tables.book)
-        await anyio.sleep(15)
-
-    assert results(call) == ANSWERED
-    assert asked(call) == ["tool_result", "request_response"]
-
-
-async def test_the_model_is_asked_once_though_one_of_two_results_was_in_doubt() -> None:
-    call, quick, slow = Call(faults={("send", 1): Drop(FrameFate.VANISHED)}), Tables(), Tables(seconds=0.01)
-    call.adapter = ScriptedAdapter(
-        Script(
-            faults={("send", 1): Drop(FrameFate.VANISHED), ("restart", 1): Delay(1)},
-            kept_through=[StreamCursor.chunk(0)],
-        )
-    )
-
-    async with call.open() as session:
-        await session.answer(BOOK, quick.book)
-        await session.answer(ToolCall("call.2", "book_table", '{"people": 3}'), slow.book)
-        await anyio.sleep(5)
-
-    assert asked(call) == ["tool_result", "tool_result", "request_response"]
-
-
-@pytest.mark.parametrize("fault", [Refuse(), Hang()], ids=["refused", "out of time"])
-async def test_a_model_is_told_that_a_result_cannot_be_sent(fault: Any, heard: list[Any]) -> None:
-    call, tables = Call(faults={("send", 1): fault}), Tables()
-
-    async with call.open(deadlines=Deadlines(send=1)) as session:
-        await session.answer(BOOK, tables.book)
-        await anyio.sleep(3)
-        await session.send(audio())
-
-    assert results(call) == [("call.1", {"error": "there is a result, but it cannot be sent"})]
-    assert asked(call) == ["tool_result", "request_response", "audio"]
-    assert await tool_kinds(call) == ["tool_call_requested", "tool_call_completed"]
-    assert [said["event"] for said in heard].count("tool_result_not_sent") == 1
-
-
-async def test_a_model_is_told_that_a_result_is_too_large() -> None:
-    call = Call()
-
-    async def recite() -> str:
-        return "a" * 2048
-
-    async with call.open(sidecar=plain_sidecar(max_frame_bytes=1024)) as session:
-        await session.answer(ToolCall("call.1", "recite"), recite)
-        await anyio.sleep(1)
-
-    assert results(call) == [("call.1", {"error": "there is a result, but it cannot be sent"})]
-    assert asked(call) == ["tool_result", "request_response"]
-
-
-async def test_a_provider_that_refuses_every_result_ends_nothing(heard: list[Any]) -> None:
-    call, tables = Call(faults={("send", number): Refuse() for number in (1, 2)}), Tables()
-
-    async with call.open() as session:
-        await session.answer(BOOK, tables.book)
-        await anyio.sleep(1)
-        await session.send(audio())
-
-    assert asked(call) == ["audio"]
-    assert [said["event"] for said in heard].count("tool_result_not_sent") == 2
-
-
 async def test_a_plain_function_is_a_tool_too_and_keeps_the_loop_as_long_as_it_takes() -> None:
     call, called = Call(), []
 
@@ -494,71 +393,6 @@ async def test_whatever_can_be_awaited_is_a_tool(tool: Any) -> None:
         await anyio.sleep(1)
 
     assert results(call) == [("call.1", "2 of us")]
-
-
-@pytest.mark.parametrize("how", ["close", "hand_over"])
-@pytest.mark.parametrize("seconds", [0.0, 1.0])
-@pytest.mark.parametrize("stays", [True, False], ids=["listens", "leaves"])
-async def test_a_tool_may_hang_up(how: str, seconds: float, stays: bool) -> None:
-    call = Call(faults={("close", 1): Delay(seconds)})
-    ended: list[str] = []
-
-    async with call.open(deadlines=Deadlines(tool=0.5)) as session:
-
-        async def hang_up() -> str:
-            async with anyio.create_task_group() as tasks:
-                # However deep in the tool.
-                tasks.start_soon(_end, session, how, ended)
-            return "bye"
-
-        await session.answer(ToolCall("call.1", "hang_up"), hang_up)
-        if stays:
-            async for _ in session.frames():
-                pass
-        else:
-            await settled()
-
-    assert ended == [f"{how}d" if how == "close" else "handed_over"]
-    assert call.calls == ["connect", "close"]
-    assert (await call.ending())[0] == ended[0]
-    assert await tool_kinds(call) == ["tool_call_requested", "tool_call_failed"]
-
-
-async def _end(session: RealtimeSession, how: str, ended: list[str]) -> None:
-    record = await (session.close() if how == "close" else session.hand_over())
-    ended.append(str(record.kind))
-
-
-async def test_a_tool_that_hangs_up_cuts_the_others() -> None:
-    call, tables = Call(), Tables(seconds=60)
-
-    async with call.open() as session:
-        await session.answer(BOOK, tables.book)
-        await settled()
-        await session.answer(ToolCall("call.2", "hang_up"), session.close)
-        async for _ in session.frames():
-            pass
-
-    assert tables.given_up == 1
-    assert await call.ending() == ("closed", "normal")
-    assert (await tool_kinds(call)).count("tool_call_failed") == 2
-
-
-async def test_a_tool_that_goes_on_after_it_has_hung_up_is_heard_no_more() -> None:
-    call = Call()
-
-    async def hang_up() -> str:
-        await session.close()
-        raise ValueError(SECRET)
-
-    async with call.open() as session:
-        await session.answer(ToolCall("call.1", "hang_up"), hang_up)
-        async for _ in session.frames():
-            pass
-        await settled()
-
-    assert await call.ending() == ("closed", "normal")
-    assert results(call) == []
 
 
 async def test_a_tool_does_not_hold_up_a_restart() -> None:

@@ -1,0 +1,121 @@
+"""The result of a tool that is in doubt, or cannot be sent: the model is told, and goes on, once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from realtime_async import Deadlines
+from realtime_async.adapters.scripted import Delay, Drop, FrameFate, Hang, Refuse, Script, ScriptedAdapter
+from realtime_async.ports import (
+    StreamCursor,
+    ToolCall,
+)
+from tests.controller.staged import audio, plain_sidecar
+from tests.test_session import Call
+from tests.test_session_tools import ANSWERED, BOOK, Tables, results, tool_kinds
+
+pytestmark = pytest.mark.virtual_time
+
+
+def asked(call: Call) -> list[str]:
+    """The media of what the provider was told, in order."""
+    return [str(frame.signal or frame.media_kind) for frame in call.adapter.sent]
+
+
+@pytest.mark.parametrize("tail_s", [0.0, 15.0])
+@pytest.mark.parametrize("fate", list(FrameFate))
+@pytest.mark.parametrize("number", [1, 2], ids=["result", "request"])
+async def test_a_model_whose_connection_died_under_its_answer_is_asked_to_go_on(
+    number: int, fate: FrameFate, tail_s: float
+) -> None:
+    call, tables = Call(), Tables()
+    call.adapter = ScriptedAdapter(
+        Script(faults={("send", number): Drop(fate)}, kept_through=[lambda has: StreamCursor.chunk(len(has))])
+    )
+
+    async with call.open(sidecar=plain_sidecar(replay_tail_s=tail_s)) as session:
+        await session.answer(BOOK, tables.book)
+        await anyio.sleep(5)
+
+    assert results(call) == ANSWERED
+    assert asked(call) == ["tool_result", "request_response"]
+
+
+async def test_what_the_tail_would_say_twice_is_not_said_again_by_hand() -> None:
+    """The connection that is told of the result by the tail dies under that, too."""
+    call, tables = Call(), Tables()
+    drop = Drop(FrameFate.VANISHED)
+    call.adapter = ScriptedAdapter(
+        Script(
+            faults={("send", 1): drop, ("send", 2): drop},
+            kept_through=[lambda has: StreamCursor.chunk(len(has))],
+        )
+    )
+
+    async with call.open() as session:
+        await session.answer(BOOK, tables.book)
+        await anyio.sleep(15)
+
+    assert results(call) == ANSWERED
+    assert asked(call) == ["tool_result", "request_response"]
+
+
+async def test_the_model_is_asked_once_though_one_of_two_results_was_in_doubt() -> None:
+    call, quick, slow = Call(faults={("send", 1): Drop(FrameFate.VANISHED)}), Tables(), Tables(seconds=0.01)
+    call.adapter = ScriptedAdapter(
+        Script(
+            faults={("send", 1): Drop(FrameFate.VANISHED), ("restart", 1): Delay(1)},
+            kept_through=[StreamCursor.chunk(0)],
+        )
+    )
+
+    async with call.open() as session:
+        await session.answer(BOOK, quick.book)
+        await session.answer(ToolCall("call.2", "book_table", '{"people": 3}'), slow.book)
+        await anyio.sleep(5)
+
+    assert asked(call) == ["tool_result", "tool_result", "request_response"]
+
+
+@pytest.mark.parametrize("fault", [Refuse(), Hang()], ids=["refused", "out of time"])
+async def test_a_model_is_told_that_a_result_cannot_be_sent(fault: Any, heard: list[Any]) -> None:
+    call, tables = Call(faults={("send", 1): fault}), Tables()
+
+    async with call.open(deadlines=Deadlines(send=1)) as session:
+        await session.answer(BOOK, tables.book)
+        await anyio.sleep(3)
+        await session.send(audio())
+
+    assert results(call) == [("call.1", {"error": "there is a result, but it cannot be sent"})]
+    assert asked(call) == ["tool_result", "request_response", "audio"]
+    assert await tool_kinds(call) == ["tool_call_requested", "tool_call_completed"]
+    assert [said["event"] for said in heard].count("tool_result_not_sent") == 1
+
+
+async def test_a_model_is_told_that_a_result_is_too_large() -> None:
+    call = Call()
+
+    async def recite() -> str:
+        return "a" * 2048
+
+    async with call.open(sidecar=plain_sidecar(max_frame_bytes=1024)) as session:
+        await session.answer(ToolCall("call.1", "recite"), recite)
+        await anyio.sleep(1)
+
+    assert results(call) == [("call.1", {"error": "there is a result, but it cannot be sent"})]
+    assert asked(call) == ["tool_result", "request_response"]
+
+
+async def test_a_provider_that_refuses_every_result_ends_nothing(heard: list[Any]) -> None:
+    call, tables = Call(faults={("send", number): Refuse() for number in (1, 2)}), Tables()
+
+    async with call.open() as session:
+        await session.answer(BOOK, tables.book)
+        await anyio.sleep(1)
+        await session.send(audio())
+
+    assert asked(call) == ["audio"]
+    assert [said["event"] for said in heard].count("tool_result_not_sent") == 2
