@@ -1,4 +1,8 @@
-"""One connection, seen from the provider's side."""
+"""
+One connection, seen from the provider's side.
+
+It lives in the server's own thread and asyncio loop, whatever its clients run on, so what it waits with is asyncio's.
+"""
 
 from __future__ import annotations
 
