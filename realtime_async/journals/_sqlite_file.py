@@ -15,6 +15,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cache
+from time import monotonic
 from typing import Any, Literal, TypeAlias
 
 from realtime_async.errors import JournalFailure
@@ -94,7 +95,7 @@ class SqliteFile:
     def _prepare(self) -> None:
         """Make sure that the file is a journal, before anything is written to it."""
         is_journal(self._writer, self.name)
-        mode = self._pragma("journal_mode = WAL")
+        mode = self._with_a_log()
         if mode != "wal":
             raise JournalFailure(
                 f"{self.name} cannot be opened: SQLite keeps no write-ahead log there, but {mode!r}; "
@@ -110,6 +111,19 @@ class SqliteFile:
             if not is_journal(self._writer, self.name):
                 for statement in _SCHEMA:
                     self._writer.execute(statement)
+
+    def _with_a_log(self) -> str:
+        """Ask for a write-ahead log.  Whoever opens a new file beside us asks, too, and SQLite lets neither wait."""
+        ends = monotonic() + BUSY_S
+        while True:
+            try:
+                return str(self._pragma("journal_mode = WAL"))
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() >= ends:
+                    raise
+            # For a transaction it does wait.
+            with self._transaction():
+                pass
 
     def _pragma(self, text: str) -> Any:
         row = self._writer.execute(f"PRAGMA {text}").fetchone()

@@ -49,6 +49,11 @@ READ: Final = (
     " JOIN part AS sort ON sort.id = record.sort"
     " WHERE record.run = (SELECT id FROM run WHERE run_id = ?) AND record.seq > ? ORDER BY record.seq LIMIT ?"
 )
+# One statement, so that it sees all or nothing of the tables that another process makes.
+_KIND = (
+    "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master)"
+    " FROM pragma_application_id, pragma_user_version"
+)
 _LAST = "SELECT max(seq) FROM record WHERE run = (SELECT id FROM run WHERE run_id = ?)"
 # Rows of a run and its last number, so that they are found by their index alone.
 _RUNS = (
@@ -182,8 +187,7 @@ def is_journal(connection: sqlite3.Connection, name: str) -> bool:
     Raises:
         JournalFailure: It is something else, or a later release's.
     """
-    ((application_id,),) = connection.execute("PRAGMA application_id")
-    ((version,),) = connection.execute("PRAGMA user_version")
+    application_id, version, tables = connection.execute(_KIND).fetchone()
     if application_id == APPLICATION_ID:
         if version > VERSION:
             raise JournalFailure(
@@ -191,7 +195,6 @@ def is_journal(connection: sqlite3.Connection, name: str) -> bool:
                 f"knows {VERSION}; open it with the release that wrote it, or a later one"
             )
         return True
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application_id or version or tables:
         raise JournalFailure(
             f"{name} cannot be opened: it is a database of something else; choose another path"

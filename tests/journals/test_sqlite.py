@@ -348,6 +348,25 @@ anyio.run(main)
         assert await read_all(journal, OTHER_RUN) == records(OTHER_RUN, 100)
 
 
+async def test_a_new_file_may_be_opened_by_several_at_once(tmp_path: Path) -> None:
+    """As the workers of a machine do that start together."""
+
+    async def begin(path: Path, run_id: RunId) -> None:
+        async with SqliteJournal.open(path) as journal:
+            await journal.append(record(run_id, 1))
+
+    run_ids = [RunId(f"run.{number}") for number in range(6)]
+    for number in range(30):
+        path = tmp_path / f"{number}.db"
+        async with anyio.create_task_group() as tasks:
+            for run_id in run_ids:
+                tasks.start_soon(begin, path, run_id)
+        async with SqliteJournal.open(path) as journal:
+            assert [(await read_all(journal, run_id)) for run_id in run_ids] == [
+                [record(run_id, 1)] for run_id in run_ids
+            ]
+
+
 def test_what_was_begun_lands_though_nobody_closed_before_the_program_ended(path: Path) -> None:
     program = f"""
 import anyio
