@@ -111,7 +111,7 @@ class RealtimeSession:
 
         20 ms at a time is usual; each piece becomes one frame.
         It goes on through lost connections, where the session replaces them.
-        An async generator is closed on the way out; anything else is left as it is.
+        An async generator, and one that `aiter(source)` gives, is closed on the way out; anything else is left as it is.
 
         Raises:
             ContractViolation: It is no async iterable, or yielded something else.
@@ -121,10 +121,12 @@ class RealtimeSession:
                 f"send_audio_from needs an async iterable, not {type(source).__name__}: "
                 "give it an async generator that yields bytes"
             )
+        pieces = aiter(source)
         async with AsyncExitStack() as stack:
-            if isinstance(source, AsyncGenerator):
-                stack.push_async_callback(source.aclose)
-            async for piece in source:
+            if isinstance(pieces, AsyncGenerator):
+                # Cancelled in `send`, it would keep a microphone open until somebody collects it.
+                stack.push_async_callback(pieces.aclose)
+            async for piece in pieces:
                 frame = piece if isinstance(piece, RealtimeInputFrame) else RealtimeInputFrame.audio(piece)
                 try:
                     await self.send(frame)

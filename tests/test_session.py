@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from realtime_async import RealtimeCompletionGate, RealtimeSession, open_session
@@ -340,6 +342,35 @@ async def test_a_source_is_asked_for_no_more_than_was_sent() -> None:
         assert len(call.adapter.sent) == 1
         assert source.left == 7
         sending.scope.cancel()
+
+
+class Device:
+    """Open while somebody iterates over it."""
+
+    is_open = False
+
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        self.is_open = True
+        try:
+            while True:
+                yield FRAME
+        finally:
+            # As closing a real one does.
+            with anyio.CancelScope(shield=True):
+                await anyio.lowlevel.checkpoint()
+            self.is_open = False
+
+
+async def test_a_device_is_closed_when_sending_from_it_is_cancelled() -> None:
+    call, device = Call(faults={("send", 2): Delay(5)}), Device()
+
+    async with call.open() as session, anyio.create_task_group() as tasks:
+        sending = await begin(tasks, partial(session.send_audio_from, device))
+        assert device.is_open
+        sending.scope.cancel()
+        await sending.over()
+
+        assert not device.is_open
 
 
 async def test_an_interrupt_reaches_the_provider() -> None:
