@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -69,6 +70,8 @@ def forked(work: Callable[[], Awaitable[None]]) -> int:
         try:
             anyio.run(work)
             code = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(code)
     return child
@@ -168,5 +171,12 @@ if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     place, what, count = sys.argv[1:]
     contest = race if what == "race" else pause
-    for child in contest(place, int(count)):
-        assert os.waitpid(child, 0)[1] == 0
+    children = set(contest(place, int(count)))
+    while children:
+        child, status = os.wait()
+        children.discard(child)
+        if status:
+            # The others may wait for it for ever.
+            for other in children:
+                os.kill(other, signal.SIGKILL)
+            sys.exit("a process failed: see above")
