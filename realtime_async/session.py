@@ -122,12 +122,16 @@ class RealtimeSession:
                 "give it an async generator that yields bytes"
             )
         pieces = aiter(source)
+        stated = self.controller._rt.adapter.input_format
         async with AsyncExitStack() as stack:
             if isinstance(pieces, AsyncGenerator):
                 # Cancelled in `send`, it would keep a microphone open until somebody collects it.
                 stack.push_async_callback(pieces.aclose)
             async for piece in pieces:
-                frame = piece if isinstance(piece, RealtimeInputFrame) else RealtimeInputFrame.audio(piece)
+                if isinstance(piece, RealtimeInputFrame):
+                    frame = piece
+                else:
+                    frame = RealtimeInputFrame.audio(piece, audio_format=stated)
                 try:
                     await self.send(frame)
                 except ProviderConnectionLost:

@@ -33,6 +33,8 @@ from realtime_async.errors import (
 )
 from realtime_async.journals import MemoryJournal
 from realtime_async.ports import (
+    AudioEncoding,
+    AudioFormat,
     RealtimeCloseReason,
     RealtimeInputFrame,
     RealtimeOutputFrame,
@@ -299,6 +301,16 @@ async def test_audio_is_sent_piece_by_piece_until_its_source_ends() -> None:
     assert [frame.payload for frame in call.adapter.sent] == [FRAME, own.payload, FRAME[:480]]
     assert call.adapter.sent[1].frame_id == own.frame_id
     assert session.delivery.sent == 3
+
+
+async def test_telephone_audio_may_come_in_pieces_of_any_length() -> None:
+    call = Call()
+    call.adapter = ScriptedAdapter(input_format=AudioFormat(AudioEncoding.G711_ULAW, sample_rate=8000))
+
+    async with call.open() as session:
+        await session.send_audio_from(Source(bytes(161), bytes(160)))
+
+    assert [frame.payload_bytes() for frame in call.adapter.sent] == [161, 160]
 
 
 async def test_audio_cut_within_a_sample_is_refused() -> None:
