@@ -6,13 +6,17 @@ Its devices are driven by the test, or run by themselves; in either case from a 
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import attrs
+import pytest
 
-__all__ = ["FakeSoundDevice", "FakeStream", "running"]
+from realtime_async.audio import Microphone, Speaker
+
+__all__ = ["FakeSoundDevice", "FakeStream", "running_devices"]
 
 Callback = Callable[[Any, int, object, object], None]
 
@@ -51,29 +55,54 @@ class FakeStream:
         return bytes(buffer)
 
 
-def running(
-    sound: bytes, speed: float, played: bytearray, interjection: bytes = b""
-) -> Callable[..., FakeStream]:
+def running_devices(
+    monkeypatch: pytest.MonkeyPatch, sound: bytes, speed: float, played: bytearray, interjection: bytes = b""
+) -> FakeSoundDevice:
     """
-    Make streams that run.
+    Put devices into the machine that run, *speed* times as fast as life.
 
     Microphones hear *sound* and then silence, and *interjection* once half a second of an answer was played.
     What speakers play, silence included, is added to *played*.
+
+    A program may be as slow as it likes: nothing of what the microphone hears is lost, and the speakers stand still from
+    the interjection on until the program stops one; else all could be said before it was noticed.
     """
+    was_stopped, stop = threading.Event(), Speaker.stop
+
+    def stopped(speaker: Speaker) -> int:
+        played_ms = stop(speaker)
+        was_stopped.set()
+        return played_ms
+
+    monkeypatch.setattr(Speaker, "stop", stopped)
+    monkeypatch.setattr(Microphone, "BUFFER_S", 1000.0)
+    devices = FakeSoundDevice(makes=_running(sound, speed, played, interjection, was_stopped))
+    monkeypatch.setitem(sys.modules, "sounddevice", devices)
+    return devices
+
+
+def _running(
+    sound: bytes, speed: float, played: bytearray, interjection: bytes, was_noticed: threading.Event
+) -> Callable[..., FakeStream]:
+    def is_spoken_over() -> bool:
+        return bool(interjection) and len(played.strip(b"\0")) > 22_050
 
     class RunningStream(FakeStream):
         def start(self) -> None:
             super().start()
             self.ended = threading.Event()
-            self.thread = threading.Thread(target=self.run)
+            # One that a program forgets to close fails its test, and doesn't keep all of them from ending.
+            self.thread = threading.Thread(target=self.run, daemon=True)
             self.thread.start()
 
         def run(self) -> None:
             pending = sound if self.hears else b""
             to_interject = interjection if self.hears else b""
             while not self.ended.wait(0.02 / speed):
-                if to_interject and len(played.strip(b"\0")) > 22_050:
+                if to_interject and is_spoken_over():
                     pending, to_interject = pending + to_interject, b""
+                if not self.hears and is_spoken_over() and not was_noticed.is_set():
+                    continue
                 # Silence where there is no more to hear, and room for what is to be played.
                 buffer = bytearray(pending[: self.frame_bytes].ljust(self.frame_bytes, b"\0"))
                 pending = pending[self.frame_bytes :]

@@ -17,7 +17,7 @@ from examples import agent_loop, gemini_bot, offline_bot, openai_bot, trio_bot
 from realtime_async.testing.loopback.gemini import GeminiAnswer, GeminiScript, LoopbackGemini
 from realtime_async.testing.loopback.hearing import numbered_audio
 from realtime_async.testing.loopback.openai import Answer, Call, LoopbackOpenAI, OpenAIScript
-from tests.audio.fake_sounddevice import FakeSoundDevice, running
+from tests.audio.fake_sounddevice import running_devices
 from tests.examples.watching import BACKENDS, found, journal_of
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -93,8 +93,7 @@ class Stage:
     def runs(self, server: Server, backend: str, played: bytearray) -> None:
         frame_bytes = 960 if self.bot is openai_bot else 640
         loud = [numbered_audio(number, frame_bytes=frame_bytes) for number in range(1, 9)]
-        devices = FakeSoundDevice(makes=running(b"".join(loud), FASTER, played))
-        self._monkeypatch.setitem(sys.modules, "sounddevice", devices)
+        devices = running_devices(self._monkeypatch, b"".join(loud), FASTER, played)
         run = openai_bot.run if self.bot is openai_bot else gemini_bot.main
         run(["--microphone", "--base-url", server.url, "--backend", backend])
         assert all(stream.is_closed for stream in (*devices.inputs, *devices.outputs))

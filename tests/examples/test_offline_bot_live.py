@@ -15,7 +15,7 @@ from rich.console import Console
 from examples import offline_bot
 from realtime_async.audio import SilentSpeaker
 from tests.adapters.local.speech import silence, spoken
-from tests.audio.fake_sounddevice import FakeSoundDevice, running
+from tests.audio.fake_sounddevice import FakeSoundDevice, running_devices
 from tests.examples.calling import Bot, Outcome
 from tests.examples.watching import BACKENDS, found, terminated_when
 
@@ -26,13 +26,11 @@ Plug = Callable[..., tuple[FakeSoundDevice, bytearray]]
 
 @pytest.fixture
 def plug(monkeypatch: pytest.MonkeyPatch) -> Plug:
-    """Put devices into the machine, see `running`."""
+    """Put devices into the machine, see `running_devices`."""
 
     def plugged(sound: bytes, interjection: bytes = b"") -> tuple[FakeSoundDevice, bytearray]:
         played = bytearray()
-        devices = FakeSoundDevice(makes=running(sound, FASTER, played, interjection))
-        monkeypatch.setitem(sys.modules, "sounddevice", devices)
-        return devices, played
+        return running_devices(monkeypatch, sound, FASTER, played, interjection), played
 
     return plugged
 

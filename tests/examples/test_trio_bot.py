@@ -12,7 +12,7 @@ import pytest
 
 from examples import trio_bot
 from tests.adapters.local.speech import spoken
-from tests.audio.fake_sounddevice import FakeSoundDevice, running
+from tests.audio.fake_sounddevice import FakeSoundDevice, running_devices
 from tests.examples.watching import terminated_when, watched_calls
 
 
@@ -81,8 +81,7 @@ def test_it_is_quiet_when_it_is_spoken_over(
 ) -> None:
     played = bytearray()
     question = spoken("please book a table for four people")
-    devices = FakeSoundDevice(makes=running(b"", 5, played, interjection=question))
-    monkeypatch.setitem(sys.modules, "sounddevice", devices)
+    devices = running_devices(monkeypatch, b"", 5, played, interjection=question)
     calls = watched_calls(monkeypatch, trio_bot)
 
     trio_bot.run(["--microphone"])
