@@ -14,7 +14,7 @@ __all__ = ["open_journal"]
 
 # By scheme.  A driver may be an extra, so each is imported when it is asked for.
 _READERS: Mapping[str, str] = {
-    "sqlite": "realtime_async.journals._sqlite_reading",
+    "sqlite": "realtime_async.journals._sqlite_looking",
     "postgresql": "realtime_async.journals._postgres_reading",
     "postgres": "realtime_async.journals._postgres_reading",
 }

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
-
-import anyio.to_thread
 
 from realtime_async.errors import JournalCorrupt, JournalFailure
 from realtime_async.journals._listing import LISTED_AT_ONCE, summaries_of
-from realtime_async.journals._stored import StoredRuns, records_of
+from realtime_async.journals._stored import records_of
 from realtime_async.journals._verdicts import closed
 from realtime_async.ports import JournalRecord, RunId, RunSummary
 
@@ -28,7 +25,6 @@ __all__ = [
     "VERSION",
     "SqliteReading",
     "is_journal",
-    "looked_into",
     "told_as",
 ]
 
@@ -78,7 +74,6 @@ _ADVICE = {
     sqlite3.SQLITE_PERM: "allow writing to it and to its directory",
     sqlite3.SQLITE_READONLY: "allow writing to it and to its directory",
 }
-_MAY_NOT_WRITE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -115,7 +110,12 @@ class SqliteReading:
             if self._connection is None:
                 raise closed(self._name)
             with told_as(self._name, "cannot be read"):
-                return self._connection.execute(statement, parameters).fetchall()
+                return self._fetched(self._connection, statement, parameters)
+
+    def _fetched(
+        self, connection: sqlite3.Connection, statement: str, parameters: tuple[object, ...]
+    ) -> list[Any]:
+        return connection.execute(statement, parameters).fetchall()
 
     def close(self) -> None:
         with self._turn:
@@ -124,60 +124,6 @@ class SqliteReading:
             # The connection that closes last moves the log into the file; what fails there waits for the next opening.
             with suppress(sqlite3.Error):
                 connection.close()
-
-
-@asynccontextmanager
-async def looked_into(path: str) -> AsyncIterator[StoredRuns]:
-    """
-    Open the journal at *path* for reading alone: no record is written, and no lock is taken for long.
-
-    SQLite may leave two files beside it, `-wal` and `-shm`, which whoever writes next takes away.
-
-    Raises:
-        JournalFailure: There is no such file, it is no journal or a later release's, or may not be read.
-    """
-    reading = SqliteReading(f"journal {path!r}")
-    await anyio.to_thread.run_sync(_begin, reading, path)
-    try:
-        yield StoredRuns(reading)
-    finally:
-        # Nothing is flushed, so this waits for no disk.
-        reading.close()
-
-
-def _begin(reading: SqliteReading, path: str) -> None:
-    name = f"journal {path!r}"
-    if not Path(path).is_file():
-        raise JournalFailure(f"{name} cannot be opened: there is no such file; look at its path")
-    with told_as(name, "cannot be opened"):
-        reading.begin(_opened(Path(path).resolve(), name))
-
-
-def _opened(path: Path, name: str) -> sqlite3.Connection:
-    try:
-        return _connected(path, name, "mode=ro")
-    except sqlite3.OperationalError as error:
-        code = error.sqlite_errorcode & 0xFF
-        if code not in _MAY_NOT_WRITE or path.with_name(f"{path.name}-wal").exists():
-            raise
-    # SQLite makes a file for all readers beside a journal that nobody has open; where it may not, as on a medium
-    # for reading alone, nobody changes this one either.
-    return _connected(path, name, "mode=ro&immutable=1")
-
-
-def _connected(path: Path, name: str, how: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"{path.as_uri()}?{how}", uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False
-    )
-    try:
-        if not is_journal(connection, name):
-            raise JournalFailure(
-                f"{name} cannot be opened: it is empty, and no journal yet; look at its path"
-            )
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def is_journal(connection: sqlite3.Connection, name: str) -> bool:

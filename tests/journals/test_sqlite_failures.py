@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sqlite3
-import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import anyio
 import pytest
 
 from realtime_async.errors import JournalConflict, JournalFailure, RetryClassification
-from realtime_async.journals import SqliteJournal, _group_commit, _sqlite_file, open_journal
+from realtime_async.journals import SqliteJournal, _group_commit, _sqlite_file
 from realtime_async.ports import JournalCursor
 from realtime_async.testing.journal_contract import OTHER_RUN, RUN, append_all, read_all, record, records
 from tests.journals.test_sqlite import changed, held, taken_up, writers
@@ -109,61 +105,6 @@ async def test_a_database_in_memory_is_refused() -> None:
     with pytest.raises(JournalFailure, match="no write-ahead log there, but 'memory'"):
         async with SqliteJournal.open(":memory:"):
             pass
-
-
-@contextmanager
-def may_only_be_read(directory: Path) -> Iterator[None]:
-    """Nobody may write there, and as the super-user may write all, we are nobody meanwhile."""
-    for file in directory.iterdir():
-        file.chmod(0o444)
-    directory.chmod(0o555)
-    me = os.geteuid()
-    if me == 0:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(me)
-        directory.chmod(0o755)
-
-
-@pytest.fixture
-def read_only_journal() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "calls.db"
-        anyio.run(write_one, path)
-        with may_only_be_read(path.parent):
-            yield path
-
-
-async def write_one(path: Path) -> None:
-    async with SqliteJournal.open(path) as journal:
-        await journal.append(record(RUN, 1))
-
-
-async def test_a_file_that_may_only_be_read_is_refused(read_only_journal: Path) -> None:
-    error = await refusal(read_only_journal)
-
-    assert "allow writing" in error.message
-
-
-async def test_a_file_that_may_only_be_read_is_looked_into(read_only_journal: Path) -> None:
-    async with open_journal(f"sqlite:{read_only_journal}") as journal:
-        assert [one async for one in journal.read(RUN)] == [record(RUN, 1)]
-        assert [run.run_id async for run in journal.runs()] == [RUN]
-
-
-async def test_a_copy_that_may_only_be_read_is_not_looked_into_past_its_log(path: Path) -> None:
-    """What is in the log is missing from the file."""
-    with tempfile.TemporaryDirectory() as name:
-        async with SqliteJournal.open(path) as journal:
-            await journal.append(record(RUN, 1))
-            for file in (path, path.with_name("calls.db-wal")):
-                shutil.copy(file, name)
-
-        with may_only_be_read(Path(name)), pytest.raises(JournalFailure, match="directory"):
-            async with open_journal(f"sqlite:{name}/calls.db"):
-                pass
 
 
 @pytest.mark.usefixtures("impatient")

@@ -1,0 +1,148 @@
+"""
+Looking into the file of a SQLite journal: what may only be read is read, too, while whoever writes it comes and goes.
+
+Where somebody has the journal open, or may be let in, SQLite's locks keep what is read whole.  Where it may not make
+its two files beside the journal, it can read without a lock alone; and then we look whether anybody came meanwhile.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from threading import Event
+from time import monotonic
+from typing import Any, Final, NamedTuple
+
+import anyio.to_thread
+
+from realtime_async.errors import JournalFailure
+from realtime_async.journals._sqlite_reading import BUSY_S, SqliteReading, is_journal, told_as
+from realtime_async.journals._stored import StoredRuns
+
+__all__ = ["looked_into"]
+
+# Whoever opens or closes the journal makes or removes two files, one after the other; we may meet one without the other.
+BETWEEN_S: Final = 1.0
+PAUSE_S: Final = 0.01
+
+_MAY_NOT_WRITE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+
+
+@asynccontextmanager
+async def looked_into(path: str) -> AsyncIterator[StoredRuns]:
+    """
+    Open the journal at *path* for reading alone: no record is written, and no lock is taken for long.
+
+    SQLite may leave two files beside it, `-wal` and `-shm`, which whoever writes next takes away.
+
+    Raises:
+        JournalFailure: There is no such file, it is no journal or a later release's, or may not be read.
+    """
+    look = _Look(path)
+    await anyio.to_thread.run_sync(look.open)
+    try:
+        yield StoredRuns(look)
+    finally:
+        # Nothing is flushed, so this waits for no disk.
+        look.close()
+
+
+class _Untouched(NamedTuple):
+    """A file that nobody has open for writing, as it is told from itself after somebody had."""
+
+    inode: int
+    size: int
+    changed_ns: int
+
+
+class _Look(SqliteReading):
+    def __init__(self, path: str) -> None:
+        super().__init__(f"journal {path!r}")
+        self._path = Path(path)
+        # What is read without a lock holds as long as the file is this one.
+        self._unlocked: _Untouched | None = None
+
+    def open(self) -> None:
+        if not self._path.is_file():
+            raise JournalFailure(f"{self._name} cannot be opened: there is no such file; look at its path")
+        # Its two files lie beside the file itself, not beside a link to it.
+        self._path = self._path.resolve()
+        with told_as(self._name, "cannot be opened"):
+            self.begin(self._opened())
+
+    def _opened(self) -> sqlite3.Connection:
+        ends = monotonic() + BETWEEN_S
+        while True:
+            try:
+                return self._connected("mode=ro", None)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF not in _MAY_NOT_WRITE:
+                    raise
+                refused = error
+            untouched = self._untouched()
+            if untouched is not None:
+                try:
+                    return self._connected("mode=ro&immutable=1", untouched)
+                except (sqlite3.Error, JournalFailure):
+                    if self._untouched() == untouched:
+                        raise
+            if monotonic() >= ends:
+                raise refused
+            _pause()
+
+    def _connected(self, how: str, unlocked: _Untouched | None) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"{self._path.as_uri()}?{how}",
+            uri=True,
+            timeout=BUSY_S,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            if not is_journal(connection, self._name):
+                raise JournalFailure(
+                    f"{self._name} cannot be opened: it is empty, and no journal yet; look at its path"
+                )
+        except BaseException:
+            connection.close()
+            raise
+        self._unlocked = unlocked
+        return connection
+
+    def _untouched(self) -> _Untouched | None:
+        """None: somebody has it open, or has not closed it, or it is gone."""
+        try:
+            # In this order, so that who closes it in between has changed what was noted.
+            found = self._path.stat()
+            has_log = self._path.with_name(f"{self._path.name}-wal").exists()
+        except OSError:
+            return None
+        return None if has_log else _Untouched(found.st_ino, found.st_size, found.st_mtime_ns)
+
+    def _fetched(
+        self, connection: sqlite3.Connection, statement: str, parameters: tuple[object, ...]
+    ) -> list[Any]:
+        while True:
+            try:
+                rows = super()._fetched(connection, statement, parameters)
+            except sqlite3.Error:
+                if self._is_whole():
+                    raise
+            else:
+                if self._is_whole():
+                    return rows
+            # Somebody came meanwhile: pages of before and of after may have been read, and what he left is missing.
+            behind, connection = connection, self._opened()
+            self.begin(connection)
+            behind.close()
+
+    def _is_whole(self) -> bool:
+        """Whether what was just read is of one piece, and up to date."""
+        return self._unlocked is None or self._unlocked == self._untouched()
+
+
+def _pause() -> None:
+    """Nobody tells us that he goes on."""
+    Event().wait(PAUSE_S)
