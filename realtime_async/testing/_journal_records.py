@@ -1,6 +1,9 @@
-"""Records to fill a journal with, where what they say doesn't matter."""
+"""Records to fill a journal with, where what they say doesn't matter, and how the first of them is read."""
 
 from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import TypeVar
 
 from realtime_async.ports import (
     AgentId,
@@ -18,7 +21,9 @@ from realtime_async.ports import (
     SourceRef,
 )
 
-__all__ = ["record", "records"]
+__all__ = ["first_of", "record", "records"]
+
+T = TypeVar("T")
 
 
 def record(
@@ -60,3 +65,13 @@ def record(
 
 def records(run_id: str, count: int, *, after: int = 0, nonce: str = "first-owner") -> list[JournalRecord]:
     return [record(run_id, seq, nonce=nonce) for seq in range(after + 1, after + count + 1)]
+
+
+async def first_of(reading: AsyncIterator[T]) -> T:
+    """Take the first of *reading*, and leave the rest."""
+    try:
+        return await anext(reading)
+    finally:
+        # A generator is closed by whoever leaves it; Trio complains of one that is left to be collected.
+        if isinstance(reading, AsyncGenerator):
+            await reading.aclose()

@@ -23,7 +23,7 @@ from anyio.abc import TaskStatus
 
 from realtime_async.errors import JournalConflict, JournalFailure
 from realtime_async.ports import JournalCursor, JournalRecord, RealtimeSessionRecordKind, RunId, RunJournal
-from realtime_async.testing._journal_records import record, records
+from realtime_async.testing._journal_records import first_of, record, records
 from realtime_async.testing.cancellation import Outcome, cancel_at_every_point, ways_to_cancel
 
 __all__ = ["JournalContract", "append_all", "read_all", "record", "records"]
@@ -122,9 +122,7 @@ class JournalContract:
         async with self.open_journal() as journal:
             await append_all(journal, records(RUN, 3))
 
-            async for one in journal.read(RUN):
-                assert one == record(RUN, 1)
-                break
+            assert await first_of(journal.read(RUN)) == record(RUN, 1)
 
     async def test_a_run_that_nobody_wrote_is_empty(self) -> None:
         async with self.open_journal() as journal:

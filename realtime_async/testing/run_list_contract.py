@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from realtime_async.ports import ListsRuns, RealtimeSessionRecordKind, RunId, RunJournal, RunSummary
+from realtime_async.testing._journal_records import first_of
 from realtime_async.testing.journal_contract import append_all, record, records
 
 __all__ = ["JournalThatLists", "RunListContract"]
@@ -101,9 +102,7 @@ class RunListContract:
         async with self.open_listed_journal() as journal:
             await append_all(journal, [record(name, 1) for name in ("run.a", "run.b")])
 
-            async for one in journal.runs():
-                assert one.run_id == "run.a"
-                break
+            assert (await first_of(journal.runs())).run_id == "run.a"
 
     async def test_runs_are_listed_while_they_grow(self) -> None:
         async with self.open_listed_journal() as journal:

@@ -15,6 +15,7 @@ from google import genai
 from google.genai import errors, types
 from google.genai.live import AsyncSession
 
+from realtime_async.testing._journal_records import first_of
 from realtime_async.testing.loopback.gemini import GeminiAnswer, GeminiCall, GeminiScript, LoopbackGemini
 from realtime_async.testing.loopback.hearing import TurnsByLoudness, numbered_audio
 from tests.adapters.gemini.official import check_server
@@ -131,7 +132,7 @@ async def test_it_resumes_by_the_handle_that_it_was_given() -> None:
         async with official(server, session_resumption={}) as session:
             await session.send_realtime_input(text="frame 1")
             await turn(session)
-            update = (await anext(session.receive())).session_resumption_update
+            update = (await first_of(session.receive())).session_resumption_update
         assert update is not None
         async with official(server, session_resumption={"handle": update.new_handle}) as session:
             await session.send_realtime_input(text="frame 2")
