@@ -129,15 +129,17 @@ async def _pieces(reply: Reply, use_tool: UseTool) -> AsyncGenerator[str | None,
     if isinstance(reply, Awaitable):
         yield await reply
         return
-    if not isinstance(reply, AsyncGenerator):
-        async for piece in reply:
+    # What iterates over it may be a generator, though *reply* is none.
+    saying = reply if isinstance(reply, AsyncGenerator) else aiter(reply)
+    if not isinstance(saying, AsyncGenerator):
+        async for piece in saying:
             yield piece
         return
-    async with aclosing(reply):
+    async with aclosing(saying):
         result = None
         while True:
             try:
-                said = await reply.asend(result)
+                said = await saying.asend(result)
             except StopAsyncIteration:
                 return
             result = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 import pytest
@@ -98,3 +98,29 @@ async def test_a_reply_that_nobody_wants_any_more_is_closed() -> None:
         await anext(sentences)
 
     assert closed
+
+
+class Written:
+    """A reply that is iterated over by a generator, and is none."""
+
+    is_closed = False
+
+    async def __anext__(self) -> str:
+        return "Word. "
+
+    async def __aiter__(self) -> AsyncGenerator[str, None]:
+        try:
+            while True:
+                yield await anext(self)
+        finally:
+            self.is_closed = True
+
+
+async def test_what_iterates_over_a_reply_is_closed_with_it() -> None:
+    """On Trio it would complain of being collected, somewhere and some time."""
+    reply = Written()
+
+    async with aclosing(spoken_sentences(reply)) as sentences:
+        await anext(sentences)
+
+    assert reply.is_closed
