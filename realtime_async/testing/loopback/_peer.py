@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import Any, assert_never
+from typing import Any, Self, assert_never
 
 import orjson
 from websockets.asyncio.server import ServerConnection
@@ -126,13 +126,15 @@ class Peer:
         """
         return orjson.loads(await self.receive())
 
-    async def __aiter__(self) -> AsyncIterator[Any]:
+    def __aiter__(self) -> Self:
         """Iterate over the messages to come, decoded, until the client is gone."""
-        while True:
-            try:
-                yield await self.receive_json()
-            except PeerGone:
-                return
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await self.receive_json()
+        except PeerGone:
+            raise StopAsyncIteration from None
 
     async def send(self, message: str | bytes) -> None:
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from threading import Event
 
@@ -276,6 +276,23 @@ async def test_json_goes_both_ways_through_a_handler_of_ones_own() -> None:
 
         assert await websocket.receive() == '{"path":"/v1?model=x"}'
         assert await websocket.receive() == "42"
+
+
+async def test_a_handler_may_leave_off_listening_and_begin_again() -> None:
+    class Patient(LoopbackServer):
+        async def handle(self, peer: Peer) -> None:
+            async for first in peer:
+                await peer.send_json(first)
+                break
+            async for second in peer:
+                await peer.send_json(second)
+            # Nothing is left of the first time that the event loop would have to clean up.
+            assert not isinstance(aiter(peer), AsyncGenerator)
+
+    async with Patient() as server, connected(server) as websocket:
+        for number in ("1", "2"):
+            websocket.send_nowait(number)
+            assert await websocket.receive() == number
 
 
 async def test_an_error_in_a_handler_is_raised_where_the_server_is_closed() -> None:
