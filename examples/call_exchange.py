@@ -107,8 +107,12 @@ class Exchange:
             until: Nobody calls before it is set.
             stays: Workers that ask for calls that are over are told so until it is set.
         """
-        listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
-        async with listener, self._offered, self._waiting, anyio.create_task_group() as tasks:
+        async with (
+            self._offered,
+            self._waiting,
+            await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port) as listener,
+            anyio.create_task_group() as tasks,
+        ):
             tasks.start_soon(listener.serve, self._serve)
             when_open(int(listener.extra(SocketAttribute.local_port)))
             if until is not None:

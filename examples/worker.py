@@ -18,8 +18,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 
 import anyio
@@ -107,11 +107,13 @@ class Worker:
         try:
             if not self.leaving.is_set():
                 async with (
-                    await self.join(run_id) as phone,
+                    self.joined(run_id) as phone,
                     door(SIDECAR, self.adapter, self.journal, run_id=run_id, deadlines=PATIENT) as session,
                 ):
                     await Conversation(session, phone, self).go_on()
                 print(f"{run_id}: {session.state.lifecycle_status}, {session.delivery}", flush=True)
+        except* GONE:
+            print(f"{run_id}: hung up before it was joined", flush=True)
         except* (AgentError, OSError) as errors:
             # This call is another worker's, or nobody's; the rest of them go on.
             print(f"{run_id}: {first_of(errors)}", flush=True)
@@ -119,10 +121,12 @@ class Worker:
             # Of one that has ended, or is somebody else's by now, this does nothing.
             await self.journal.release(run_id)
 
-    async def join(self, run_id: str) -> SocketStream:
-        phone = await anyio.connect_tcp(self.host, self.port)
-        await phone.send(f"join {run_id}\n".encode())
-        return phone
+    @asynccontextmanager
+    async def joined(self, run_id: str) -> AsyncIterator[SocketStream]:
+        """Hear a caller, and be heard."""
+        async with await anyio.connect_tcp(self.host, self.port) as phone:
+            await phone.send(f"join {run_id}\n".encode())
+            yield phone
 
 
 @attrs.define

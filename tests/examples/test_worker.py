@@ -11,17 +11,19 @@ import signal
 import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import anyio
 import attrs
 import pytest
 from anyio.abc import Process
 
+from examples import worker
 from examples.call_exchange import Caller, Exchange
-from realtime_async import Delivery
+from realtime_async import Delivery, open_session
 from realtime_async._core.recovery import RecoveredSession, fold
 from realtime_async.journals import PostgresJournal
 from realtime_async.ports import RunId
@@ -89,11 +91,12 @@ class Fleet:
 
 
 async def _watch(process: Process, ready: anyio.Event) -> None:
-    """Read what a worker prints, so that it never waits for us."""
+    """Read what a worker prints, so that it never waits for us; it doesn't outlive its test."""
     assert process.stdout is not None
-    async for piece in process.stdout:
-        if piece:
-            ready.set()
+    async with process:
+        async for piece in process.stdout:
+            if piece:
+                ready.set()
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -243,3 +246,55 @@ async def replaced(fleet: Fleet, workers: list[Process], tasks: anyio.abc.TaskGr
 
 # What other programs take of the machine meanwhile is given on top.
 SILENCE_S = 2.0
+
+
+class LostPhone(AbstractAsyncContextManager["LostPhone", None]):
+    """A caller who is gone before anything was said."""
+
+    is_closed = False
+
+    async def send(self, _: bytes) -> None:
+        raise anyio.BrokenResourceError
+
+    async def __aexit__(self, *_: object) -> None:
+        self.is_closed = True
+
+
+class Ledger:
+    """A journal, as far as a worker asks it without a session."""
+
+    def __init__(self) -> None:
+        self.released: list[str] = []
+
+    async def release(self, run_id: str) -> None:
+        self.released.append(run_id)
+
+
+async def test_a_caller_who_is_gone_before_the_call_begins_costs_the_worker_no_other_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    phone, ledger = LostPhone(), Ledger()
+
+    async def connected(*_: object) -> LostPhone:
+        return phone
+
+    monkeypatch.setattr(anyio, "connect_tcp", connected)
+    journal: Any = ledger
+    one = worker.Worker(NotImplemented, journal, "127.0.0.1", 7000, drain_s=1.0, look_every_s=1.0)
+
+    await one.talk("call-1", open_session)
+
+    assert phone.is_closed
+    assert ledger.released == ["call-1"]
+
+
+async def test_an_exchange_whose_port_is_taken_holds_nothing_open() -> None:
+    exchange = Exchange([Caller("call-1", [])])
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as other:
+        port = other.extra(anyio.abc.SocketAttribute.local_port)
+        with pytest.raises(OSError):
+            await exchange.run(port=port)
+
+    # Anyio complains of a channel that is collected open.
+    with pytest.raises(anyio.ClosedResourceError):
+        exchange._offered.send_nowait("call-1")
