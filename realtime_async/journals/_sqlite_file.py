@@ -12,9 +12,9 @@ three times as fast as one ordered by (run, seq).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from time import monotonic
 from typing import Any, Literal, TypeAlias
 
@@ -40,6 +40,9 @@ Durability: TypeAlias = Literal["full", "normal"]
 # A statement with many rows is one call without the GIL; with many statements, each waits for it again.
 ROWS_PER_STATEMENT = 64
 KNOWN_AT_MOST = 10_000
+# SQLite looks less and less often whether a lock is free, at last ten times a second: then one process may find it free
+# never, while others write all the time.  So it gives up early, and is asked anew.
+LOOKING_S = 0.025
 # 64 MB of log.  SQLite's own 1000 makes the slowest of 100 commits wait more than twice as long.
 CHECKPOINT_PAGES = 16_000
 
@@ -75,22 +78,32 @@ class SqliteFile:
 
     def open(self) -> None:
         with ExitStack() as opened, told_as(self.name, "cannot be opened"):
-            self._writer = opened.enter_context(closing(self._connect()))
-            self._prepare()
-            reader = opened.enter_context(closing(self._connect()))
+            self._writer = opened.enter_context(closing(self._connect(LOOKING_S)))
+            self._in_time(self._prepare)
+            reader = opened.enter_context(closing(self._connect(BUSY_S)))
             reader.execute("PRAGMA query_only = ON")
             self.reading.begin(reader)
             opened.pop_all()
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, busy_s: float) -> sqlite3.Connection:
         # isolation_level: no transactions but those that are begun here.
         return sqlite3.connect(
             self._path,
-            timeout=BUSY_S,
+            timeout=busy_s,
             isolation_level=None,
             check_same_thread=False,
             cached_statements=2 * ROWS_PER_STATEMENT,
         )
+
+    def _in_time(self, work: Callable[[], None]) -> None:
+        """Do *work*, all of it again where another process held the file."""
+        ends = monotonic() + BUSY_S
+        while True:
+            try:
+                return work()
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error) or monotonic() >= ends:
+                    raise
 
     def _prepare(self) -> None:
         """Make sure that the file is a journal, before anything is written to it."""
@@ -113,17 +126,15 @@ class SqliteFile:
                     self._writer.execute(statement)
 
     def _with_a_log(self) -> str:
-        """Ask for a write-ahead log.  Whoever opens a new file beside us asks, too, and SQLite lets neither wait."""
-        ends = monotonic() + BUSY_S
-        while True:
-            try:
-                return str(self._pragma("journal_mode = WAL"))
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() >= ends:
-                    raise
-            # For a transaction it does wait.
-            with self._transaction():
-                pass
+        """Ask for a write-ahead log."""
+        try:
+            return str(self._pragma("journal_mode = WAL"))
+        except sqlite3.OperationalError as error:
+            if _is_busy(error):
+                # Whoever opens a new file beside us asks, too, and SQLite lets neither wait.  For a transaction it does.
+                with self._transaction():
+                    pass
+            raise
 
     def _pragma(self, text: str) -> Any:
         row = self._writer.execute(f"PRAGMA {text}").fetchone()
@@ -145,10 +156,13 @@ class SqliteFile:
 
     def write(self, batch: Sequence[Taken]) -> None:
         with told_as(self.name, "cannot be written"):
-            try:
-                self._insert(batch)
-            except sqlite3.IntegrityError:
-                self._insert_each(batch)
+            self._in_time(partial(self._write, batch))
+
+    def _write(self, batch: Sequence[Taken]) -> None:
+        try:
+            self._insert(batch)
+        except sqlite3.IntegrityError:
+            self._insert_each(batch)
 
     def _insert(self, batch: Sequence[Taken]) -> None:
         if len(batch) <= ROWS_PER_STATEMENT:
@@ -222,6 +236,10 @@ class SqliteFile:
         self.reading.close()
         with suppress(sqlite3.Error):
             self._writer.close()
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 @cache

@@ -323,50 +323,6 @@ async def test_a_record_of_a_later_release_is_refused(path: Path) -> None:
         assert await read_all(journal, OTHER_RUN) == [record(OTHER_RUN, 1)]
 
 
-async def test_two_processes_write_one_file(path: Path) -> None:
-    program = f"""
-import anyio
-from realtime_async.journals import SqliteJournal
-from realtime_async.testing._journal_records import records
-
-async def main():
-    async with SqliteJournal.open({str(path)!r}) as journal:
-        for first in range(0, 100, 10):
-            taken = [journal.append(one) for one in records("run.other", 10, after=first)]
-            await taken[-1]
-
-anyio.run(main)
-"""
-    async with SqliteJournal.open(path) as journal:
-        other = await anyio.open_process([sys.executable, "-c", program], stdout=None, stderr=None)
-        async with other:
-            for first in range(0, 100, 10):
-                await append_all(journal, records(RUN, 10, after=first))
-            assert await other.wait() == 0
-
-        assert await read_all(journal, RUN) == records(RUN, 100)
-        assert await read_all(journal, OTHER_RUN) == records(OTHER_RUN, 100)
-
-
-async def test_a_new_file_may_be_opened_by_several_at_once(tmp_path: Path) -> None:
-    """As the workers of a machine do that start together."""
-
-    async def begin(path: Path, run_id: RunId) -> None:
-        async with SqliteJournal.open(path) as journal:
-            await journal.append(record(run_id, 1))
-
-    run_ids = [RunId(f"run.{number}") for number in range(6)]
-    for number in range(30):
-        path = tmp_path / f"{number}.db"
-        async with anyio.create_task_group() as tasks:
-            for run_id in run_ids:
-                tasks.start_soon(begin, path, run_id)
-        async with SqliteJournal.open(path) as journal:
-            assert [(await read_all(journal, run_id)) for run_id in run_ids] == [
-                [record(run_id, 1)] for run_id in run_ids
-            ]
-
-
 def test_what_was_begun_lands_though_nobody_closed_before_the_program_ended(path: Path) -> None:
     program = f"""
 import anyio
