@@ -20,6 +20,9 @@ __all__ = ["FakeSoundDevice", "FakeStream", "running_devices"]
 
 Callback = Callable[[Any, int, object, object], None]
 
+# Longer than any program here waits before it takes a sentence for finished.
+SILENCE_S = 0.9
+
 
 @attrs.define(eq=False)
 class FakeStream:
@@ -61,7 +64,9 @@ def running_devices(
     """
     Put devices into the machine that run, *speed* times as fast as life.
 
-    Microphones hear *sound* and then silence, and *interjection* once half a second of an answer was played.
+    Microphones hear *sound*, and *interjection* once half a second of an answer was played.
+    After each there is silence for long enough to be noticed, and then nothing any more: who hangs up breaks off no frame
+    that is being sent.
     What speakers play, silence included, is added to *played*.
 
     A program may be as slow as it likes: nothing of what the microphone hears is lost, and the speakers stand still from
@@ -96,14 +101,16 @@ def _running(
             self.thread.start()
 
         def run(self) -> None:
-            pending = sound if self.hears else b""
+            silence = bytes(2 * round(SILENCE_S * self.samplerate))
+            pending = sound + silence if self.hears else b""
             to_interject = interjection if self.hears else b""
             while not self.ended.wait(0.02 / speed):
                 if to_interject and is_spoken_over():
-                    pending, to_interject = pending + to_interject, b""
-                if not self.hears and is_spoken_over() and not was_noticed.is_set():
+                    pending, to_interject = pending + to_interject + silence, b""
+                stands_still = not pending if self.hears else is_spoken_over() and not was_noticed.is_set()
+                if stands_still:
                     continue
-                # Silence where there is no more to hear, and room for what is to be played.
+                # Filled up with silence, or room for what is to be played.
                 buffer = bytearray(pending[: self.frame_bytes].ljust(self.frame_bytes, b"\0"))
                 pending = pending[self.frame_bytes :]
                 self.callback(memoryview(buffer), self.blocksize, None, None)
