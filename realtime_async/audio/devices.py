@@ -34,6 +34,10 @@ class Microphone:
     """
     Yields 20 ms of sound at a time while it is iterated over, and holds the device only so long.
 
+    `RealtimeSession.send_audio_from` lets go of it however it ends.
+    Whoever iterates by hand does so within `contextlib.aclosing(aiter(microphone))`: left in the loop's body, it would hold
+    the device until it is collected.
+
     What nobody takes within 5 s makes room for what is said now, and is counted in `lost_frames`.
 
     Args:
