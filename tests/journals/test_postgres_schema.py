@@ -70,7 +70,11 @@ async def test_migrating_again_changes_nothing(empty: Database) -> None:
     assert empty.execute("SELECT version FROM realtime_async.version") == [(1,)]
 
 
-async def test_many_may_migrate_at_once(empty: Database) -> None:
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
+async def test_many_may_migrate_at_once(empty: Database, isolation: str) -> None:
+    """Whatever the database prefers: who waited for another sees what that one has made."""
+    empty.execute(f"ALTER DATABASE {empty.name} SET default_transaction_isolation = '{isolation}'")
+
     async with anyio.create_task_group() as tasks:
         for _ in range(8):
             tasks.start_soon(PostgresJournal.migrate, empty.admin_dsn)
