@@ -233,6 +233,18 @@ class GroupCommit:
             if failure is not None and failure.is_told:
                 del self._stopped[run_id]
 
+    def is_behind(self, run_id: RunId, journal_seq: int) -> bool:
+        """
+        Whether the store has a run up to there by another's hand; where it stood here is forgotten then.
+
+        Whoever reads that may mean to go on from there; who doesn't know it is met as one who was superseded.
+        """
+        with self._lock:
+            if self._positions.get(run_id, journal_seq) >= journal_seq:
+                return False
+            del self._positions[run_id]
+        return True
+
     def _refuse(self, run_id: RunId) -> NoReturn:
         if self._is_closing:
             raise closed(self._name)

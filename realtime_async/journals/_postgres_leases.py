@@ -24,7 +24,7 @@ LEFT_ALONE_S: Final = 4 * 3600.0
 
 @attrs.define
 class Held:
-    """A lease, as its holder knows it.  The writer thread alone changes it."""
+    """A lease, as its holder knows it.  The writer thread alone changes it, but for the last two."""
 
     run: int
     """The number of the run in the database."""
@@ -39,6 +39,8 @@ class Held:
     appended_at: float = 0.0
     is_superseded: bool = False
     """Somebody else has raised the token.  It is kept, as the next append must be refused for it."""
+    is_read_past: bool = False
+    """What they have written was read here.  Whoever goes on from there takes the run over; nobody else does."""
 
 
 class Leases:

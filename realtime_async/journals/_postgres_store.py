@@ -213,7 +213,8 @@ class PostgresStore:
             stored = records(connection, run_id, first - 1, overlap) if first >= 1 and overlap > 0 else []
         except JournalFailure as error:
             return Verdict(0, error)
-        return judged(batch, standing, None if held is None else held.token, stored)
+        held_token = None if held is None or held.is_read_past else held.token
+        return judged(batch, standing, held_token, stored)
 
     def _taken_up(
         self, batch: Sequence[Taken], standing: Standing, verdict: Verdict, connection: Connection
@@ -290,6 +291,12 @@ class PostgresStore:
             return False
         self.reading.run(partial(_give_up, [held]))
         return True
+
+    def read_past(self, run_id: RunId, last_seq: int) -> None:
+        """Note that a run was written elsewhere up to there, and that it is known here."""
+        held = self._leases.get(run_id)
+        if held is not None and held.last_seq < last_seq:
+            held.is_superseded = held.is_read_past = True
 
     def close(self) -> None:
         # A run that has not ended is without an owner from here on.

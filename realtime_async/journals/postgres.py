@@ -18,7 +18,7 @@ from realtime_async.journals._postgres_store import PostgresStore
 from realtime_async.journals._stored import StoredJournal, packed
 from realtime_async.journals._taken import Taken
 from realtime_async.journals._verdicts import Durable, conflict, gap, released
-from realtime_async.ports import JournalRecord, RunId
+from realtime_async.ports import JournalCursor, JournalRecord, RunId
 
 __all__ = ["PostgresJournal"]
 
@@ -118,6 +118,23 @@ class PostgresJournal(StoredJournal):
             raise gap(record, position + 1)
         # Where the run is not known here, the writer finds out whether this comes next.
         return self._commits.take(record, packed(record), is_repeat=position > 0)
+
+    async def last(self, run_id: RunId) -> JournalCursor | None:
+        cursor = await super().last(run_id)
+        if cursor is not None:
+            self._has_read(run_id, cursor.journal_seq)
+        return cursor
+
+    async def _records_after(self, run_id: RunId, position: int) -> Sequence[JournalRecord]:
+        records = await super()._records_after(run_id, position)
+        if records:
+            self._has_read(run_id, records[-1].journal_seq)
+        return records
+
+    def _has_read(self, run_id: RunId, journal_seq: int) -> None:
+        """A run that was written elsewhere meanwhile may be taken over again by whoever has read where it stands."""
+        if self._commits.is_behind(run_id, journal_seq):
+            self._database.read_past(run_id, journal_seq)
 
     async def orphans(self, *, limit: int = 10) -> Sequence[OrphanedRun]:
         """
