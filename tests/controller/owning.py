@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,7 @@ from tests.journals.places import SharedJournal, opened
 __all__: list[str] = []
 
 SIDECAR = plain_sidecar()
+FAILED = "a process failed: see above"
 
 
 class Line:
@@ -148,17 +149,22 @@ async def supersede(place: str, rounds: int, owner: int, line: Line) -> None:
             tell(round=number, name="heir", error=None, calls=adapter.calls)
 
 
+async def keep_in_step(rounds: int, lines: Sequence[Line]) -> None:
+    """Let nobody go on before all have come: twice a round, before the first append and when it is over."""
+    for _ in range(2 * rounds):
+        for line in lines:
+            line.wait(up=True)
+        for line in lines:
+            line.say(up=False)
+
+
 def race(place: str, rounds: int) -> list[int]:
-    os.waitpid(forked(partial(begun, place, rounds)), 0)
+    if os.waitpid(forked(partial(begun, place, rounds)), 0)[1]:
+        sys.exit(FAILED)
     lines = {name: Line() for name in ("one", "two")}
     children = [forked(partial(contend, place, rounds, name, line)) for name, line in lines.items()]
-    # Twice a round: before the first append, and when it is over.
-    for _ in range(2 * rounds):
-        for line in lines.values():
-            line.wait(up=True)
-        for line in lines.values():
-            line.say(up=False)
-    return children
+    # In a process of its own, so that here is noticed who fails.
+    return [*children, forked(partial(keep_in_step, rounds, [*lines.values()]))]
 
 
 def pause(place: str, rounds: int) -> list[int]:
@@ -179,4 +185,4 @@ if __name__ == "__main__":
             # The others may wait for it for ever.
             for other in children:
                 os.kill(other, signal.SIGKILL)
-            sys.exit("a process failed: see above")
+            sys.exit(FAILED)

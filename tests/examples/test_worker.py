@@ -91,12 +91,18 @@ class Fleet:
 
 
 async def _watch(process: Process, ready: anyio.Event) -> None:
-    """Read what a worker prints, so that it never waits for us; it doesn't outlive its test."""
+    """
+    Read what a worker prints, so that it never waits for us.
+
+    It doesn't outlive its test; and the test ends with one that fails, as all others might wait for it.
+    """
     assert process.stdout is not None
     async with process:
         async for piece in process.stdout:
             if piece:
                 ready.set()
+    assert process.returncode in {0, -signal.SIGKILL}
+    assert ready.is_set(), "it has gone before it was ready"
 
 
 async def until(condition: Callable[[], bool]) -> None:

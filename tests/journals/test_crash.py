@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -70,6 +71,7 @@ def kill(place: str, backend: str, durability: str, lines: int, returned: dict[R
         printed = [process.stdout.readline() for _ in range(lines)]
         process.kill()
         printed += process.stdout.readlines()
+    assert process.returncode == -signal.SIGKILL, "it had ended by itself"
     # A line may have been cut.
     for line in (line for line in printed if line.endswith(b"\n")):
         run_id, seq = line.split()
