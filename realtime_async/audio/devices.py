@@ -7,9 +7,11 @@ buffer, and to ring a bell.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -176,13 +178,43 @@ async def _stream(
     kind: str, name: str, audio_format: AudioFormat, device: Device, callback: Callable[..., None]
 ) -> AsyncIterator[None]:
     """Hold a device open; opening and closing one takes a while, so a thread does it."""
-    stream = await anyio.to_thread.run_sync(_opened, kind, name, audio_format, device, callback)
+    held = _Held(partial(_opened, kind, name, audio_format, device, callback))
     try:
+        await anyio.to_thread.run_sync(held.open)
         yield
     finally:
         # Otherwise the device would stay open, and the callback would go on.
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(stream.close)
+            await anyio.to_thread.run_sync(held.close)
+
+
+class _Held:
+    """
+    A device that one thread opens and another closes.
+
+    A task that is cancelled natively doesn't wait until its thread has opened it: then that thread closes it.
+    """
+
+    def __init__(self, opened: Callable[[], Any]) -> None:
+        self._opened = opened
+        self._lock = threading.Lock()
+        self._stream: Any = None
+        self._is_wanted = True
+
+    def open(self) -> None:
+        stream = self._opened()
+        with self._lock:
+            if self._is_wanted:
+                self._stream = stream
+                return
+        stream.close()
+
+    def close(self) -> None:
+        with self._lock:
+            stream, self._stream = self._stream, None
+            self._is_wanted = False
+        if stream is not None:
+            stream.close()
 
 
 def _opened(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 from collections.abc import AsyncGenerator
@@ -249,3 +250,35 @@ async def test_a_slow_device_does_not_hold_the_event_loop(monkeypatch: pytest.Mo
 
     assert went_on == [True, True]
     assert devices.outputs[0].is_closed
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("name", ["microphone", "speaker"])
+async def test_a_device_that_is_being_opened_for_a_task_that_was_cancelled_natively_is_closed(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Ctrl-C cancels it, which no shield of anyio's keeps off."""
+    is_opening, may_open, was_closed = threading.Event(), threading.Event(), threading.Event()
+
+    class SlowStream(FakeStream):
+        def start(self) -> None:
+            is_opening.set()
+            assert may_open.wait(60)
+            super().start()
+
+        def close(self) -> None:
+            super().close()
+            was_closed.set()
+
+    devices = FakeSoundDevice(makes=SlowStream)
+    monkeypatch.setitem(sys.modules, "sounddevice", devices)
+
+    using = asyncio.ensure_future(use(name))
+    assert await asyncio.to_thread(is_opening.wait, 60)
+    using.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await using
+    may_open.set()
+
+    assert await asyncio.to_thread(was_closed.wait, 60)
+    assert [stream.is_closed for stream in (*devices.inputs, *devices.outputs)] == [True]
