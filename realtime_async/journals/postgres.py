@@ -150,7 +150,11 @@ class PostgresJournal(StoredJournal):
         """
         if limit < 1:
             raise ContractViolation(f"orphans cannot be limited to {limit!r}: ask for 1 or more")
-        return await anyio.to_thread.run_sync(self._database.claim, limit)
+        claimed = await anyio.to_thread.run_sync(self._database.claim, limit)
+        for orphan in claimed:
+            # Whoever claims a run is told where it stands, and must be able to give it back, too.
+            self._commits.allow_again(orphan.run_id)
+        return claimed
 
     async def release(self, run_id: str) -> None:
         """

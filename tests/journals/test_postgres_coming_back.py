@@ -82,6 +82,23 @@ async def test_reading_where_it_stands_lets_nobody_past_who_does_not_know(dsn: s
             await other.append(record(RUN, 8, nonce="heir"))
 
 
+async def test_it_is_given_back_by_whoever_was_superseded_and_claimed_it(
+    dsn: str, postgres_database: Database
+) -> None:
+    async with PostgresJournal.open(dsn) as journal, PostgresJournal.open(dsn) as other:
+        await append_all(journal, records(RUN, 3))
+        await append_all(other, records(RUN, 1, after=3, nonce="heir"))
+        with pytest.raises(JournalConflict):
+            await journal.append(record(RUN, 4))
+        expire(postgres_database)
+        assert [orphan.run_id for orphan in await journal.orphans()] == [RUN]
+
+        await journal.release(RUN)
+
+        async with PostgresJournal.open(dsn) as third:
+            assert [orphan.run_id for orphan in await third.orphans()] == [RUN]
+
+
 async def test_reading_what_was_appended_here_changes_nothing(dsn: str) -> None:
     async with PostgresJournal.open(dsn) as journal:
         taken = [journal.append(one) for one in records(RUN, 300)]
