@@ -41,7 +41,7 @@ _BEGUN = """
     INSERT INTO realtime_async.run (run_id) SELECT value FROM json_array_elements_text(%s::json)
     ON CONFLICT (run_id) DO NOTHING
 """
-# In the order of their numbers, so that two workers never wait for each other.
+# In the order of their numbers, as all that lock several are, so that two workers never wait for each other.
 _STANDING = """
     SELECT run_id, id, last_seq, token, written_token, open_sessions
     FROM realtime_async.run
@@ -146,7 +146,8 @@ class PostgresStore:
                 self._note(each)
 
     def _advance(self, connection: Connection, advances: Sequence[Advance]) -> Sequence[Advance]:
-        return advance(connection, advances, owner=self._owner, lease_s=self._lease_s)
+        ordered = sorted(advances, key=lambda each: each.held.run)
+        return advance(connection, ordered, owner=self._owner, lease_s=self._lease_s)
 
     def _note(self, written: Advance) -> None:
         run_id = written.batch[0].record.run_id
@@ -311,7 +312,8 @@ def _give_up(held: Sequence[Held], connection: Connection) -> None:
 
 
 def _tokens(held: Iterable[Held]) -> str:
-    return orjson.dumps([{"run": each.run, "token": each.token} for each in held]).decode()
+    ordered = sorted(held, key=lambda each: each.run)
+    return orjson.dumps([{"run": each.run, "token": each.token} for each in ordered]).decode()
 
 
 def _json_array(texts: Iterable[str]) -> str:

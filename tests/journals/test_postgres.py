@@ -3,12 +3,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 
+import anyio
+import anyio.to_thread
 import psycopg
 import pytest
 
 from realtime_async.journals import PostgresJournal
 from realtime_async.ports import RunJournal
-from realtime_async.testing.journal_contract import JournalContract
+from realtime_async.testing.journal_contract import JournalContract, record
 from realtime_async.testing.run_list_contract import RunListContract
 from tests.postgres_server import Database
 
@@ -39,3 +41,39 @@ class TestPostgresJournal(JournalContract, RunListContract):
     async def stalled(self) -> AsyncIterator[None]:
         with held(self.database):
             yield
+
+
+async def waited_for(database: Database) -> None:
+    """Wait until somebody waits for a row that another has locked."""
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    while not await anyio.to_thread.run_sync(database.execute, waiting):
+        pass
+
+
+async def test_runs_are_locked_in_the_order_of_their_numbers(postgres_database: Database) -> None:
+    """Whatever their order in a batch, so that two workers never wait for each other."""
+    lock = "SELECT FROM realtime_async.run WHERE run_id = %s FOR UPDATE NOWAIT"
+    runs = ["run.a", "run.b", "run.c"]
+    async with PostgresJournal.open(postgres_database.dsn) as journal:
+        for run_id in runs:
+            await journal.append(record(run_id, 1))
+        with (
+            psycopg.connect(postgres_database.dsn) as rival,
+            psycopg.connect(postgres_database.dsn) as another,
+        ):
+            another.execute(lock, ("run.c",))
+            # What is appended while this waits is one batch.
+            before = journal.append(record("run.c", 2))
+            await waited_for(postgres_database)
+            rival.execute(lock, ("run.a",))
+            taken = [journal.append(record(run_id, 2)) for run_id in ("run.b", "run.a")]
+            another.rollback()
+            await before
+            await waited_for(postgres_database)
+
+            # It waits for the first, so it has not locked the second.
+            rival.execute(lock, ("run.b",))
+
+            rival.rollback()
+            for each in taken:
+                await each
