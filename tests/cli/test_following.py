@@ -19,6 +19,14 @@ from tests.cli.asked import ROOT, RUN, ask
 __all__: list[str] = []
 
 
+# Whoever runs the tests in the background has it ignored, which their programs inherit.
+HEEDS_CTRL_C = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("realtime_async.cli", run_name="__main__", alter_sys=True)
+"""
+
+
 def written(path: Path, run: list[JournalRecord]) -> str:
     async def write() -> None:
         async with SqliteJournal.open(path) as journal:
@@ -83,7 +91,7 @@ def test_what_comes_is_shown_where_nothing_from_before_is_asked_for(tmp_path: Pa
 def test_ctrl_c_leaves_a_run_that_is_followed(tmp_path: Path) -> None:
     url = written(tmp_path / "calls.db", records("run.live", 2))
     program = subprocess.Popen(
-        [sys.executable, "-m", "realtime_async.cli", "tail", "run.live", "--journal", url],
+        [sys.executable, "-c", HEEDS_CTRL_C, "tail", "run.live", "--journal", url],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
