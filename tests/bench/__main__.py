@@ -30,6 +30,7 @@ from tests.bench.idling import idling
 from tests.bench.interrupting import interrupting
 from tests.bench.paced import paced
 from tests.bench.postgres import postgres
+from tests.bench.postgres_calls import postgres_calls
 from tests.bench.recovering import recovering
 from tests.bench.resuming import resuming
 from tests.bench.stage import FRAME, FRAME_S, SIDECAR, Effort, Records
@@ -44,6 +45,7 @@ SECTIONS: Mapping[str, Callable[[Effort, Path], Iterator[Table]]] = {
     "append": append_waits,
     "throughput": throughput,
     "postgres": postgres,
+    "postgres-calls": postgres_calls,
     "send": send_cost,
     "receive": receive_cost,
     "frames": frames_cost,

@@ -20,7 +20,7 @@ from realtime_async import JournalRecord, RunId
 from realtime_async._core.cursors import StreamCursor
 from realtime_async._core.identifiers import EffectId, RealtimeFrameId
 from realtime_async._core.recovery import RunFold
-from realtime_async.journals import SqliteJournal
+from realtime_async.journals import open_journal
 from tests.bench.stage import Loop, recorded_run
 
 __all__ = ["RUN", "Folded", "folded", "long_run"]
@@ -44,9 +44,9 @@ class Folded:
     peak_bytes: int
 
 
-def folded(count: int, *, path: Path | None = None, loop: Loop = Loop.ASYNCIO) -> Folded:
-    """Fold *count* records in a new process: those of the journal at *path*, or none's but made as it goes."""
-    command = [sys.executable, "-m", __name__, str(count), loop, *([] if path is None else [str(path)])]
+def folded(count: int, *, url: str | None = None, loop: Loop = Loop.ASYNCIO) -> Folded:
+    """Fold *count* records in a new process: those of the journal at *url*, or none's but made as it goes."""
+    command = [sys.executable, "-m", __name__, str(count), loop, *([] if url is None else [url])]
     run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     wall, cpu, early, peak = run.stdout.split()[-4:]
     return Folded(float(wall), float(cpu), int(early), int(peak))
@@ -118,8 +118,8 @@ def _fold_made(watch: _Watch, count: int) -> None:
         watch.cpu_s += time.process_time() - cpu
 
 
-async def _fold_stored(watch: _Watch, path: str) -> None:
-    async with SqliteJournal.open(path) as journal:
+async def _fold_stored(watch: _Watch, url: str) -> None:
+    async with open_journal(url) as journal:
         wall, cpu = time.perf_counter(), time.process_time()
         async for record in journal.read(RUN):
             watch.add(record)
@@ -140,10 +140,10 @@ def _peak_bytes() -> int:
     return peak_size if sys.platform == "darwin" else peak_size * 1024
 
 
-def _main(count: str, loop: str, path: str | None = None) -> None:
+def _main(count: str, loop: str, url: str | None = None) -> None:
     watch = _Watch(int(count))
-    if path is not None:
-        anyio.run(_fold_stored, watch, path, backend=loop)
+    if url is not None:
+        anyio.run(_fold_stored, watch, url, backend=loop)
     else:
         _fold_made(watch, int(count))
     print(watch.told())

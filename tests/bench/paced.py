@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 import attrs
 
-from realtime_async import RealtimeInputFrame, RealtimeOutputFrame, RealtimeSessionId
+from realtime_async import RealtimeInputFrame, RealtimeOutputFrame, RealtimeSessionId, RunJournal
 from tests.bench import raw_sqlite
 from tests.bench.figures import Figure, Row, Table, quantile
 from tests.bench.goals import ADDED_P99_MS, WAIT_P50_TO_COMMIT
@@ -32,7 +32,7 @@ from tests.bench.stage import (
     opened_sessions,
 )
 
-__all__ = ["paced"]
+__all__ = ["PacedNullAdapter", "Place", "Reading", "bare_calls", "paced", "session_calls"]
 
 COLUMNS = (
     "CPU µs/frame",
@@ -136,8 +136,8 @@ def _row(place: Place, variant: Variant, mine: Sequence[Reading], bare: Sequence
 
 def _read(place: Place, variant: Variant) -> Reading:
     if variant is None:
-        return anyio.run(_bare, place, backend=place.loop)
-    reading, rows = anyio.run(_sessions, place, *variant, backend=place.loop)
+        return anyio.run(bare_calls, place, backend=place.loop)
+    reading, rows = anyio.run(_stored_calls, place, *variant, backend=place.loop)
     if not rows:
         return reading
     one_by_one = [[row] for row in rows[:ROWS]]
@@ -145,7 +145,8 @@ def _read(place: Place, variant: Variant) -> Reading:
     return attrs.evolve(reading, commit_us=commit_us)
 
 
-async def _bare(place: Place) -> Reading:
+async def bare_calls(place: Place) -> Reading:
+    """Call the adapter itself."""
     adapter = PacedNullAdapter()
 
     async def send(session_id: RealtimeSessionId, frame: RealtimeInputFrame) -> None:
@@ -156,15 +157,20 @@ async def _bare(place: Place) -> Reading:
     return await _paced(place, adapter, calls)
 
 
-async def _sessions(place: Place, store: Store, records: Records) -> tuple[Reading, list[raw_sqlite.RawRow]]:
+async def session_calls(place: Place, journal: RunJournal, records: Records) -> Reading:
+    """Call the adapter by sessions that write to *journal*."""
     adapter = PacedNullAdapter()
-    async with (
-        opened_journal(store, place.directory) as (journal, file),
-        opened_sessions(place.sessions, SIDECAR[records], adapter, journal) as sessions,
-    ):
+    async with opened_sessions(place.sessions, SIDECAR[records], adapter, journal) as sessions:
         controllers = [session.controller for session in sessions]
         calls = {each.session_id: (each.send, each.receive) for each in controllers}
-        reading = await _paced(place, adapter, calls)
+        return await _paced(place, adapter, calls)
+
+
+async def _stored_calls(
+    place: Place, store: Store, records: Records
+) -> tuple[Reading, list[raw_sqlite.RawRow]]:
+    async with opened_journal(store, place.directory) as (journal, file):
+        reading = await session_calls(place, journal, records)
         batches = [] if file is None else raw_sqlite.Numbers().batches(list(file.batches))
     return reading, [row for batch in batches for row in batch]
 

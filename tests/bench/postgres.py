@@ -24,7 +24,7 @@ from tests.bench.goals import WRITE_TO_COPY
 from tests.bench.stage import Effort, Loop, in_turn, recorded_run
 from tests.postgres_server import Database, DatabaseMaker, cluster, databases
 
-__all__ = ["postgres"]
+__all__ = ["postgres", "written_out"]
 
 SIZES = (1, 8, 64, 512)
 """Rows of a commit."""
@@ -60,8 +60,8 @@ def postgres(effort: Effort, directory: Path) -> Iterator[Table]:
 
 
 @contextmanager
-def _database(maker: DatabaseMaker) -> Iterator[Database]:
-    """One whose log was written out before, so that no reading pays for what the last one left."""
+def written_out(maker: DatabaseMaker) -> Iterator[Database]:
+    """A database whose log was written out before, so that no reading pays for what the last one left."""
     with maker.database() as database:
         database.execute("CHECKPOINT")
         yield database
@@ -94,7 +94,7 @@ def _commit_waits(maker: DatabaseMaker, run: Run, size: int, number: int) -> tup
         return quantile(store.waits_s[1:], 0.5) * 1e6
 
     texts = raw_postgres.blocks(batches)
-    with _database(maker) as database:
+    with written_out(maker) as database:
         raw, mine = in_turn(
             number, partial(raw_postgres.copy, texts, database.admin_dsn), partial(write, database.dsn)
         )
@@ -134,7 +134,7 @@ async def _appended(maker: DatabaseMaker, runs: Sequence[Run]) -> Reading:
             await journal.append(record)
             waits.append(time.perf_counter() - began)
 
-    with _database(maker) as database:
+    with written_out(maker) as database:
         store = WatchedStore(database.dsn)
         commits = GroupCommit(store, store.name)
         await commits.open()
