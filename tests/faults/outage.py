@@ -33,6 +33,8 @@ from realtime_async.testing.loopback.openai import LoopbackOpenAI, OpenAIScript
 __all__ = ["FAULTS", "FRAME_S", "INSTRUCTIONS", "Outage", "Tale", "live_through"]
 
 FRAME_S = 0.02
+HEARD_S = 10.0
+"""That an answer takes at most from the server to the program."""
 INSTRUCTIONS = "Be brief."
 
 # Frequent, so that the provider's return is noticed soon; many, so that the longest outage is outlived.
@@ -154,11 +156,15 @@ async def live_through(outage: Outage, journal: RunJournal, *, run_id: str = "ca
             anyio.create_task_group() as tasks,
         ):
             tale.handshake_s = time.monotonic() - started
-            tasks.start_soon(_listen, session, tale)
+            answered = anyio.Event()
+            tasks.start_soon(_listen, session, tale, answered)
             await _speak(session, tale)
             with suppress(TimeoutError):
                 # Where this is in vain, the tale says what is missing.
                 await server.until(lambda: _is_over(server, outage))
+                # What it has said may be on its way still.
+                with anyio.fail_after(HEARD_S):
+                    await answered.wait()
             tale.delivery = session.delivery
             tasks.cancel_scope.cancel()
         _ask(server, tale)
@@ -191,11 +197,12 @@ async def _speak(session: RealtimeSession, tale: Tale) -> None:
             tale.raised.append(number)
 
 
-async def _listen(session: RealtimeSession, tale: Tale) -> None:
+async def _listen(session: RealtimeSession, tale: Tale, answered: anyio.Event) -> None:
     async for frame in session.frames():
         match frame.event:
             case ResponseDone(status):
                 tale.answers.append(status)
+                answered.set()
             case Restarted(report):
                 tale.reports.append(report)
 
