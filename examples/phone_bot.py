@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import binascii
 import json
 import logging
 import os
@@ -69,6 +68,8 @@ OPENAI = "wss://api.openai.com/v1/realtime"
 ULAW = AudioFormat(AudioEncoding.G711_ULAW, 8_000)
 # A message of the telephone's has 20 ms of sound; one of this size is none of its.
 MAX_MESSAGE_BYTES = 64 * 1024
+# So many a number has that the bot gave to a mark, at most.
+SIZE_DIGITS = 9
 HANDSHAKE_S = 10
 DRAIN_S = 10.0
 
@@ -115,7 +116,8 @@ class Line:
             await self._read()
         try:
             message = json.loads(self._arrived.popleft())
-        except ValueError:
+        # One that is nested too deep is none of the telephone's either.
+        except (ValueError, RecursionError):
             return {}
         return message if isinstance(message, dict) else {}
 
@@ -176,7 +178,7 @@ class Call:
                 case {"event": "media", "media": {"payload": str(payload)}}:
                     try:
                         yield base64.b64decode(payload, validate=True)
-                    except binascii.Error:
+                    except ValueError:
                         continue
                 case {"event": "mark", "mark": {"name": str(name)}}:
                     self._played(name)
@@ -213,7 +215,7 @@ class Call:
     def _played(self, name: str) -> None:
         # A telephone that is cleared sends all marks back at once, though nothing of them was heard.
         cleared, _, size = name.partition(".")
-        if cleared == str(self.cleared) and size.isdecimal():
+        if cleared == str(self.cleared) and size.isdecimal() and len(size) <= SIZE_DIGITS:
             self.session.playback.play(int(size))
             self._notify()
 

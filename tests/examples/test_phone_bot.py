@@ -281,10 +281,42 @@ async def test_what_is_no_telephone_is_hung_up_on_and_the_next_call_is_taken(tmp
             with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
                 while True:
                     await stranger.receive()
-        for text in ("no json", "[]", '{"event": "media", "media": {"payload": "***"}}'):
-            await anyio.to_thread.run_sync(phone.connection.send, text)
-
         await phone.listen_for(4800)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no json",
+        "[]",
+        "[" * 50_000,
+        "1" * 50_000,
+        '{"event": "media", "media": {"payload": "***"}}',
+        '{"event": "media", "media": {"payload": "é"}}',
+        '{"event": "media", "media": {"payload": ""}}',
+        '{"event": "mark", "mark": {"name": "0.-1"}}',
+        f'{{"event": "mark", "mark": {{"name": "0.{"9" * 50_000}"}}}}',
+    ],
+    ids=[
+        "no json",
+        "a list",
+        "too deep",
+        "a long number",
+        "no base64",
+        "no ascii",
+        "nothing",
+        "below zero",
+        "too much",
+    ],
+)
+async def test_what_no_telephone_says_ends_no_call(tmp_path: Path, text: str) -> None:
+    async with telephone(SCRIPT, tmp_path) as (phone, server):
+        await phone.listen_for(4800)
+        await anyio.to_thread.run_sync(phone.connection.send, text)
+        await phone.speak(*LOUD, *QUIET)
+        await phone.listen_for(9600)
+
+    assert server.log[0].heard == list(range(1, 9))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
