@@ -1,7 +1,7 @@
 """
 A program in which processes contend for runs; it prints what became of each of them, as JSON.
 
-    python -m tests.controller.owning PLACE race|pause ROUNDS
+    python -m tests.controller.owning PLACE race|pause ROUNDS BACKEND
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ class HeldJournal:
         return getattr(self._inner, name)
 
 
-def forked(work: Callable[[], Awaitable[None]]) -> int:
+def forked(work: Callable[[], Awaitable[None]], backend: str) -> int:
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            anyio.run(work)
+            anyio.run(work, backend=backend)
             code = 0
         except BaseException:
             traceback.print_exc()
@@ -158,26 +158,26 @@ async def keep_in_step(rounds: int, lines: Sequence[Line]) -> None:
             line.say(up=False)
 
 
-def race(place: str, rounds: int) -> list[int]:
-    if os.waitpid(forked(partial(begun, place, rounds)), 0)[1]:
+def race(place: str, rounds: int, backend: str) -> list[int]:
+    if os.waitpid(forked(partial(begun, place, rounds), backend), 0)[1]:
         sys.exit(FAILED)
     lines = {name: Line() for name in ("one", "two")}
-    children = [forked(partial(contend, place, rounds, name, line)) for name, line in lines.items()]
+    children = [forked(partial(contend, place, rounds, name, line), backend) for name, line in lines.items()]
     # In a process of its own, so that here is noticed who fails.
-    return [*children, forked(partial(keep_in_step, rounds, [*lines.values()]))]
+    return [*children, forked(partial(keep_in_step, rounds, [*lines.values()]), backend)]
 
 
-def pause(place: str, rounds: int) -> list[int]:
+def pause(place: str, rounds: int, backend: str) -> list[int]:
     line = Line()
-    owner = forked(partial(own, place, rounds, line))
-    return [owner, forked(partial(supersede, place, rounds, owner, line))]
+    owner = forked(partial(own, place, rounds, line), backend)
+    return [owner, forked(partial(supersede, place, rounds, owner, line), backend)]
 
 
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    place, what, count = sys.argv[1:]
+    place, what, count, backend = sys.argv[1:]
     contest = race if what == "race" else pause
-    children = set(contest(place, int(count)))
+    children = set(contest(place, int(count), backend))
     while children:
         child, status = os.wait()
         children.discard(child)
