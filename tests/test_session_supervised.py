@@ -303,6 +303,24 @@ async def test_a_provider_that_says_a_little_and_hangs_up_makes_no_storm(
     assert dialled in dials
 
 
+@pytest.mark.parametrize(
+    "again, age_s", [([Delay(0.5), *ANSWERED, Drop()], None), ([], 60.0)], ids=["lost", "aged"]
+)
+async def test_neither_an_answer_nor_a_plan_prolongs_the_life_of_a_session(
+    again: list[Played], age_s: float | None
+) -> None:
+    call = Call(*again * 20)
+    policy = RestartPolicy(attempts=2, lifetime_attempts=5, max_connection_age_s=age_s)
+
+    async with call.open(restart_policy=policy) as session:
+        with anyio.fail_after(600):
+            error = await exhausted(session)
+
+    assert call.adapter.calls.count("restart") == 5
+    assert str(error.__cause__).count("the policy allows no more") == 1
+    assert await call.ending() == ("closed", RealtimeCloseReason.PROVIDER_FAILURE)
+
+
 async def test_a_connection_that_dies_after_an_answer_is_replaced_at_once() -> None:
     again: list[Played] = [Delay(0.5), *ANSWERED, Drop()]
     call = Call(*again * 20)
