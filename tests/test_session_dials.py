@@ -30,7 +30,7 @@ ROUNDING_S = 0.001
 
 async def test_sessions_that_are_dropped_at_once_dial_one_after_the_other() -> None:
     """Every dial is a moment of virtual time; the first connects are dials like any other."""
-    calls = [Call() for _ in range(100)]
+    calls = [Call() for _ in range(1000)]
     dialled: list[float] = []
 
     async def talk(call: Call) -> None:
