@@ -31,6 +31,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from realtime_async import (
     AgentError,
     Deadlines,
+    InvalidIdentifier,
     JournalFailure,
     OutputAudio,
     ProviderConnectionLost,
@@ -68,6 +69,8 @@ class Worker:
     drain_s: float
     look_every_s: float
     leaving: anyio.Event = attrs.field(factory=anyio.Event)
+    here: set[str] = attrs.field(factory=set)
+    """The calls that it has."""
 
     async def work(self) -> None:
         """Take calls until told to go; return when each has ended, or is handed over."""
@@ -88,9 +91,9 @@ class Worker:
                     await stream.send(b"take\n")
                     lines = BufferedByteReceiveStream(stream)
                     while True:
-                        run_id = (await lines.receive_until(b"\n", 400)).decode()
+                        run_id = (await lines.receive_until(b"\n", 400)).decode(errors="replace")
                         calls.start_soon(self.talk, run_id, open_session)
-            except (OSError, *GONE):
+            except (OSError, anyio.DelimiterNotFound, *GONE):
                 # The calls that are here go on; the exchange may come back.
                 await anyio.sleep(AGAIN_S)
 
@@ -104,6 +107,11 @@ class Worker:
 
     async def talk(self, run_id: str, door: Door) -> None:
         """Have one call here, from its beginning or from where its last worker left it."""
+        if door is open_session and run_id in self.here:
+            # Whoever failed to begin it twice would give up the one that goes on.
+            print(f"{run_id}: it is here already", flush=True)
+            return
+        self.here.add(run_id)
         try:
             if not self.leaving.is_set():
                 async with (
@@ -117,9 +125,11 @@ class Worker:
         except* (AgentError, OSError) as errors:
             # This call is another worker's, or nobody's; the rest of them go on.
             print(f"{run_id}: {first_of(errors)}", flush=True)
-        with suppress(JournalFailure):
+        # What is no run's id was told above.
+        with suppress(JournalFailure, InvalidIdentifier):
             # Of one that has ended, or is somebody else's by now, this does nothing.
             await self.journal.release(run_id)
+        self.here.discard(run_id)
 
     @asynccontextmanager
     async def joined(self, run_id: str) -> AsyncIterator[SocketStream]:

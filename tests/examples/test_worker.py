@@ -19,11 +19,11 @@ from typing import Any
 import anyio
 import attrs
 import pytest
-from anyio.abc import Process
+from anyio.abc import Process, SocketStream
 
 from examples import worker
 from examples.call_exchange import Caller, Exchange
-from realtime_async import Delivery, open_session
+from realtime_async import Delivery, ProviderConnectionLost, RealtimeSession, open_session
 from realtime_async._core.recovery import RecoveredSession, fold
 from realtime_async.journals import PostgresJournal
 from realtime_async.ports import RunId
@@ -273,7 +273,7 @@ class Ledger:
         self.released: list[str] = []
 
     async def release(self, run_id: str) -> None:
-        self.released.append(run_id)
+        self.released.append(RunId(run_id))
 
 
 async def test_a_caller_who_is_gone_before_the_call_begins_costs_the_worker_no_other_call(
@@ -292,6 +292,49 @@ async def test_a_caller_who_is_gone_before_the_call_begins_costs_the_worker_no_o
 
     assert phone.is_closed
     assert ledger.released == ["call-1"]
+
+
+async def test_what_an_exchange_says_amiss_costs_the_worker_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = iter([b"\xff\nno id\n", b"too long" * 100, b"call-1\ncall-1\ncall-2\n"])
+    begun: list[str] = []
+    may_end, ledger = anyio.Event(), Ledger()
+
+    async def exchange(stream: SocketStream) -> None:
+        async with stream:
+            if await stream.receive() == b"take\n":
+                what = next(said)
+                await stream.send(what)
+                if b"call" not in what:
+                    return
+            await anyio.sleep_forever()
+
+    @asynccontextmanager
+    async def door(*_: object, run_id: str, **_options: object) -> AsyncIterator[RealtimeSession]:
+        begun.append(RunId(run_id))
+        await may_end.wait()
+        raise ProviderConnectionLost("the call is over")
+        yield
+
+    monkeypatch.setattr(worker, "AGAIN_S", 0.01)
+    monkeypatch.setattr(worker, "open_session", door)
+    journal: Any = ledger
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(listener.serve, exchange)
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        one = worker.Worker(NotImplemented, journal, "127.0.0.1", port, drain_s=1.0, look_every_s=1.0)
+        with anyio.fail_after(20):
+            tasks.start_soon(one.take_calls, tasks)
+            await until(lambda: len(begun) == 2)
+            await anyio.wait_all_tasks_blocked()
+            assert ledger.released == []
+            may_end.set()
+            await until(lambda: len(ledger.released) == 2)
+        tasks.cancel_scope.cancel()
+
+    assert sorted(begun) == sorted(ledger.released) == ["call-1", "call-2"]
 
 
 async def test_an_exchange_whose_port_is_taken_holds_nothing_open() -> None:
