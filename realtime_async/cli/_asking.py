@@ -44,12 +44,12 @@ def _exit_of(work: Callable[[], Awaitable[Exit]], interrupted: int) -> int:
     try:
         code = anyio.run(work)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read along has had enough; the interpreter would complain once more when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.FINE
     except BaseException as raised:
         error = _first_of(raised)
+        if isinstance(error, BrokenPipeError):
+            # Whoever read along has had enough; the interpreter would complain once more when it flushes.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return Exit.FINE
         if isinstance(error, KeyboardInterrupt):
             return interrupted
         if not isinstance(error, (AgentError, OSError, ImportError)):

@@ -150,6 +150,10 @@ class Call:
 async def demo(url: str | None, options: Demo, *, json: bool) -> Exit:
     if options.microphone and options.input is not None:
         raise ContractViolation("the demo hears one of them: give --input or --microphone")
+    if options.input and options.output and options.input.resolve() == options.output.resolve():
+        raise ContractViolation(
+            f"--output {options.output}: that is the question, which would be overwritten"
+        )
     run_id = f"demo.{uuid.uuid4().hex[:12]}"
     sidecar = RealtimeSessionSidecar.voice_defaults("demo")
     opening = _journal_at(url)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -37,9 +39,17 @@ RUN_HEADINGS = f"{'began':19}  {'last':19}  {'records':>8}  {'last record':20}  
 STEP_HEADINGS = f"{'seq':>7}  {'time':12}  {'ms':>6}  {'kind':24}  {'sent':>6}  {'recv':>6}  {'frames':>6}  {'gate':>4}  about"
 
 
+class Screen(Console):
+    """Where lines go; that nobody reads them is for the command to know, as of all else that it prints."""
+
+    def on_broken_pipe(self) -> None:
+        # Rich would end the program with 1, which is the code for a finding.
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def line(text: str, style: str = "") -> None:
     """Print one line, which is never wrapped; colours are for terminals that want them."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Screen(highlight=False, soft_wrap=True)
     console.print(Text(plain(text).rstrip(), style=style), no_wrap=True, crop=False, overflow="ignore")
 
 

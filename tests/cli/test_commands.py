@@ -213,9 +213,12 @@ def test_how_much_was_read_is_told_on_a_terminal_and_nowhere_else(command: str, 
     assert b"records: 27" not in told
 
 
-def test_a_reader_who_has_had_enough_is_no_error(url: str) -> None:
+@pytest.mark.parametrize(
+    "command", [["export", RUN], ["show", RUN], ["tail", RUN], ["report", RUN], ["verify"], ["runs"]]
+)
+def test_a_reader_who_has_had_enough_is_no_error(command: list[str], url: str) -> None:
     program = subprocess.Popen(
-        [sys.executable, "-m", "realtime_async.cli", "export", RUN, "--journal", url],
+        [sys.executable, "-m", "realtime_async.cli", *command, "--journal", url],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=ROOT,

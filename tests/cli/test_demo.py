@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import wave
 from collections.abc import AsyncGenerator
@@ -22,7 +23,7 @@ from realtime_async.adapters.scripted import Script, ScriptedAdapter
 from realtime_async.audio import SilentSpeaker
 from realtime_async.cli._demo import Call
 from realtime_async.journals import MemoryJournal
-from tests.cli.asked import ask, ask_json
+from tests.cli.asked import ROOT, ask, ask_json
 from tests.controller.staged import plain_sidecar
 from tests.postgres_server import PASSWORD, Database
 
@@ -121,6 +122,36 @@ def test_what_is_not_there_is_told_in_one_line(
     (line,) = asked.stderr.splitlines()
     assert said in line
     assert PASSWORD not in line
+
+
+def test_the_question_is_not_overwritten_by_its_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("question.wav").write_bytes(QUESTION.read_bytes())
+    Path("link.wav").symlink_to("question.wav")
+
+    asked = ask("demo", "--journal", "sqlite:calls.db", "--input", "question.wav", "--output", "link.wav")
+
+    assert asked.exit_code == 2
+    assert "that is the question" in asked.stderr
+    assert Path("question.wav").read_bytes() == QUESTION.read_bytes()
+
+
+def test_a_reader_of_the_call_who_has_had_enough_is_no_error(tmp_path: Path) -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-m", "realtime_async.cli", "demo", "--journal", f"sqlite:{tmp_path / 'calls.db'}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    assert program.stdout is not None
+    program.stdout.close()
+    assert program.stderr is not None
+    said = program.stderr.read()
+    program.stderr.close()
+
+    assert (program.wait(30), said) == (0, b"")
 
 
 @pytest.mark.parametrize("device", ["--microphone", "--speaker"])
