@@ -26,6 +26,7 @@ from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from itertools import chain, repeat
 from pathlib import Path
+from typing import BinaryIO
 
 import anyio
 import attrs
@@ -184,15 +185,24 @@ def pieces_of(path: Path) -> Iterator[bytes]:
     Raises:
         ValueError: It isn't the audio that Gemini takes.
     """
-    with path.open("rb") as file, wave.open(file, "rb") as question:
+    with path.open("rb") as file, opened(file, path) as question:
         given = question.getnchannels(), question.getsampwidth(), question.getframerate()
         if given != (1, 2, 16_000):
             raise ValueError(
                 f"{path} has {given[0]} channel(s) of {8 * given[1]} bit at {given[2]} Hz: "
                 "convert it to 1 channel of 16 bit at 16000 Hz"
             )
+        if not question.getnframes():
+            raise ValueError(f"{path} has no sound in it, so nobody would answer: give another")
         while piece := question.readframes(FRAME_BYTES // 2):
             yield piece.ljust(FRAME_BYTES, b"\0")
+
+
+def opened(file: BinaryIO, path: Path) -> wave.Wave_read:
+    try:
+        return wave.open(file, "rb")
+    except EOFError:
+        raise ValueError(f"{path} is no WAV file, or is cut off") from None
 
 
 def above_zero(text: str) -> float:

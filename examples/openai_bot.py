@@ -196,7 +196,7 @@ async def be_quiet(session: RealtimeSession, player: Player) -> None:
 def booked(call: ToolCall) -> str:
     try:
         people = int(json.loads(call.arguments)["people"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, RecursionError, TypeError, ValueError):
         return "Ask the caller for how many people it is to be."
     print(f"booked a table for {people}")
     return f"A table for {people} is booked."
@@ -218,13 +218,20 @@ async def sound(options: argparse.Namespace) -> AsyncIterator[tuple[AsyncIterabl
 
 def frames_of(path: Path) -> Iterator[bytes]:
     """Yield the sound of a WAV file as OpenAI takes it, 20 ms at a time."""
-    with wave.open(str(path), "rb") as file:
-        channels, sample_bytes, rate, count = file.getparams()[:4]
-        if (channels, sample_bytes) != (1, 2):
-            raise wave.Error(
-                f"{path} has {channels} channel(s) of {8 * sample_bytes} bits: save it as mono of 16 bits"
-            )
-        samples = array("h", file.readframes(count))
+    try:
+        with wave.open(str(path), "rb") as file:
+            channels, sample_bytes, rate, count = file.getparams()[:4]
+            sound = file.readframes(count)
+    except EOFError:
+        raise wave.Error(f"{path} is no WAV file, or is cut off: save it as mono of 16 bits") from None
+    if (channels, sample_bytes) != (1, 2) or not rate:
+        raise wave.Error(
+            f"{path} has {channels} channel(s) of {8 * sample_bytes} bits at {rate} Hz: save it as mono of 16 bits"
+        )
+    # A file that was cut off may end within a sample.
+    samples = array("h", sound[: len(sound) // 2 * 2])
+    if not samples:
+        raise wave.Error(f"{path} has no sound in it, so nobody would answer: give another")
     if sys.byteorder == "big":
         samples.byteswap()
     pcm = between(samples, rate)

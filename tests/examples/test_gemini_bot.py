@@ -10,6 +10,7 @@ import pytest
 
 from examples import gemini_bot
 from realtime_async.testing.loopback.gemini import GeminiAnswer, GeminiScript, LoopbackGemini
+from tests.examples.watching import wav
 
 KEY = "mauve-door-91"
 
@@ -61,6 +62,21 @@ def test_a_wrong_key_is_told_and_not_shown(server: LoopbackGemini, monkeypatch: 
         gemini_bot.main(["--base-url", server.url])
 
     assert "wrong-lamp-17" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "sound, told",
+    [(b"", "cut off"), (wav(bytes(640))[:30], "cut off"), (wav(b"", rate=16_000), "no sound in it")],
+    ids=["empty", "half a header", "header only"],
+)
+def test_a_file_without_sound_is_told(
+    server: LoopbackGemini, monkeypatch: pytest.MonkeyPatch, sound: bytes, told: str
+) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", KEY)
+    Path("none.wav").write_bytes(sound)
+
+    with pytest.raises(SystemExit, match=rf"^gemini_bot: none.wav .*{told}"):
+        gemini_bot.main(["--base-url", server.url, "--input", "none.wav"])
 
 
 def test_a_file_of_another_kind_is_told(server: LoopbackGemini, monkeypatch: pytest.MonkeyPatch) -> None:

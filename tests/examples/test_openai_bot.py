@@ -12,7 +12,7 @@ from examples import openai_bot
 from realtime_async import ToolCall
 from realtime_async.testing.loopback import DropHow
 from realtime_async.testing.loopback.openai import Answer, Call, LoopbackOpenAI, OpenAIScript
-from tests.examples.watching import BACKENDS
+from tests.examples.watching import BACKENDS, wav
 from tests.testing.loopback.openai_types import misfits
 
 SCRIPT = OpenAIScript(
@@ -82,12 +82,33 @@ def test_a_wrong_key_is_told_and_not_shown(server: LoopbackOpenAI, monkeypatch: 
     assert "sk-wrong-91" not in str(ended.value)
 
 
-def test_a_file_that_is_no_sound_is_told_so(server: LoopbackOpenAI, tmp_path: Path) -> None:
-    (tmp_path / "no.wav").write_bytes(b"no sound")
+@pytest.mark.parametrize(
+    "sound, told",
+    [
+        (b"no sound", "."),
+        (b"", "cut off"),
+        (wav(bytes(960))[:30], "cut off"),
+        (wav(b""), "no sound in it"),
+        (wav(bytes(960), rate=0), "at 0 Hz"),
+        (wav(bytes(960), sample_bytes=1), "of 8 bits"),
+    ],
+    ids=["no WAV", "empty", "half a header", "header only", "no rate", "8 bits"],
+)
+def test_a_file_that_is_no_sound_is_told_so(
+    server: LoopbackOpenAI, tmp_path: Path, sound: bytes, told: str
+) -> None:
+    (tmp_path / "no.wav").write_bytes(sound)
 
-    with pytest.raises(SystemExit, match=r"^openai_bot: "):
+    with pytest.raises(SystemExit, match=rf"^openai_bot: .*{told}"):
         openai_bot.run(arguments(server, "--input", str(tmp_path / "no.wav")))
 
 
-def test_a_tool_call_that_cannot_be_read_is_answered_with_a_question() -> None:
-    assert "how many" in openai_bot.booked(ToolCall("call_1", "book_table", "no json"))
+def test_a_file_that_was_cut_off_within_a_sample_is_heard_up_to_there(tmp_path: Path) -> None:
+    (tmp_path / "cut.wav").write_bytes(wav(bytes(960))[:-1])
+
+    assert list(openai_bot.frames_of(tmp_path / "cut.wav")) == [bytes(960)]
+
+
+@pytest.mark.parametrize("call", ["no json", "[]", '{"people": Infinity}', "[" * 50_000])
+def test_a_tool_call_that_cannot_be_read_is_answered_with_a_question(call: str) -> None:
+    assert "how many" in openai_bot.booked(ToolCall("call_1", "book_table", call))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -22,7 +23,7 @@ from realtime_async.journals import SqliteJournal
 from realtime_async.ports import RealtimeProviderAdapter, RunId, RunJournal
 from tests.controller.recording import RecordedJournal, recorded_adapter
 
-__all__ = ["BACKENDS", "found", "journal_of", "terminated_when", "watched_calls"]
+__all__ = ["BACKENDS", "found", "journal_of", "terminated_when", "watched_calls", "wav"]
 
 BACKENDS = ("asyncio", "trio")
 SIGNALLED = Path(__file__).with_name("signalled.py")
@@ -32,6 +33,15 @@ def found(pattern: str, text: str) -> str:
     match = re.search(pattern, text, re.MULTILINE)
     assert match is not None, text
     return match[1]
+
+
+def wav(sound: bytes, *, rate: int = 24_000, sample_bytes: int = 2) -> bytes:
+    """A WAV file with one channel, whose header may be nonsense."""
+    header = struct.pack(
+        "<4sI8sIHHIIHH4sI", b"RIFF", 36 + len(sound), b"WAVEfmt ", 16, 1, 1, rate, rate * sample_bytes, sample_bytes,
+        8 * sample_bytes, b"data", len(sound),
+    )  # fmt: skip
+    return header + sound
 
 
 def journal_of(path: Path, run_id: str) -> list[dict[str, Any]]:
