@@ -1,0 +1,116 @@
+"""What the command says of a journal in PostgreSQL: the same as of one in a file."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import anyio
+import orjson
+import pytest
+
+from realtime_async.journals import PostgresJournal, read_export
+from realtime_async.ports import JournalRecord, RealtimeSessionRecordKind
+from realtime_async.testing.journal_contract import append_all, record, records
+from tests.cli.asked import ROOT, RUN, ask, ask_json
+from tests.controller.staged import SECRET
+from tests.postgres_server import PASSWORD, Database, DatabaseMaker
+
+__all__: list[str] = []
+
+
+def written(dsn: str, run: list[JournalRecord]) -> None:
+    async def write() -> None:
+        async with PostgresJournal.open(dsn) as journal:
+            await append_all(journal, run)
+
+    anyio.run(write)
+
+
+@pytest.fixture(scope="module")
+def copied(url: str, postgres: DatabaseMaker) -> Iterator[Database]:
+    """A database with the runs of the file at *url*."""
+    with postgres.database() as database:
+        for run_id in (RUN, "call-2"):
+            exported = ask("export", run_id, "--journal", url)
+            written(database.dsn, list(read_export(exported.stdout.splitlines())))
+        yield database
+
+
+QUESTIONS = {
+    "runs": ["runs"],
+    "runs of a tenant": ["runs", "--tag", "tenant:zebra"],
+    "runs after one": ["runs", "--after", RUN],
+    "show": ["show", RUN],
+    "show from any on": ["show", RUN, "--after", "3"],
+    "verify": ["verify"],
+    "verify one": ["verify", RUN],
+    "tail": ["tail", RUN, "--last", "2"],
+    "report": ["report", RUN, "--input-rate", "24000"],
+}
+TOLD = [[*question, *form] for question in QUESTIONS.values() for form in ([], ["--json"])]
+
+
+@pytest.mark.parametrize("question", [*TOLD, ["export", RUN]], ids=" ".join)
+def test_a_database_and_a_file_with_the_same_runs_are_told_alike(
+    question: list[str], url: str, copied: Database
+) -> None:
+    in_the_file, in_the_database = (ask(*question, "--journal", each) for each in (url, copied.dsn))
+
+    assert in_the_file.exit_code == in_the_database.exit_code == 0, in_the_database.stderr
+    assert in_the_file.stdout
+    assert in_the_database.stdout == in_the_file.stdout
+    assert PASSWORD not in in_the_database.output
+    assert SECRET not in in_the_database.output
+
+
+def test_a_run_that_is_not_there_is_a_wrong_question(copied: Database) -> None:
+    asked = ask("report", "nobody", "--journal", copied.dsn)
+
+    assert (asked.exit_code, asked.stdout) == (2, "")
+    assert "holds no run 'nobody'" in asked.stderr
+    assert PASSWORD not in asked.stderr
+
+
+@pytest.mark.parametrize("command", ["verify", "show", "report", "export"])
+def test_damage_is_found_with_its_record(command: str, postgres_database: Database) -> None:
+    written(postgres_database.dsn, records(RUN, 5))
+    postgres_database.execute("UPDATE realtime_async.record SET body = '{}' WHERE seq = 4")
+
+    asked = ask(command, RUN, "--journal", postgres_database.dsn)
+
+    assert asked.exit_code == 1
+    assert re.search(rf"record 4 of run '{RUN}'", asked.stdout if command == "verify" else asked.stderr)
+    assert PASSWORD not in asked.output
+
+
+def test_a_live_run_is_followed_until_it_ends(postgres_database: Database) -> None:
+    dsn = postgres_database.dsn
+    written(dsn, records("run.live", 5))
+    shown: list[str] = []
+    program = subprocess.Popen(
+        [sys.executable, "-m", "realtime_async.cli", "tail", "run.live", "--journal", dsn, "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert program.stdout is not None
+    with program:
+        for line in program.stdout:
+            shown.append(line)
+            if len(shown) == 5:
+                last = record("run.live", 7, kind=RealtimeSessionRecordKind.CLOSED)
+                written(dsn, [record("run.live", 6), last])
+
+    assert program.returncode == 0
+    assert [orjson.loads(line)["journal_seq"] for line in shown] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_the_doctor_reaches_it_and_shows_no_password(copied: Database) -> None:
+    asked, (told,) = ask("doctor", "--journal", copied.dsn), ask_json("doctor", "--journal", copied.dsn)
+
+    assert asked.exit_code == 0
+    assert str(told["journal"]).endswith(f":***@{copied.dsn.rpartition('@')[2]} can be read")
+    assert PASSWORD not in asked.output + str(told)
