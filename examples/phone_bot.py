@@ -68,8 +68,9 @@ OPENAI = "wss://api.openai.com/v1/realtime"
 ULAW = AudioFormat(AudioEncoding.G711_ULAW, 8_000)
 # A message of the telephone's has 20 ms of sound; one of this size is none of its.
 MAX_MESSAGE_BYTES = 64 * 1024
-# So many a number has that the bot gave to a mark, at most.
+# More has no number that the bot gave to a mark.
 SIZE_DIGITS = 9
+# How long a telephone may take to begin.
 HANDSHAKE_S = 10
 DRAIN_S = 10.0
 
@@ -97,9 +98,8 @@ class Line:
         Raises:
             HungUp: It was no WebSocket.
         """
-        with anyio.move_on_after(HANDSHAKE_S):
-            while self._protocol.state is State.CONNECTING and self._protocol.handshake_exc is None:
-                await self._read()
+        while self._protocol.state is State.CONNECTING and self._protocol.handshake_exc is None:
+            await self._read()
         if self._protocol.state is not State.OPEN:
             raise HungUp
 
@@ -188,13 +188,13 @@ class Call:
     async def play(self, sound: bytes) -> None:
         """Have the caller hear *sound*, and be told when that has happened."""
         payload = base64.b64encode(sound).decode()
-        await self._tell("media", {"payload": payload})
-        await self._tell("mark", {"name": f"{self.cleared}.{len(sound)}"})
+        await self._tell("media", media={"payload": payload})
+        await self._tell("mark", mark={"name": f"{self.cleared}.{len(sound)}"})
 
     async def fall_silent(self) -> None:
         """Take back what the caller has not heard, and stop the answer."""
         self.cleared += 1
-        await self.line.send({"event": "clear", "streamSid": self.stream_id})
+        await self._tell("clear")
         played_ms = self.session.playback.stop()
         self._notify()
         await self.session.interrupt(played_ms=played_ms)
@@ -209,8 +209,10 @@ class Call:
         # Whoever leaves the session's block closes the session.
         the_call.cancel()
 
-    async def _tell(self, event: str, value: dict[str, str]) -> None:
-        await self.line.send({"event": event, "streamSid": self.stream_id, event: value})
+    async def _tell(self, event: str, **value: dict[str, str]) -> None:
+        # That the caller is gone is learned by whoever listens, who ends the call.
+        with suppress(HungUp):
+            await self.line.send({"event": event, "streamSid": self.stream_id, **value})
 
     def _played(self, name: str) -> None:
         # A telephone that is cleared sends all marks back at once, though nothing of them was heard.
@@ -298,8 +300,10 @@ async def take_call(
 ) -> None:
     stream_id: str | None = None
     async with until(leaving):
-        await line.accept()
-        stream_id = await started(line)
+        # Whoever says nothing after the handshake is no telephone either.
+        with anyio.move_on_after(HANDSHAKE_S):
+            await line.accept()
+            stream_id = await started(line)
     if stream_id is None:
         return
     sidecar = RealtimeSessionSidecar.voice_defaults("telephone")
@@ -385,7 +389,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     except* KeyboardInterrupt:
         # Before there was anything to end.
         print("no more calls")
-    except* (AgentError, OSError) as errors:
+    except* (AgentError, OSError, OverflowError) as errors:
         failure = first_of(errors)
     if failure is not None:
         sys.exit(f"phone_bot: {failure}")

@@ -16,7 +16,7 @@ import anyio.to_thread
 import attrs
 import pytest
 from anyio.abc import TaskStatus
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from examples import phone_bot
@@ -317,6 +317,50 @@ async def test_what_no_telephone_says_ends_no_call(tmp_path: Path, text: str) ->
         await phone.listen_for(9600)
 
     assert server.log[0].heard == list(range(1, 9))
+
+
+async def test_who_says_nothing_after_the_handshake_is_hung_up_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with telephone(SCRIPT, tmp_path) as (phone, _):
+        await phone.listen_for(4800)
+        monkeypatch.setattr(phone_bot, "HANDSHAKE_S", 0.5)
+        port = phone.connection.remote_address[1]
+
+        def stay_silent() -> None:
+            with connect(f"ws://127.0.0.1:{port}/", compression=None, proxy=None) as stranger:
+                stranger.recv(timeout=10)
+
+        with pytest.raises(WebSocketException):
+            await anyio.to_thread.run_sync(stay_silent)
+
+
+async def test_who_hangs_up_on_an_answer_ends_the_call_as_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tried = anyio.Event()
+
+    async def broken(_line: phone_bot.Line, _message: object) -> None:
+        tried.set()
+        raise phone_bot.HungUp
+
+    monkeypatch.setattr(phone_bot.Line, "send", broken)
+    async with telephone(SCRIPT, tmp_path) as (phone, _):
+        await tried.wait()
+        await phone.say(event="stop", streamSid="MZ1", stop={"callSid": "CA1"})
+        await phone.listen_to_the_end()
+
+    printed = capsys.readouterr().out
+    assert "1 accepted: 1 sent, 0 failed" in printed
+    assert await last_record(tmp_path, found(r"^run (\S+): ", printed)) == "realtime_closed"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_port_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, backend: str) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
+
+    with pytest.raises(SystemExit, match=r"^phone_bot: .*port"):
+        phone_bot.run(["--port", "99999", "--journal", str(tmp_path / "calls.db"), "--backend", backend])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
