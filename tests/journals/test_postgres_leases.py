@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import anyio
 import anyio.lowlevel
@@ -274,6 +274,22 @@ async def test_a_lease_is_renewed_while_nothing_is_appended(dsn: str, postgres_d
                 await anyio.lowlevel.checkpoint()
 
         assert await journal.append(record(RUN, 2)) == JournalCursor(RUN, 2)
+
+
+@pytest.mark.parametrize("count", [1, 100])
+async def test_what_is_appended_renews_its_lease_at_once(
+    dsn: str, postgres_database: Database, count: int
+) -> None:
+    """Long before the journal's own thread would: a run that is written is no orphan, not for a moment."""
+    async with PostgresJournal.open(dsn) as journal, PostgresJournal.open(dsn) as other:
+        await journal.append(record(RUN, 1))
+        expire(postgres_database)
+        expired = expiry(postgres_database)
+
+        await append_all(journal, records(RUN, count, after=1))
+
+        assert expiry(postgres_database) - expired > timedelta(hours=23)
+        assert await other.orphans() == []
 
 
 async def test_an_owner_that_was_superseded_renews_nothing_and_is_refused(
