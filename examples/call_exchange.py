@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import uuid
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -130,9 +131,15 @@ class Exchange:
         async with stream:
             lines = BufferedByteReceiveStream(stream)
             try:
-                verb, _, run_id = (await lines.receive_until(b"\n", 400)).decode().partition(" ")
-            except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
+                asked = await lines.receive_until(b"\n", 400)
+            except (
+                anyio.DelimiterNotFound,
+                anyio.EndOfStream,
+                anyio.IncompleteRead,
+                anyio.BrokenResourceError,
+            ):
                 return
+            verb, _, run_id = asked.decode(errors="replace").partition(" ")
             if verb == "take":
                 await self._offer(stream)
             elif run_id in self.callers:
@@ -205,7 +212,15 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def run(arguments: Sequence[str] | None = None) -> None:
     options = parsed(arguments)
-    anyio.run(main, options, backend=options.backend)
+    failure: BaseException | None = None
+    try:
+        anyio.run(main, options, backend=options.backend)
+    except* KeyboardInterrupt:
+        print("all have hung up")
+    except* (OSError, OverflowError) as errors:
+        failure = errors.exceptions[0]
+    if failure is not None:
+        sys.exit(f"call_exchange: {failure}")
 
 
 if __name__ == "__main__":

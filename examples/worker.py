@@ -42,8 +42,12 @@ from realtime_async import (
     open_session,
     resume_session,
 )
-from realtime_async.adapters.openai import OpenAIRealtimeAdapter, OpenAIRealtimeConfig, WebSocketLimits
 from realtime_async.journals import PostgresJournal
+
+try:
+    from realtime_async.adapters.openai import OpenAIRealtimeAdapter, OpenAIRealtimeConfig, WebSocketLimits
+except ImportError as missing:
+    sys.exit(f"worker: {missing.name} is missing: pip install -e '.[openai,postgres]'")
 
 OPENAI = "wss://api.openai.com/v1/realtime"
 SIDECAR = RealtimeSessionSidecar.voice_defaults("fleet")
@@ -184,14 +188,14 @@ class Conversation:
 
 
 async def main(options: argparse.Namespace, config: OpenAIRealtimeConfig) -> None:
-    host, _, port = options.exchange.rpartition(":")
+    host, port = options.exchange
     async with (
         OpenAIRealtimeAdapter(config, limits=WebSocketLimits(close_s=GOODBYE_S)) as adapter,
         PostgresJournal.open(
             options.journal, lease_s=options.lease_s, patience_s=options.lease_s / 3
         ) as journal,
     ):
-        await Worker(adapter, journal, host, int(port), options.drain_s, options.look_every_s).work()
+        await Worker(adapter, journal, host, port, options.drain_s, options.look_every_s).work()
 
 
 def configured(options: argparse.Namespace) -> OpenAIRealtimeConfig:
@@ -206,13 +210,24 @@ def configured(options: argparse.Namespace) -> OpenAIRealtimeConfig:
     )
 
 
+def address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise argparse.ArgumentTypeError(f"{text} is no HOST:PORT")
+    return host, int(port)
+
+
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Work for a fleet of voice bots.")
     parser.add_argument(
         "--journal", required=True, metavar="DSN", help="a migrated database, as postgresql://…"
     )
     parser.add_argument(
-        "--exchange", default="127.0.0.1:7000", metavar="HOST:PORT", help="where the callers are"
+        "--exchange",
+        type=address,
+        default=("127.0.0.1", 7000),
+        metavar="HOST:PORT",
+        help="where the callers are",
     )
     parser.add_argument(
         "--drain-s", type=float, default=10.0, help="how long a turn may last when it has to go"
@@ -234,6 +249,9 @@ def run(arguments: Sequence[str] | None = None) -> None:
     failure: BaseException | None = None
     try:
         anyio.run(partial(main, options, configured(options)), backend=options.backend)
+    except* KeyboardInterrupt:
+        # Before there was anything to hand over.
+        print("no calls were taken")
     except* (AgentError, ImportError, OSError) as errors:
         failure = first_of(errors)
     if failure is not None:

@@ -38,8 +38,10 @@ def told(example: str, *arguments: str, without: str) -> str:
         ("make_question.py", "numpy", "local"),
         ("offline_bot.py", "rich", "local"),
         ("openai_bot.py", "websockets", "openai"),
+        ("phone_bot.py", "websockets", "openai"),
         ("show_journal.py", "rich", "examples"),
         ("trio_bot.py", "trio", "local,trio"),
+        ("worker.py", "websockets", "openai,postgres"),
     ],
 )
 def test_an_example_says_which_extra_it_needs(example: str, module: str, extra: str) -> None:

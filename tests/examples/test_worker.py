@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from itertools import pairwise
+from types import ModuleType
 from typing import Any
 
 import anyio
@@ -21,7 +22,7 @@ import attrs
 import pytest
 from anyio.abc import Process, SocketStream
 
-from examples import worker
+from examples import call_exchange, worker
 from examples.call_exchange import Caller, Exchange
 from realtime_async import Delivery, ProviderConnectionLost, RealtimeSession, open_session
 from realtime_async._core.recovery import RecoveredSession, fold
@@ -347,3 +348,50 @@ async def test_an_exchange_whose_port_is_taken_holds_nothing_open() -> None:
     # Anyio complains of a channel that is collected open.
     with pytest.raises(anyio.ClosedResourceError):
         exchange._offered.send_nowait("call-1")
+
+
+@pytest.mark.parametrize("said", [b"\xff\n", b"too long" * 100, b"join nobody\n", b"take"])
+async def test_a_stranger_ends_no_exchange(said: bytes) -> None:
+    exchange = Exchange([Caller("call-1", [bytes(960)])])
+    ports: list[int] = []
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(exchange.run, when_open=ports.append))
+            await until(lambda: bool(ports))
+            async with await anyio.connect_tcp("127.0.0.1", ports[0]) as stranger:
+                await stranger.send(said)
+                await stranger.send_eof()
+                with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                    await stranger.receive()
+            async with await anyio.connect_tcp("127.0.0.1", ports[0]) as phone:
+                await phone.send(b"join call-1\n")
+                assert await phone.receive() == bytes(960)
+
+
+@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:", ":7000", "127.0.0.1:99999", "127.0.0.1:x"])
+def test_an_address_that_is_none_is_refused(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        worker.parsed(["--journal", "postgresql://127.0.0.1/calls", "--exchange", address])
+
+    assert ended.value.code == 2
+    assert f"{address} is no HOST:PORT" in capsys.readouterr().err
+
+
+def test_an_exchange_whose_port_is_none_says_so() -> None:
+    with pytest.raises(SystemExit, match=r"^call_exchange: .*port"):
+        call_exchange.run(["--port", "99999"])
+
+
+@pytest.mark.parametrize("program", [worker, call_exchange])
+def test_ctrl_c_before_there_are_calls_ends_with_a_line(
+    program: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(anyio, "run", interrupted)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
+
+    program.run(["--journal", "postgresql://127.0.0.1/calls"] if program is worker else [])
+
+    assert len(capsys.readouterr().out.splitlines()) == 1
