@@ -122,6 +122,22 @@ async def test_a_journal_of_a_later_release_is_refused(postgres_database: Databa
         await work(postgres_database.admin_dsn)  # type: ignore[operator]  # each of them takes a DSN
 
 
+async def test_a_journal_that_is_open_goes_on_when_its_tables_become_those_of_a_later_release(
+    postgres_database: Database,
+) -> None:
+    """So that workers may be replaced after the migration, one after the other."""
+    async with PostgresJournal.open(postgres_database.dsn) as journal:
+        await journal.append(record(RUN, 1))
+        postgres_database.execute("UPDATE realtime_async.version SET version = 2")
+        await journal.append(record(RUN, 2))
+        postgres_database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'realtime_async' AND datname = current_database()"
+        )
+
+        assert await journal.append(record(RUN, 3)) == JournalCursor(RUN, 3)
+
+
 async def test_a_journal_of_an_earlier_release_is_to_be_migrated(
     postgres_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
