@@ -24,7 +24,7 @@ import uuid
 import wave
 from array import array
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
 from itertools import chain, repeat
 from pathlib import Path
@@ -39,6 +39,7 @@ from realtime_async import (
     InputTranscript,
     OutputAudio,
     OutputTranscript,
+    ProviderConnectionLost,
     ProviderWarning,
     RealtimeInputFrame,
     RealtimeOutputFrame,
@@ -174,7 +175,7 @@ async def talk(session: RealtimeSession, player: Player, *, hangs_up: bool) -> N
                 await be_quiet(session, player)
             case ToolCall() as call:
                 has_called = True
-                await session.send(RealtimeInputFrame.tool_result(call.call_id, booked(call)))
+                await tell(session, RealtimeInputFrame.tool_result(call.call_id, booked(call)))
             case Restarted(report):
                 print(report)
             case ProviderWarning(code):
@@ -182,9 +183,15 @@ async def talk(session: RealtimeSession, player: Player, *, hangs_up: bool) -> N
             case ResponseDone() if has_called:
                 # All results are sent: what comes of them is said next.
                 has_called = False
-                await session.send(RealtimeInputFrame.request_response())
+                await tell(session, RealtimeInputFrame.request_response())
             case ResponseDone("completed") if hangs_up:
                 return
+
+
+async def tell(session: RealtimeSession, frame: RealtimeInputFrame) -> None:
+    # What a lost connection leaves in doubt is said again to the next one.
+    with suppress(ProviderConnectionLost):
+        await session.send(frame)
 
 
 async def be_quiet(session: RealtimeSession, player: Player) -> None:

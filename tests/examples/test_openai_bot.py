@@ -6,12 +6,25 @@ import wave
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from examples import openai_bot
-from realtime_async import ToolCall
+from realtime_async import (
+    RealtimeOutputFrame,
+    ResponseDone,
+    ResponseStarted,
+    StreamCursor,
+    ToolCall,
+    open_session,
+)
+from realtime_async.adapters.scripted import AfterSent, Drop, FrameFate, Script, ScriptedAdapter
+from realtime_async.audio import SilentSpeaker
+from realtime_async.journals import MemoryJournal
+from realtime_async.ports import InputSignal
 from realtime_async.testing.loopback import DropHow
 from realtime_async.testing.loopback.openai import Answer, Call, LoopbackOpenAI, OpenAIScript
+from tests.controller.staged import plain_sidecar
 from tests.examples.watching import BACKENDS, wav
 from tests.testing.loopback.openai_types import misfits
 
@@ -64,6 +77,30 @@ def test_a_connection_that_dies_costs_neither_question_nor_answer(
     printed = capsys.readouterr().out
     assert "said:  A table for two is booked." in printed
     assert "connection_lost: " in printed
+
+
+@pytest.mark.parametrize("nth", [1, 2], ids=["result", "request"])
+async def test_a_connection_that_dies_under_what_a_tool_returned_costs_no_answer(nth: int) -> None:
+    of = RealtimeOutputFrame.of
+    script = Script(
+        [
+            of(ToolCall("call.1", "book_table", '{"people": 2}'), response_id="answer.1"),
+            of(ResponseDone("completed"), response_id="answer.1"),
+            AfterSent(2),
+            of(ResponseStarted(), response_id="answer.2"),
+            of(ResponseDone("completed"), response_id="answer.2"),
+        ],
+        faults={("send", nth): Drop(FrameFate.VANISHED)},
+        kept_through=[StreamCursor.chunk(0)],
+    )
+    adapter, journal = ScriptedAdapter(script), MemoryJournal()
+
+    with anyio.fail_after(10):
+        async with open_session(plain_sidecar(), adapter, journal, run_id="call-1") as session:
+            await openai_bot.talk(session, SilentSpeaker(), hangs_up=True)
+
+    assert adapter.sent[-2].payload == "A table for 2 is booked."
+    assert adapter.sent[-1].signal is InputSignal.REQUEST_RESPONSE
 
 
 def test_without_a_key_it_says_where_to_put_one(monkeypatch: pytest.MonkeyPatch) -> None:
