@@ -28,6 +28,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -383,6 +384,9 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def run(arguments: Sequence[str] | None = None) -> None:
     options = parsed(arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Words that it has no letters for end no call.
+        sys.stdout.reconfigure(errors="backslashreplace")
     failure: BaseException | None = None
     try:
         anyio.run(main, options, configured(options), backend=options.backend)

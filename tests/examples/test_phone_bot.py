@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -361,6 +363,22 @@ def test_a_port_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
     with pytest.raises(SystemExit, match=r"^phone_bot: .*port"):
         phone_bot.run(["--port", "99999", "--journal", str(tmp_path / "calls.db"), "--backend", backend])
+
+
+def test_words_that_the_output_has_no_letters_for_end_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+
+    def said(*_: object, **_options: object) -> None:
+        print("said:  Café")
+
+    monkeypatch.setattr(anyio, "run", said)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
+    with io.TextIOWrapper(written, encoding="ascii", newline="\n") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        phone_bot.run([])
+        output.flush()
+
+        assert written.getvalue() == b"said:  Caf\\xe9\n"
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
