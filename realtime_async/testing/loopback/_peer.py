@@ -218,5 +218,7 @@ def reset(transport: asyncio.Transport) -> None:
     """End a TCP connection by RST."""
     # With nothing to linger for, closing the socket does that.
     tcp = transport.get_extra_info("socket")
-    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    # The client may have ended it meanwhile.
+    with suppress(OSError):
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()

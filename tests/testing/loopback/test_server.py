@@ -311,11 +311,25 @@ async def test_an_error_in_a_handler_is_raised_where_the_server_is_closed() -> N
     assert caught.group_contains(LookupError, match="this")
 
 
-async def test_a_handler_that_waits_for_something_else_is_no_reason_not_to_end() -> None:
-    class Waiting(LoopbackServer):
-        async def handle(self, peer: Peer) -> None:
-            await anyio.sleep_forever()
+class Waiting(LoopbackServer):
+    """Its handler does not notice when a client is gone."""
 
+    async def handle(self, peer: Peer) -> None:
+        await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize("how", DropHow)
+async def test_a_client_that_is_gone_is_dropped_once_more(how: DropHow) -> None:
+    async with Waiting() as server, connected(server) as websocket:
+        server.drop(DropHow.RESET)
+        await end_of(websocket)
+
+        server.drop(how)
+
+        assert len(server.peers) == 1
+
+
+async def test_a_handler_that_waits_for_something_else_is_no_reason_not_to_end() -> None:
     with anyio.fail_after(10):
         async with Waiting() as server, connected(server):
             pass
