@@ -197,8 +197,10 @@ class RealtimeSession:
         if played_ms is None and self.playback.is_told:
             played_ms = self.playback.played_ms(response_id)
         self.playback.stop()
+        so_far = self._turn.so_far
         record = await self._connection.interrupt(response_id, played_ms)
-        self._turn.silenced()
+        self._turn.silenced(so_far)
+        self._went_on.notify()
         return record
 
     async def restart(self, reason: RealtimeRestartReason = RealtimeRestartReason.REQUESTED) -> RestartReport:

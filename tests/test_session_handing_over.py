@@ -191,6 +191,20 @@ async def test_an_answer_that_was_interrupted_while_there_was_no_connection_is_n
         await session.close()
 
 
+async def test_an_answer_that_is_owed_is_waited_for_until_it_is_interrupted() -> None:
+    call = Call()
+
+    async with call.open() as session, anyio.create_task_group() as tasks:
+        tasks.start_soon(listen_to, session, [])
+        await session.send(RealtimeInputFrame.request_response())
+        waiting = await begin(tasks, session.between_turns)
+        assert not waiting.is_over
+        await session.interrupt()
+        await settled()
+        assert waiting.is_over
+        await session.close()
+
+
 async def test_a_session_that_ends_is_waited_for_no_longer() -> None:
     call = Call(*said(ResponseStarted()))
 

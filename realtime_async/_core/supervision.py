@@ -62,6 +62,8 @@ class Turn:
         self._has_called = False
         self._is_told = False
         self._is_silenced = False
+        self._asked_for = 0
+        self._begun = 0
         self.is_answering = False
         """An answer has begun, and is not done."""
 
@@ -71,16 +73,25 @@ class Turn:
 
     def asked(self) -> None:
         """The program has asked for an answer, or ended its turn."""
+        self._asked_for += 1
         self._awaits_answer = not self.is_answering
 
     def told(self) -> None:
         """The program has given the result of a tool."""
         self._is_told = True
 
-    def silenced(self) -> None:
-        """The program has interrupted the answer, or does not want the one that is owed."""
-        self._is_silenced = self.is_answering
-        self._awaits_answer = False
+    @property
+    def so_far(self) -> tuple[int, int]:
+        """How many answers were asked for, and how many have begun."""
+        return self._asked_for, self._begun
+
+    def silenced(self, so_far: tuple[int, int]) -> None:
+        """The program has interrupted the answer, or does not want the one that was owed, *so_far*; what came since goes on."""
+        asked_for, begun = so_far
+        if begun == self._begun:
+            self._is_silenced = self.is_answering
+        if asked_for == self._asked_for:
+            self._awaits_answer = False
 
     def heard(self, event: RealtimeEvent) -> None:
         match event:
@@ -90,7 +101,7 @@ class Turn:
                 self._is_speaking = True
             case SpeechStopped() | InputCommitted():
                 self._is_speaking = False
-                self._awaits_answer = not self.is_answering
+                self.asked()
             case ToolCall():
                 # What comes of it is said in this answer or in the next one, as the provider goes.
                 self._has_called = True
@@ -100,16 +111,17 @@ class Turn:
             case ResponseDone():
                 self._awaits_answer = self._is_silenced = self.is_answering = False
             case ResponseStarted():
-                self._begun()
+                self._goes_on()
                 self._has_called = False
             case OutputAudio() | OutputText() | OutputTranscript():
-                self._begun()
+                self._goes_on()
                 if self._is_told:
                     self._has_called = False
             case _:
                 pass
 
-    def _begun(self) -> None:
+    def _goes_on(self) -> None:
+        self._begun += not self.is_answering
         self._awaits_answer = False
         self.is_answering = True
 

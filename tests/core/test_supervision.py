@@ -124,10 +124,30 @@ def test_an_answer_that_was_silenced_is_not_waited_for_after_a_restart(event: Re
     turn = Turn()
     turn.heard(event)
 
-    turn.silenced()
+    turn.silenced(turn.so_far)
     turn.heard(RESTARTED)
 
     assert turn.is_over
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [[ResponseStarted()], [ResponseDone(), ResponseStarted()], [ResponseDone(), InputCommitted()]],
+    ids=["begun", "another has begun", "another is owed"],
+)
+def test_what_came_while_an_answer_was_being_silenced_is_waited_for(meanwhile: list[RealtimeEvent]) -> None:
+    turn = Turn()
+    turn.heard(InputCommitted())
+    if len(meanwhile) > 1:
+        turn.heard(ResponseStarted())
+    so_far = turn.so_far
+
+    for event in meanwhile:
+        turn.heard(event)
+    turn.silenced(so_far)
+    turn.heard(RESTARTED)
+
+    assert not turn.is_over
 
 
 def test_whoever_spoke_when_the_connection_was_replaced_is_heard_anew() -> None:
