@@ -18,6 +18,7 @@ import logging
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
@@ -73,8 +74,8 @@ class Worker:
     drain_s: float
     look_every_s: float
     leaving: anyio.Event = attrs.field(factory=anyio.Event)
-    here: set[str] = attrs.field(factory=set)
-    """The calls that it has."""
+    here: Counter[str] = attrs.field(factory=Counter)
+    """The calls that it has; one that it lost and took up again is there twice until the first has ended."""
 
     async def work(self) -> None:
         """Take calls until told to go; return when each has ended, or is handed over."""
@@ -115,7 +116,7 @@ class Worker:
             # Whoever failed to begin it twice would give up the one that goes on.
             print(f"{run_id}: it is here already", flush=True)
             return
-        self.here.add(run_id)
+        self.here[run_id] += 1
         try:
             if not self.leaving.is_set():
                 async with (
@@ -129,11 +130,15 @@ class Worker:
         except* (AgentError, OSError) as errors:
             # This call is another worker's, or nobody's; the rest of them go on.
             print(f"{run_id}: {first_of(errors)}", flush=True)
+        self.here[run_id] -= 1
+        if self.here[run_id]:
+            # It was taken up here meanwhile, and goes on.
+            return
+        del self.here[run_id]
         # What is no run's id was told above.
         with suppress(JournalFailure, InvalidIdentifier):
             # Of one that has ended, or is somebody else's by now, this does nothing.
             await self.journal.release(run_id)
-        self.here.discard(run_id)
 
     @asynccontextmanager
     async def joined(self, run_id: str) -> AsyncIterator[SocketStream]:

@@ -338,6 +338,39 @@ async def test_what_an_exchange_says_amiss_costs_the_worker_no_call(monkeypatch:
     assert sorted(begun) == sorted(ledger.released) == ["call-1", "call-2"]
 
 
+async def test_a_call_that_was_lost_and_taken_up_again_here_is_given_up_once() -> None:
+    ends = {name: anyio.Event() for name in ("lost", "taken up")}
+    ledger = Ledger()
+
+    class Waiting(worker.Worker):
+        @asynccontextmanager
+        async def joined(self, _run_id: str) -> AsyncIterator[Any]:
+            yield None
+
+    def door_of(name: str) -> Any:
+        @asynccontextmanager
+        async def door(*_: object, **_options: object) -> AsyncIterator[RealtimeSession]:
+            await ends[name].wait()
+            raise ProviderConnectionLost("the call is over")
+            yield
+
+        return door
+
+    journal: Any = ledger
+    one = Waiting(NotImplemented, journal, "127.0.0.1", 7000, drain_s=1.0, look_every_s=1.0)
+    async with anyio.create_task_group() as tasks:
+        for name in ends:
+            tasks.start_soon(one.talk, "call-1", door_of(name))
+            await anyio.wait_all_tasks_blocked()
+        for released, end in enumerate(ends.values()):
+            assert ledger.released == []
+            end.set()
+            await anyio.wait_all_tasks_blocked()
+            assert len(ledger.released) == released
+
+    assert not one.here
+
+
 async def test_an_exchange_whose_port_is_taken_holds_nothing_open() -> None:
     exchange = Exchange([Caller("call-1", [])])
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as other:
