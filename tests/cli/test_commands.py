@@ -18,6 +18,7 @@ from realtime_async.cli._asking import masked, plain
 from realtime_async.journals import SqliteJournal, read_export
 from realtime_async.ports import JournalRecord, RunId
 from tests.cli.asked import ROOT, RUN, ask, ask_json, made
+from tests.cli.running import left_by_its_reader
 from tests.controller.staged import FRAME, SECRET
 from tests.postgres_server import PASSWORD, Database
 
@@ -217,19 +218,7 @@ def test_how_much_was_read_is_told_on_a_terminal_and_nowhere_else(command: str, 
     "command", [["export", RUN], ["show", RUN], ["tail", RUN], ["report", RUN], ["verify"], ["runs"]]
 )
 def test_a_reader_who_has_had_enough_is_no_error(command: list[str], url: str) -> None:
-    program = subprocess.Popen(
-        [sys.executable, "-m", "realtime_async.cli", *command, "--journal", url],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-    )
-    assert program.stdout is not None
-    program.stdout.close()
-    assert program.stderr is not None
-    said = program.stderr.read()
-    program.stderr.close()
-
-    assert (program.wait(30), said) == (0, b"")
+    assert left_by_its_reader(*command, "--journal", url) == (0, b"")
 
 
 WRONG_QUESTIONS: dict[str, Callable[[str], tuple[list[str], str]]] = {

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import anyio
-import orjson
 import pytest
 
 from realtime_async.journals import PostgresJournal, read_export
 from realtime_async.ports import JournalRecord, RealtimeSessionRecordKind
 from realtime_async.testing.journal_contract import append_all, record, records
-from tests.cli.asked import ROOT, RUN, ask, ask_json
+from tests.cli.asked import RUN, ask, ask_json
+from tests.cli.running import followed
 from tests.controller.staged import SECRET
 from tests.postgres_server import PASSWORD, Database, DatabaseMaker
 
@@ -89,23 +87,9 @@ def test_damage_is_found_with_its_record(command: str, postgres_database: Databa
 def test_a_live_run_is_followed_until_it_ends(postgres_database: Database) -> None:
     dsn = postgres_database.dsn
     written(dsn, records("run.live", 5))
-    shown: list[str] = []
-    program = subprocess.Popen(
-        [sys.executable, "-m", "realtime_async.cli", "tail", "run.live", "--journal", dsn, "--json"],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    assert program.stdout is not None
-    with program:
-        for line in program.stdout:
-            shown.append(line)
-            if len(shown) == 5:
-                last = record("run.live", 7, kind=RealtimeSessionRecordKind.CLOSED)
-                written(dsn, [record("run.live", 6), last])
+    rest = [record("run.live", 6), record("run.live", 7, kind=RealtimeSessionRecordKind.CLOSED)]
 
-    assert program.returncode == 0
-    assert [orjson.loads(line)["journal_seq"] for line in shown] == [1, 2, 3, 4, 5, 6, 7]
+    assert followed("run.live", dsn, shows=5, then=lambda: written(dsn, rest)) == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_the_doctor_reaches_it_and_shows_no_password(copied: Database) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import wave
 from collections.abc import AsyncGenerator
@@ -23,7 +22,8 @@ from realtime_async.adapters.scripted import Script, ScriptedAdapter
 from realtime_async.audio import SilentSpeaker
 from realtime_async.cli._demo import Call
 from realtime_async.journals import MemoryJournal
-from tests.cli.asked import ROOT, ask, ask_json
+from tests.cli.asked import ask, ask_json
+from tests.cli.running import left_by_its_reader
 from tests.controller.staged import plain_sidecar
 from tests.postgres_server import PASSWORD, Database
 
@@ -139,19 +139,7 @@ def test_the_question_is_not_overwritten_by_its_answer(
 
 
 def test_a_reader_of_the_call_who_has_had_enough_is_no_error(tmp_path: Path) -> None:
-    program = subprocess.Popen(
-        [sys.executable, "-m", "realtime_async.cli", "demo", "--journal", f"sqlite:{tmp_path / 'calls.db'}"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-    )
-    assert program.stdout is not None
-    program.stdout.close()
-    assert program.stderr is not None
-    said = program.stderr.read()
-    program.stderr.close()
-
-    assert (program.wait(30), said) == (0, b"")
+    assert left_by_its_reader("demo", "--journal", f"sqlite:{tmp_path / 'calls.db'}") == (0, b"")
 
 
 @pytest.mark.parametrize("device", ["--microphone", "--speaker"])

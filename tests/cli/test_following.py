@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import anyio
-import orjson
 
 from realtime_async.journals import SqliteJournal
 from realtime_async.ports import JournalRecord, RealtimeSessionRecordKind
 from realtime_async.testing.journal_contract import append_all, record, records
 from tests.cli.asked import ROOT, RUN, ask
+from tests.cli.running import followed
 
 __all__: list[str] = []
 
@@ -47,26 +47,11 @@ def test_a_run_that_has_ended_is_followed_to_its_end(url: str) -> None:
 
 
 def test_a_live_run_is_followed_until_it_ends(tmp_path: Path) -> None:
-    url = written(tmp_path / "calls.db", records("run.live", 5))
-    shown: list[str] = []
-    program = subprocess.Popen(
-        [sys.executable, "-m", "realtime_async.cli", "tail", "run.live", "--journal", url, "--json"],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    assert program.stdout is not None
-    with program:
-        for line in program.stdout:
-            shown.append(line)
-            if len(shown) == 5:
-                written(
-                    tmp_path / "calls.db",
-                    [record("run.live", 6), record("run.live", 7, kind=RealtimeSessionRecordKind.CLOSED)],
-                )
+    path = tmp_path / "calls.db"
+    url = written(path, records("run.live", 5))
+    rest = [record("run.live", 6), record("run.live", 7, kind=RealtimeSessionRecordKind.CLOSED)]
 
-    assert program.returncode == 0
-    assert [orjson.loads(line)["journal_seq"] for line in shown] == [1, 2, 3, 4, 5, 6, 7]
+    assert followed("run.live", url, shows=5, then=lambda: written(path, rest)) == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_what_comes_is_shown_where_nothing_from_before_is_asked_for(tmp_path: Path) -> None:
