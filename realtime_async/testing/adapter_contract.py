@@ -46,7 +46,8 @@ class AdapterContract:
 
     def open_adapter(self) -> AbstractAsyncContextManager[ProviderSide]:
         """Open an adapter, and its provider's side, with no session; opened again, it is another pair."""
-        # No abstract method: pytest would report a class that it can't make, and not what is missing.
+        # No abstract method: pytest passes over an abstract class without a word, and a contract that was never
+        # checked would look like one that holds.
         raise NotImplementedError(f"{type(self).__name__} must say how its adapter is opened")
 
     @asynccontextmanager

@@ -66,7 +66,8 @@ class JournalContract:
         Called again in the same test, it opens the same store:
         after the first was closed, as a new start does, or beside it, as a second owner does.
         """
-        # No abstract method: pytest would report a class that it can't make, and not what is missing.
+        # No abstract method: pytest passes over an abstract class without a word, and a contract that was never
+        # checked would look like one that holds.
         raise NotImplementedError(f"{type(self).__name__} must say how its journal is opened")
 
     def stalled(self) -> AbstractAsyncContextManager[None]:

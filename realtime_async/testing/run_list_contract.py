@@ -33,7 +33,8 @@ class RunListContract:
 
     def open_listed_journal(self) -> AbstractAsyncContextManager[JournalThatLists]:
         """Open the journal of this test, which holds nothing the first time."""
-        # No abstract method: pytest would report a class that it can't make, and not what is missing.
+        # No abstract method: pytest passes over an abstract class without a word, and a contract that was never
+        # checked would look like one that holds.
         raise NotImplementedError(f"{type(self).__name__} must say how its journal is opened")
 
     async def test_a_journal_without_records_lists_no_run(self) -> None:

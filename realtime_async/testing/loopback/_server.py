@@ -93,6 +93,7 @@ class LoopbackServer:
         self._thread = threading.Thread(target=self._run, name="loopback", daemon=True)
         self._changed = threading.Condition()
         self._is_listening = threading.Event()
+        # Of the server's own loop, which is asyncio's, as all that it waits with is.
         self._stopping = asyncio.Event()
 
     async def handle(self, peer: Peer) -> None:

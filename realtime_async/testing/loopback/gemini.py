@@ -209,6 +209,7 @@ class _Talk:
         self._peer = peer
         self._rules = rules
         self._loop = asyncio.get_running_loop()
+        # Its tasks live in the server's loop, which is asyncio's whatever the client runs on.
         # What the rules say is sent in the order in which they said it, though two tasks ask them.
         self._turn = asyncio.Lock()
         self._goes_on = asyncio.Event()
