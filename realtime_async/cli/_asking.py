@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from enum import IntEnum
 
 import anyio
 import typer
 
+from realtime_async.cli._output import flush, leave
 from realtime_async.errors import AgentError, ContractViolation, JournalCorrupt
 from realtime_async.journals import StoredRuns, open_journal
 from realtime_async.ports import RunId
@@ -37,19 +37,22 @@ INTERRUPTED = 130
 
 def answer(work: Callable[[], Awaitable[Exit]], *, interrupted: int = INTERRUPTED) -> None:
     """Do *work* and end the program as it says, or as its failure does; Ctrl-C ends it with *interrupted*."""
-    raise typer.Exit(_exit_of(work, interrupted))
+    code = _exit_of(work, interrupted)
+    for stream in (sys.stdout, sys.stderr):
+        leave(stream)
+    raise typer.Exit(code)
 
 
 def _exit_of(work: Callable[[], Awaitable[Exit]], interrupted: int) -> int:
+    code: int = Exit.FINE
     try:
         code = anyio.run(work)
-        sys.stdout.flush()
+        flush()
     except BaseException as raised:
         error = _first_of(raised)
         if isinstance(error, BrokenPipeError):
-            # Whoever read along has had enough; the interpreter would complain once more when it flushes.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return Exit.FINE
+            # Whoever read along has had enough.
+            return code
         if isinstance(error, KeyboardInterrupt):
             return interrupted
         if not isinstance(error, (AgentError, OSError, ImportError)):
@@ -64,7 +67,8 @@ def _first_of(error: BaseException) -> BaseException:
 
 
 def _told(error: Exception, code: Exit) -> Exit:
-    print(f"realtime-async: {plain(str(error))}", file=sys.stderr)
+    with suppress(OSError):
+        print(f"realtime-async: {plain(str(error))}", file=sys.stderr)
     return code
 
 

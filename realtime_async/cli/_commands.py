@@ -11,6 +11,7 @@ from enum import StrEnum
 import anyio
 
 from realtime_async.cli._asking import Exit, journal_at, masked, run_named
+from realtime_async.cli._output import flush, output, perhaps_unread
 from realtime_async.cli._printing import (
     RUN_HEADINGS,
     STEP_HEADINGS,
@@ -84,13 +85,14 @@ async def verify(url: str | None, name: str | None, *, json: bool) -> Exit:
                         count.one_more()
                 except JournalCorrupt as error:
                     findings.append({"run_id": str(run_id), "finding": error.message})
-    if json:
-        as_json({"runs": checked, "records": records, "findings": findings})
-    else:
-        for each in findings:
-            line(each["finding"], "red")
-        state = f"{len(findings)} damaged" if findings else "whole"
-        line(f"{counted(checked, 'run')}, {counted(records, 'record')}: {state}")
+    with perhaps_unread():
+        if json:
+            as_json({"runs": checked, "records": records, "findings": findings})
+        else:
+            for each in findings:
+                line(each["finding"], "red")
+            state = f"{len(findings)} damaged" if findings else "whole"
+            line(f"{counted(checked, 'run')}, {counted(records, 'record')}: {state}")
     return Exit.FINDING if findings else Exit.FINE
 
 
@@ -120,7 +122,7 @@ async def tail(url: str | None, name: str, last: int, *, json: bool) -> Exit:
                 if step.record.journal_seq == caught_up_at.journal_seq:
                     for each in earlier:
                         _show(each, json=json)
-            sys.stdout.flush()
+            flush()
     return Exit.FINE
 
 
@@ -169,7 +171,8 @@ async def export(url: str | None, name: str, form: Format) -> Exit:
         # On a terminal the records themselves show how far it is.
         with nullcontext() if sys.stdout.isatty() else counting("records") as count:
             async for record in journal.read(run_id):
-                sys.stdout.write(encode(record).decode() + "\n")
+                with output() as stream:
+                    stream.write(encode(record).decode() + "\n")
                 if count is not None:
                     count.one_more()
     return Exit.FINE

@@ -12,6 +12,7 @@ import attrs
 
 from realtime_async._version import __version__
 from realtime_async.cli._asking import Exit, journal_at, masked
+from realtime_async.cli._output import perhaps_unread
 from realtime_async.cli._printing import as_json, line
 from realtime_async.errors import AgentError
 
@@ -51,16 +52,21 @@ async def doctor(url: str | None, *, json: bool) -> Exit:
         journal=told,
         keys={key: "set" if os.environ.get(key) else "not set" for key in KEYS},
     )
-    if json:
-        as_json(found)
-        return code
+    with perhaps_unread():
+        if json:
+            as_json(found)
+        else:
+            _show(found)
+    return code
+
+
+def _show(found: Findings) -> None:
     line(f"python          {found.python}")
     line(f"realtime-async  {found.package}")
     for title, facts in (("extra", found.extras), ("audio", found.audio), ("key", found.keys)):
         for name, fact in facts.items():
             line(f"{title:<6}{name:<22}{fact}")
     line(f"journal         {found.journal}")
-    return code
 
 
 def _extra(modules: tuple[str, ...]) -> str:

@@ -17,6 +17,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 
 from realtime_async.cli._asking import plain
+from realtime_async.cli._output import output
 from realtime_async.ports import JournalRecord, RunSummary
 from realtime_async.reports import Step, steps_of
 
@@ -49,13 +50,16 @@ class Screen(Console):
 
 def line(text: str, style: str = "") -> None:
     """Print one line, which is never wrapped; colours are for terminals that want them."""
-    console = Screen(highlight=False, soft_wrap=True)
-    console.print(Text(plain(text).rstrip(), style=style), no_wrap=True, crop=False, overflow="ignore")
+    with output():
+        console = Screen(highlight=False, soft_wrap=True)
+        console.print(Text(plain(text).rstrip(), style=style), no_wrap=True, crop=False, overflow="ignore")
 
 
 def as_json(value: object) -> None:
     """Print *value*, of attrs classes and what JSON knows, as one line of JSON."""
-    print(orjson.dumps(_CONVERTER.unstructure(value), default=_plain_value).decode())
+    text = orjson.dumps(_CONVERTER.unstructure(value), default=_plain_value).decode()
+    with output():
+        print(text)
 
 
 def _plain_value(value: object) -> Any:

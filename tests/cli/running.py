@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,8 +34,10 @@ def followed(run_id: str, url: str, *, shows: int, then: Callable[[], object]) -
 
 def left_by_its_reader(*arguments: str) -> tuple[int, bytes]:
     """Ask for something and read nothing of it; returns the exit code, and what was said of that."""
+    # What it prints gathers until it ends, as in a pipe it does.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     program = subprocess.Popen(
-        [*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+        [*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=environment
     )
     assert program.stdout is not None
     program.stdout.close()

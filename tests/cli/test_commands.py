@@ -18,7 +18,7 @@ from realtime_async.cli._asking import masked, plain
 from realtime_async.journals import SqliteJournal, read_export
 from realtime_async.ports import JournalRecord, RunId
 from tests.cli.asked import ROOT, RUN, ask, ask_json, made
-from tests.cli.running import left_by_its_reader
+from tests.cli.running import PROGRAM, left_by_its_reader
 from tests.controller.staged import FRAME, SECRET
 from tests.postgres_server import PASSWORD, Database
 
@@ -219,6 +219,70 @@ def test_how_much_was_read_is_told_on_a_terminal_and_nowhere_else(command: str, 
 )
 def test_a_reader_who_has_had_enough_is_no_error(command: list[str], url: str) -> None:
     assert left_by_its_reader(*command, "--journal", url) == (0, b"")
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["lines", "JSON"])
+def test_damage_is_found_though_nobody_reads_what_is_said_of_it(form: list[str], tmp_path: Path) -> None:
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), DAMAGES["a missing record"][0])
+
+    assert left_by_its_reader("verify", "--journal", url, *form) == (1, b"")
+
+
+@pytest.mark.parametrize(
+    "command", [["export", RUN], ["show", RUN, "--json"], ["report", RUN]], ids=lambda command: command[0]
+)
+def test_damage_is_told_once_to_whoever_reads_only_what_went_wrong(
+    command: list[str], tmp_path: Path
+) -> None:
+    """What was printed before it is still to be flushed when the program ends."""
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), DAMAGES["a missing record"][0])
+
+    code, said = left_by_its_reader(*command, "--journal", url)
+
+    assert code == 1
+    assert re.fullmatch(rb"realtime-async: run 'call-1' has no record 4.*\n", said)
+
+
+def closed_pipe() -> int:
+    theirs, ours = os.pipe()
+    os.close(theirs)
+    return ours
+
+
+@pytest.mark.parametrize("question, code", [("whole", 0), ("damaged", 1), ("gone", 2)])
+def test_the_code_is_told_though_nobody_reads_anything(question: str, code: int, tmp_path: Path) -> None:
+    url = made(tmp_path / "calls.db")
+    if question == "damaged":
+        changed(path_of(url), DAMAGES["a damaged record"][0])
+    if question == "gone":
+        url += ".gone"
+    pipe = closed_pipe()
+
+    done = subprocess.run(
+        [*PROGRAM, "report", RUN, "--journal", url], stdout=pipe, stderr=pipe, cwd=ROOT, check=False
+    )
+    os.close(pipe)
+
+    assert done.returncode == code
+
+
+@pytest.mark.parametrize(
+    "command", [["export", RUN], ["show", RUN], ["verify"]], ids=lambda command: command[0]
+)
+def test_a_full_disk_under_the_output_is_told_in_one_line(command: list[str], url: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*PROGRAM, *command, "--journal", url],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            check=False,
+        )
+
+    assert done.returncode == 2
+    assert re.fullmatch(rb"realtime-async: the output .*No space left on device.*\n", done.stderr)
 
 
 WRONG_QUESTIONS: dict[str, Callable[[str], tuple[list[str], str]]] = {

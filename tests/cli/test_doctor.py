@@ -9,6 +9,7 @@ import pytest
 
 from realtime_async.cli import _doctor
 from tests.cli.asked import ROOT, ask, ask_json
+from tests.cli.running import left_by_its_reader
 from tests.postgres_server import PASSWORD
 
 __all__: list[str] = []
@@ -34,6 +35,10 @@ def test_the_doctor_finds_a_journal_that_cannot_be_reached() -> None:
     assert asked.exit_code == 2
     assert "cannot be reached" in asked.stdout
     assert PASSWORD not in asked.output
+
+
+def test_the_doctor_finds_it_though_nobody_reads_what_he_says() -> None:
+    assert left_by_its_reader("doctor", "--journal", "sqlite:/nowhere/calls.db") == (2, b"")
 
 
 def test_the_doctor_names_what_an_extra_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
