@@ -77,6 +77,7 @@ HANDSHAKE_S = 10
 # After so long without a word it is asked whether it is there, and has as long to answer.
 ALIVE_S = 10.0
 DRAIN_S = 10.0
+AGAIN_S = 0.5
 
 _SILENCE = logging.Logger("phone_bot", level=logging.CRITICAL + 1)
 
@@ -201,13 +202,13 @@ class Call:
     async def play(self, sound: bytes) -> None:
         """Have the caller hear *sound*, and be told when that has happened."""
         payload = base64.b64encode(sound).decode()
-        await self._tell("media", media={"payload": payload})
-        await self._tell("mark", mark={"name": f"{self.cleared}.{len(sound)}"})
+        await self._send("media", media={"payload": payload})
+        await self._send("mark", mark={"name": f"{self.cleared}.{len(sound)}"})
 
     async def fall_silent(self) -> None:
         """Take back what the caller has not heard, and stop the answer."""
         self.cleared += 1
-        await self._tell("clear")
+        await self._send("clear")
         played_ms = self.session.playback.stop()
         self._notify()
         await self.session.interrupt(played_ms=played_ms)
@@ -222,7 +223,7 @@ class Call:
         # Whoever leaves the session's block closes the session.
         the_call.cancel()
 
-    async def _tell(self, event: str, **value: dict[str, str]) -> None:
+    async def _send(self, event: str, **value: dict[str, str]) -> None:
         # That the caller is gone is learned by whoever listens, who ends the call.
         with suppress(HungUp):
             await self.line.send({"event": event, "streamSid": self.stream_id, **value})
@@ -247,13 +248,13 @@ class Call:
                 case SpeechStarted() if self.session.playback.waiting_ms:
                     await self.fall_silent()
                 case InputTranscript(text, final=True):
-                    print(f"heard: {text}")
+                    tell(f"heard: {text}")
                 case OutputTranscript(text, final=True):
-                    print(f"said:  {text}")
+                    tell(f"said:  {text}")
                 case Restarted(report):
-                    print(report)
+                    tell(report)
                 case ProviderWarning(code):
-                    print(f"the provider warns: {code}")
+                    tell(f"the provider warns: {code}")
 
 
 def configured(options: argparse.Namespace) -> OpenAIRealtimeConfig:
@@ -297,15 +298,20 @@ async def main(
                 try:
                     await take_call(Line(stream), adapter, journal, leaving)
                 except* HungUp:
-                    print("hung up")
+                    tell("hung up")
                 except* AgentError as errors:
-                    print(f"call failed: {first_of(errors)}")
+                    tell(f"call failed: {first_of(errors)}")
 
         port = listener.extra(SocketAttribute.local_port)
-        print(f"listening on ws://{options.host}:{port}/", flush=True)
+        tell(f"listening on ws://{options.host}:{port}/")
         task_status.started(port)
         async with until(leaving):
-            await listener.serve(take, calls)
+            while True:
+                try:
+                    await listener.serve(take, calls)
+                except* (OSError, anyio.BrokenResourceError):
+                    # So many call that no more sockets may be open: some of them will hang up.
+                    await anyio.sleep(AGAIN_S)
 
 
 async def take_call(
@@ -332,7 +338,7 @@ async def take_call(
         with suppress(HungUp):
             await session.send_audio_from(call.heard())
         tasks.cancel_scope.cancel()
-    print(f"run {run_id}: {session.delivery}")
+    tell(f"run {run_id}: {session.delivery}")
 
 
 @asynccontextmanager
@@ -347,7 +353,7 @@ async def told_to_go() -> AsyncIterator[anyio.Event]:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             task_status.started()
             async for _ in signals:
-                print("asked to stop: the calls end with this turn", flush=True)
+                tell("asked to stop: the calls end with this turn")
                 leaving.set()
 
     async with anyio.create_task_group() as tasks:
@@ -404,11 +410,22 @@ def run(arguments: Sequence[str] | None = None) -> None:
         anyio.run(main, options, configured(options), backend=options.backend)
     except* KeyboardInterrupt:
         # Before there was anything to end.
-        print("no more calls")
+        tell("no more calls")
     except* (AgentError, OSError, OverflowError) as errors:
         failure = first_of(errors)
     if failure is not None:
         sys.exit(f"phone_bot: {failure}")
+
+
+def tell(line: object) -> None:
+    """Print *line*; that nobody can read it is no reason to hang up."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        # A disk that is full may have room again.  A reader who is gone stays away, and at its end the interpreter
+        # would complain once more.
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def first_of(error: BaseException) -> BaseException:

@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
+from io import TextIOWrapper
 
 import anyio
 import attrs
@@ -83,7 +84,7 @@ class Worker:
             seeking.start_soon(self.take_calls, calls)
             seeking.start_soon(self.take_up_orphans, calls)
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-                print("ready", flush=True)
+                tell("ready")
                 async for _ in signals:
                     break
             self.leaving.set()
@@ -114,7 +115,7 @@ class Worker:
         """Have one call here, from its beginning or from where its last worker left it."""
         if door is open_session and run_id in self.here:
             # Whoever failed to begin it twice would give up the one that goes on.
-            print(f"{run_id}: it is here already", flush=True)
+            tell(f"{run_id}: it is here already")
             return
         self.here[run_id] += 1
         try:
@@ -124,12 +125,12 @@ class Worker:
                     door(SIDECAR, self.adapter, self.journal, run_id=run_id, deadlines=PATIENT) as session,
                 ):
                     await Conversation(session, phone, self).go_on()
-                print(f"{run_id}: {session.state.lifecycle_status}, {session.delivery}", flush=True)
+                tell(f"{run_id}: {session.state.lifecycle_status}, {session.delivery}")
         except* GONE:
-            print(f"{run_id}: hung up before it was joined", flush=True)
+            tell(f"{run_id}: hung up before it was joined")
         except* (AgentError, OSError) as errors:
             # This call is another worker's, or nobody's; the rest of them go on.
-            print(f"{run_id}: {first_of(errors)}", flush=True)
+            tell(f"{run_id}: {first_of(errors)}")
         self.here[run_id] -= 1
         if self.here[run_id]:
             # It was taken up here meanwhile, and goes on.
@@ -251,16 +252,30 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def run(arguments: Sequence[str] | None = None) -> None:
     options = parsed(arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Nor does a name that it has no letters for end a call.
+        sys.stdout.reconfigure(errors="backslashreplace")
     failure: BaseException | None = None
     try:
         anyio.run(partial(main, options, configured(options)), backend=options.backend)
     except* KeyboardInterrupt:
         # Before there was anything to hand over.
-        print("no calls were taken")
+        tell("no calls were taken")
     except* (AgentError, ImportError, OSError) as errors:
         failure = first_of(errors)
     if failure is not None:
         sys.exit(f"worker: {failure}")
+
+
+def tell(line: object) -> None:
+    """Print *line*; that nobody can read it is no reason to hang up."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        # A disk that is full may have room again.  A reader who is gone stays away, and at its end the interpreter
+        # would complain once more.
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def first_of(error: BaseException) -> BaseException:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import resource
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 from anyio.abc import ByteStream
 from websockets.client import ClientProtocol
@@ -17,7 +20,7 @@ from websockets.uri import parse_uri
 
 from examples import phone_bot
 from tests.examples.telephoning import LOUD, QUIET, SCRIPT, last_record, telephone
-from tests.examples.watching import found
+from tests.examples.watching import found, nobody_reads
 
 
 @asynccontextmanager
@@ -123,3 +126,42 @@ async def test_a_telephone_that_says_nothing_and_is_there_is_kept(
         await often.wait()
         await phone.speak(*LOUD, *QUIET)
         await phone.listen_for(9600)
+
+
+async def test_the_calls_go_on_when_nobody_reads_what_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with nobody_reads(monkeypatch):
+        async with telephone(SCRIPT, tmp_path) as (phone, server):
+            await phone.listen_for(4800)
+            await phone.speak(*LOUD, *QUIET)
+            await phone.listen_for(9600)
+
+    assert server.connections == 1
+
+
+async def test_a_call_for_which_there_is_no_file_left_costs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phone_bot, "AGAIN_S", 0.01)
+    async with telephone(SCRIPT, tmp_path) as (phone, _):
+        await phone.listen_for(4800)
+        with socket.socket() as other:
+            with no_more_files():
+                other.connect(phone.connection.remote_address[:2])
+                await phone.ping()
+            await phone.speak(*LOUD, *QUIET)
+            await phone.listen_for(9600)
+            # And then it is taken, too: somebody hangs up on what it says.
+            other.sendall(b"no WebSocket\r\n\r\n")
+            assert await anyio.to_thread.run_sync(other.recv, 100) == b""
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

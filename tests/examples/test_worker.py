@@ -31,6 +31,7 @@ from realtime_async.ports import RunId
 from realtime_async.testing.loopback.hearing import TurnsByNumber, numbered_audio
 from realtime_async.testing.loopback.openai import Answer, LoopbackOpenAI, OpenAIScript
 from tests.examples.busy_machine import watched_machine
+from tests.examples.watching import nobody_reads
 from tests.postgres_server import Database
 
 CALLS = 30
@@ -293,6 +294,23 @@ async def test_a_caller_who_is_gone_before_the_call_begins_costs_the_worker_no_o
 
     assert phone.is_closed
     assert ledger.released == ["call-1"]
+
+
+async def test_the_calls_go_on_when_nobody_reads_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger()
+
+    async def connected(*_: object) -> LostPhone:
+        return LostPhone()
+
+    monkeypatch.setattr(anyio, "connect_tcp", connected)
+    journal: Any = ledger
+    one = worker.Worker(NotImplemented, journal, "127.0.0.1", 7000, drain_s=1.0, look_every_s=1.0)
+
+    with nobody_reads(monkeypatch):
+        await one.talk("call-1", open_session)
+        await one.talk("call-2", open_session)
+
+    assert ledger.released == ["call-1", "call-2"]
 
 
 async def test_what_an_exchange_says_amiss_costs_the_worker_no_call(monkeypatch: pytest.MonkeyPatch) -> None:

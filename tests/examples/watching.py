@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import struct
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +24,7 @@ from realtime_async.journals import SqliteJournal
 from realtime_async.ports import RealtimeProviderAdapter, RunId, RunJournal
 from tests.controller.recording import RecordedJournal, recorded_adapter
 
-__all__ = ["BACKENDS", "found", "journal_of", "terminated_when", "watched_calls", "wav"]
+__all__ = ["BACKENDS", "found", "journal_of", "nobody_reads", "terminated_when", "watched_calls", "wav"]
 
 BACKENDS = ("asyncio", "trio")
 SIGNALLED = Path(__file__).with_name("signalled.py")
@@ -33,6 +34,16 @@ def found(pattern: str, text: str) -> str:
     match = re.search(pattern, text, re.MULTILINE)
     assert match is not None, text
     return match[1]
+
+
+@contextmanager
+def nobody_reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let standard output be a pipe whose reader is gone."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", encoding="utf-8") as gone, monkeypatch.context() as patch:  # noqa: PTH123
+        patch.setattr(sys, "stdout", gone)
+        yield
 
 
 def wav(sound: bytes, *, rate: int = 24_000, sample_bytes: int = 2) -> bytes:
