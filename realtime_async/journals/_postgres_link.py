@@ -256,6 +256,10 @@ class Link:
             self._meet(_trouble(error))
             return None
 
+    def end_patience(self) -> None:
+        """Let whoever uses it finish what he asks, and ask nothing more; any thread may say so."""
+        self._is_closed.set()
+
     def close(self) -> None:
         self._is_closed.set()
         self._drop()

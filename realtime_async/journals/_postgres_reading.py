@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -10,6 +9,7 @@ from typing import Final, TypeVar
 
 import anyio.to_thread
 
+from realtime_async.journals._in_turn import InTurn
 from realtime_async.journals._listing import LISTED_AT_ONCE, summaries_of
 from realtime_async.journals._postgres_link import Address, Link
 from realtime_async.journals._postgres_schema import Connection, check_for_reading
@@ -56,7 +56,7 @@ class PostgresReading:
     """The connection that whoever reads takes in turn."""
 
     def __init__(self, link: Link) -> None:
-        self._turn = threading.Lock()
+        self._turn = InTurn(link.close)
         self._link = link
 
     def records_after(self, run_id: RunId, position: int) -> list[JournalRecord]:
@@ -73,12 +73,13 @@ class PostgresReading:
         )
 
     def run(self, work: Callable[[Connection], T], what: str = "cannot be read") -> T:
-        with self._turn:
+        with self._turn.taken():
             return self._link.run(what, work)
 
     def close(self) -> None:
-        with self._turn:
-            self._link.close()
+        """Close the connection without waiting for whoever has it; a server that is away is asked no more."""
+        self._link.end_patience()
+        self._turn.end()
 
 
 @asynccontextmanager

@@ -41,12 +41,12 @@ async def looked_into(path: str) -> AsyncIterator[StoredRuns]:
         JournalFailure: There is no such file, it is no journal or a later release's, or may not be read.
     """
     look = _Look(path)
-    await anyio.to_thread.run_sync(look.open)
     try:
+        await anyio.to_thread.run_sync(look.open)
         yield StoredRuns(look)
     finally:
         # Nothing is flushed, so this waits for no disk.
-        look.close()
+        look.leave()
 
 
 class _Untouched(NamedTuple):
@@ -69,7 +69,7 @@ class _Look(SqliteReading):
             raise JournalFailure(f"{self._name} cannot be opened: there is no such file; look at its path")
         # Its two files lie beside the file itself, not beside a link to it.
         self._path = self._path.resolve()
-        with told_as(self._name, "cannot be opened"):
+        with self._turn.taken(), told_as(self._name, "cannot be opened"):
             self.begin(self._opened())
 
     def _opened(self) -> sqlite3.Connection:

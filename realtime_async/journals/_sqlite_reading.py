@@ -7,12 +7,12 @@ Each chunk is a statement by itself: none keeps the log of the file from being m
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from realtime_async.errors import JournalCorrupt, JournalFailure
+from realtime_async.journals._in_turn import InTurn
 from realtime_async.journals._listing import LISTED_AT_ONCE, summaries_of
 from realtime_async.journals._stored import records_of
 from realtime_async.journals._verdicts import closed
@@ -82,7 +82,7 @@ class SqliteReading:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._turn = threading.Lock()
+        self._turn = InTurn(self._drop)
         self._connection: sqlite3.Connection | None = None
 
     def begin(self, connection: sqlite3.Connection) -> None:
@@ -106,7 +106,7 @@ class SqliteReading:
         return summaries_of(self._read(_RUNS, run_id, LISTED_AT_ONCE))
 
     def _read(self, statement: str, *parameters: object) -> list[Any]:
-        with self._turn:
+        with self._turn.taken():
             if self._connection is None:
                 raise closed(self._name)
             with told_as(self._name, "cannot be read"):
@@ -118,8 +118,16 @@ class SqliteReading:
         return connection.execute(statement, parameters).fetchall()
 
     def close(self) -> None:
-        with self._turn:
-            connection, self._connection = self._connection, None
+        """Close the connection, after whoever has it; what reads later is refused."""
+        with self._turn.taken():
+            self._drop()
+
+    def leave(self) -> None:
+        """Close the connection without waiting for anybody."""
+        self._turn.end()
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
         if connection is not None:
             # The connection that closes last moves the log into the file; what fails there waits for the next opening.
             with suppress(sqlite3.Error):
