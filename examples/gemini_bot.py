@@ -8,6 +8,7 @@ A voice bot with Gemini Live: it hears a question in a WAV file or from a microp
 
 It needs the extra gemini, and with --microphone the extra audio; use headphones, or the bot hears itself.
 The key is that of the Gemini API, from Google AI Studio; speaking costs what Google says.
+Where nothing is answered to a file for half a minute, it gives up.
 SIGTERM and Ctrl-C let the sentence under way be answered, for at most ten seconds, and then end the call; that
 somebody speaks is known here by what Gemini has written down of it.
 """
@@ -24,6 +25,7 @@ import wave
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
+from io import TextIOWrapper
 from itertools import chain, repeat
 from pathlib import Path
 from typing import BinaryIO
@@ -58,6 +60,8 @@ KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 QUESTION = Path(__file__).with_name("question.wav")
 FRAME_BYTES = 640
 DRAIN_S = 10.0
+# How long an answer may take to begin, and to go on.
+ANSWER_S = 30.0
 
 
 @attrs.define
@@ -80,6 +84,24 @@ class Turn:
             await self._ended.wait()
 
 
+@attrs.define
+class Patience:
+    """Ends the wait for an answer to a question in a file; nobody answers one in which nobody speaks."""
+
+    scope: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
+    _is_asked: bool = False
+
+    def after(self, question: Iterator[bytes]) -> Iterator[bytes]:
+        yield from question
+        self._is_asked = True
+        self.renew()
+
+    def renew(self) -> None:
+        """Somebody says something, so more may come."""
+        if self._is_asked:
+            self.scope.deadline = anyio.current_time() + ANSWER_S
+
+
 async def run(options: argparse.Namespace, key: str) -> None:
     config = GeminiLiveConfig(
         model=options.model,
@@ -92,20 +114,26 @@ async def run(options: argparse.Namespace, key: str) -> None:
     )
     sidecar = RealtimeSessionSidecar.voice_defaults("gemini-bot")
     run_id = f"gemini-bot.{uuid.uuid4().hex[:12]}"
+    patience = Patience()
     async with (
         GeminiLiveAdapter(config) as adapter,
         SqliteJournal.open(options.journal) as journal,
-        sound(options, adapter) as (microphone, speaker),
+        sound(options, adapter, patience) as (microphone, speaker),
         open_session(sidecar, adapter, journal, run_id=run_id) as session,
         anyio.create_task_group() as tasks,
     ):
         turn = Turn()
         tasks.start_soon(drain_on_signal, turn, speaker, tasks.cancel_scope)
         tasks.start_soon(session.send_audio_from, microphone)
-        await answer(session, speaker, turn, hangs_up=not options.microphone)
+        with patience.scope:
+            await answer(session, speaker, turn, patience, hangs_up=not options.microphone)
         await speaker.finished()
         tasks.cancel_scope.cancel()
     print(f"{session.delivery}, journal {options.journal}, run {run_id}")
+    if patience.scope.cancelled_caught:
+        raise TimeoutError(
+            f"nothing was answered for {ANSWER_S:g} s: is there somebody who speaks in {options.input}?"
+        )
 
 
 async def drain_on_signal(turn: Turn, speaker: Speaker | SilentSpeaker, call: anyio.CancelScope) -> None:
@@ -123,10 +151,16 @@ async def drain_on_signal(turn: Turn, speaker: Speaker | SilentSpeaker, call: an
 
 
 async def answer(
-    session: RealtimeSession, speaker: Speaker | SilentSpeaker, turn: Turn, *, hangs_up: bool
+    session: RealtimeSession,
+    speaker: Speaker | SilentSpeaker,
+    turn: Turn,
+    patience: Patience,
+    *,
+    hangs_up: bool,
 ) -> None:
     """Play and print what is said; where it *hangs_up*, until a question has its answer."""
     async for frame in session.frames():
+        patience.renew()
         match frame.event:
             case OutputAudio():
                 await speaker.play(frame)
@@ -165,7 +199,7 @@ class Recording(SilentSpeaker):
 
 @asynccontextmanager
 async def sound(
-    options: argparse.Namespace, adapter: GeminiLiveAdapter
+    options: argparse.Namespace, adapter: GeminiLiveAdapter, patience: Patience
 ) -> AsyncIterator[tuple[AsyncIterable[bytes], Speaker | SilentSpeaker]]:
     """Open a microphone and a speaker, or a file in place of each."""
     if options.microphone:
@@ -174,7 +208,7 @@ async def sound(
         return
     with options.output.open("wb") as file, wave.open(file, "wb") as recording:
         # After the question nobody speaks any more, which is how the provider notices that it has ended.
-        frames = chain(pieces_of(options.input), repeat(bytes(FRAME_BYTES)))
+        frames = chain(patience.after(pieces_of(options.input)), repeat(bytes(FRAME_BYTES)))
         yield paced(frames, speed=options.speed), Recording(adapter, recording)
 
 
@@ -243,6 +277,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"gemini_bot: there is no key: set {KEYS[0]} to one from https://aistudio.google.com/apikey; "
             "examples/offline_bot.py needs none"
         )
+    if isinstance(sys.stdout, TextIOWrapper):
+        # What is said may have letters that it has not.
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Until there is a call to end, SIGTERM ends the program as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     failure: BaseException | None = None

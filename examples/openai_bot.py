@@ -6,7 +6,8 @@ A voice bot with OpenAI Realtime: it hears a question, books a table with a tool
     python examples/openai_bot.py --input question.wav --output answer.wav --journal calls.db
     python examples/openai_bot.py --microphone
 
-Without --microphone it hears a question from a WAV file, leaves its answer in another, and hangs up.
+Without --microphone it hears a question from a WAV file, leaves its answer in another, and hangs up; where
+nothing is answered for half a minute, it gives up.
 With it (extra `audio`), speak while it speaks, and it stops.
 A connection that dies is replaced, and the call goes on.
 SIGTERM and Ctrl-C let the sentence under way be answered, for at most ten seconds, and then end the call.
@@ -26,6 +27,7 @@ from array import array
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
+from io import TextIOWrapper
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Protocol
@@ -64,6 +66,8 @@ OPENAI = "wss://api.openai.com/v1/realtime"
 RATE = 24_000
 FRAME_BYTES = RATE // 50 * 2
 DRAIN_S = 10.0
+# How long an answer may take to begin, and to go on.
+ANSWER_S = 30.0
 
 BOOK_TABLE = FunctionTool(
     "book_table",
@@ -109,6 +113,24 @@ class FilePlayer:
         await self.speaker.finished()
 
 
+@attrs.define
+class Patience:
+    """Ends the wait for an answer to a question in a file; nobody answers one in which nobody speaks."""
+
+    scope: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
+    _is_asked: bool = False
+
+    def after(self, question: Iterator[bytes]) -> Iterator[bytes]:
+        yield from question
+        self._is_asked = True
+        self.renew()
+
+    def renew(self) -> None:
+        """Somebody says something, so more may come."""
+        if self._is_asked:
+            self.scope.deadline = anyio.current_time() + ANSWER_S
+
+
 def configured(options: argparse.Namespace) -> OpenAIRealtimeConfig:
     key = os.environ.get("OPENAI_API_KEY")
     if not key:
@@ -130,20 +152,26 @@ def configured(options: argparse.Namespace) -> OpenAIRealtimeConfig:
 async def main(options: argparse.Namespace, config: OpenAIRealtimeConfig) -> None:
     sidecar = RealtimeSessionSidecar.voice_defaults("front-desk")
     run_id = f"openai-bot.{uuid.uuid4().hex[:12]}"
+    patience = Patience()
     async with (
         OpenAIRealtimeAdapter(config) as adapter,
         SqliteJournal.open(options.journal) as journal,
         open_session(sidecar, adapter, journal, run_id=run_id) as session,
-        sound(options) as (microphone, player),
+        sound(options, patience) as (microphone, player),
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(drain_on_signal, session, player, tasks.cancel_scope)
         tasks.start_soon(session.send_audio_from, microphone)
-        await talk(session, player, hangs_up=not options.microphone)
+        with patience.scope:
+            await talk(session, player, patience, hangs_up=not options.microphone)
         await player.finished()
         tasks.cancel_scope.cancel()
     print(f"journal: {options.journal}, run {run_id}")
     print(session.delivery)
+    if patience.scope.cancelled_caught:
+        raise TimeoutError(
+            f"nothing was answered for {ANSWER_S:g} s: is there somebody who speaks in {options.input}?"
+        )
 
 
 async def drain_on_signal(session: RealtimeSession, player: Player, call: anyio.CancelScope) -> None:
@@ -160,10 +188,11 @@ async def drain_on_signal(session: RealtimeSession, player: Player, call: anyio.
             call.cancel()
 
 
-async def talk(session: RealtimeSession, player: Player, *, hangs_up: bool) -> None:
+async def talk(session: RealtimeSession, player: Player, patience: Patience, *, hangs_up: bool) -> None:
     """Answer the caller; where it *hangs_up*, until a question has its answer."""
     has_called = False
     async for frame in session.frames():
+        patience.renew()
         match frame.event:
             case OutputAudio():
                 await player.play(frame)
@@ -210,14 +239,16 @@ def booked(call: ToolCall) -> str:
 
 
 @asynccontextmanager
-async def sound(options: argparse.Namespace) -> AsyncIterator[tuple[AsyncIterable[bytes], Player]]:
+async def sound(
+    options: argparse.Namespace, patience: Patience
+) -> AsyncIterator[tuple[AsyncIterable[bytes], Player]]:
     """Open a microphone and a speaker, or a file in place of each."""
     if options.microphone:
         async with Speaker() as speaker:
             yield Microphone(), speaker
         return
     # The last silence tells the provider that the question is over.
-    frames = chain(frames_of(options.input), repeat(bytes(FRAME_BYTES)))
+    frames = chain(patience.after(frames_of(options.input)), repeat(bytes(FRAME_BYTES)))
     with options.output.open("wb") as file, wave.open(file, "wb") as answer:
         answer.setparams((1, 2, RATE, 0, "NONE", ""))
         yield paced(frames, speed=options.speed), FilePlayer(answer, SilentSpeaker(speed=options.speed))
@@ -290,6 +321,9 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def run(arguments: Sequence[str] | None = None) -> None:
     options = parsed(arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # What is said may have letters that it has not.
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Until there is a call to end, SIGTERM ends the program as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     failure: BaseException | None = None

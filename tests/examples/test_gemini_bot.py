@@ -10,7 +10,7 @@ import pytest
 
 from examples import gemini_bot
 from realtime_async.testing.loopback.gemini import GeminiAnswer, GeminiScript, LoopbackGemini
-from tests.examples.watching import wav
+from tests.examples.watching import BACKENDS, printed_as_ascii, wav
 
 KEY = "mauve-door-91"
 
@@ -87,3 +87,30 @@ def test_a_file_of_another_kind_is_told(server: LoopbackGemini, monkeypatch: pyt
 
     with pytest.raises(SystemExit, match=r"2 channel\(s\) of 16 bit at 44100 Hz: convert it to 1 channel"):
         gemini_bot.main(["--base-url", server.url, "--input", "stereo.wav"])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_file_in_which_nobody_speaks_is_given_up(
+    server: LoopbackGemini,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    backend: str,
+) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", KEY)
+    monkeypatch.setattr(gemini_bot, "ANSWER_S", 0.3)
+    Path("silent.wav").write_bytes(wav(bytes(32_000), rate=16_000))
+
+    with pytest.raises(
+        SystemExit, match=r"^gemini_bot: nothing was answered for 0.3 s: is there .* in silent.wav"
+    ):
+        gemini_bot.main(
+            ["--base-url", server.url, "--speed", "20", "--input", "silent.wav", "--backend", backend]
+        )
+
+    assert "0 failed, 0 dropped, 0 in doubt" in capsys.readouterr().out
+
+
+def test_words_that_the_output_has_no_letters_for_end_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", KEY)
+
+    assert printed_as_ascii(monkeypatch, gemini_bot.main) == b"said:  Caf\\xe9\n"

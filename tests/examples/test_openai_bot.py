@@ -25,7 +25,7 @@ from realtime_async.ports import InputSignal
 from realtime_async.testing.loopback import DropHow
 from realtime_async.testing.loopback.openai import Answer, Call, LoopbackOpenAI, OpenAIScript
 from tests.controller.staged import plain_sidecar
-from tests.examples.watching import BACKENDS, wav
+from tests.examples.watching import BACKENDS, printed_as_ascii, wav
 from tests.testing.loopback.openai_types import misfits
 
 SCRIPT = OpenAIScript(
@@ -97,7 +97,7 @@ async def test_a_connection_that_dies_under_what_a_tool_returned_costs_no_answer
 
     with anyio.fail_after(10):
         async with open_session(plain_sidecar(), adapter, journal, run_id="call-1") as session:
-            await openai_bot.talk(session, SilentSpeaker(), hangs_up=True)
+            await openai_bot.talk(session, SilentSpeaker(), openai_bot.Patience(), hangs_up=True)
 
     assert adapter.sent[-2].payload == "A table for 2 is booked."
     assert adapter.sent[-1].signal is InputSignal.REQUEST_RESPONSE
@@ -138,6 +138,28 @@ def test_a_file_that_is_no_sound_is_told_so(
 
     with pytest.raises(SystemExit, match=rf"^openai_bot: .*{told}"):
         openai_bot.run(arguments(server, "--input", str(tmp_path / "no.wav")))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_file_in_which_nobody_speaks_is_given_up(
+    server: LoopbackOpenAI,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    backend: str,
+) -> None:
+    monkeypatch.setattr(openai_bot, "ANSWER_S", 0.3)
+    Path("silent.wav").write_bytes(wav(bytes(48_000)))
+
+    with pytest.raises(
+        SystemExit, match=r"^openai_bot: nothing was answered for 0.3 s: is there .* in silent.wav"
+    ):
+        openai_bot.run(arguments(server, "--input", "silent.wav", "--backend", backend))
+
+    assert "0 failed, 0 dropped, 0 in doubt" in capsys.readouterr().out
+
+
+def test_words_that_the_output_has_no_letters_for_end_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert printed_as_ascii(monkeypatch, openai_bot.run) == b"said:  Caf\\xe9\n"
 
 
 def test_a_file_that_was_cut_off_within_a_sample_is_heard_up_to_there(tmp_path: Path) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +17,7 @@ from websockets.sync.client import connect
 from examples import phone_bot
 from realtime_async.testing.loopback import DropHow
 from tests.examples.telephoning import HELD, LOUD, QUIET, SCRIPT, last_record, telephone
-from tests.examples.watching import BACKENDS, found
+from tests.examples.watching import BACKENDS, found, printed_as_ascii
 
 SIGNALS = pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT], ids=["sigterm", "sigint"])
 
@@ -248,19 +246,7 @@ def test_a_port_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 def test_words_that_the_output_has_no_letters_for_end_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    written = io.BytesIO()
-
-    def said(*_: object, **_options: object) -> None:
-        print("said:  Café")
-
-    monkeypatch.setattr(anyio, "run", said)
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
-    with io.TextIOWrapper(written, encoding="ascii", newline="\n") as output:
-        monkeypatch.setattr(sys, "stdout", output)
-        phone_bot.run([])
-        output.flush()
-
-        assert written.getvalue() == b"said:  Caf\\xe9\n"
+    assert printed_as_ascii(monkeypatch, phone_bot.run) == b"said:  Caf\\xe9\n"
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

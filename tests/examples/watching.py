@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +25,16 @@ from realtime_async.journals import SqliteJournal
 from realtime_async.ports import RealtimeProviderAdapter, RunId, RunJournal
 from tests.controller.recording import RecordedJournal, recorded_adapter
 
-__all__ = ["BACKENDS", "found", "journal_of", "nobody_reads", "terminated_when", "watched_calls", "wav"]
+__all__ = [
+    "BACKENDS",
+    "found",
+    "journal_of",
+    "nobody_reads",
+    "printed_as_ascii",
+    "terminated_when",
+    "watched_calls",
+    "wav",
+]
 
 BACKENDS = ("asyncio", "trio")
 SIGNALLED = Path(__file__).with_name("signalled.py")
@@ -44,6 +54,22 @@ def nobody_reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with open(writing, "w", encoding="utf-8") as gone, monkeypatch.context() as patch:  # noqa: PTH123
         patch.setattr(sys, "stdout", gone)
         yield
+
+
+def printed_as_ascii(monkeypatch: pytest.MonkeyPatch, program: Callable[[Sequence[str]], None]) -> bytes:
+    """What *program* writes to an output that has no letter é, when that is said to it."""
+    written = io.BytesIO()
+
+    def said(*_: object, **_options: object) -> None:
+        print("said:  Café")
+
+    with io.TextIOWrapper(written, encoding="ascii", newline="\n") as output, monkeypatch.context() as patch:
+        patch.setenv("OPENAI_API_KEY", "sk-none")
+        patch.setattr(anyio, "run", said)
+        patch.setattr(sys, "stdout", output)
+        program([])
+        output.flush()
+        return written.getvalue()
 
 
 def wav(sound: bytes, *, rate: int = 24_000, sample_bytes: int = 2) -> bytes:
