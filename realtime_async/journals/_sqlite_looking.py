@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Event
-from time import monotonic
+from time import monotonic, time_ns
 from typing import Any, Final, NamedTuple
 
 import anyio.to_thread
@@ -26,6 +26,8 @@ __all__ = ["looked_into"]
 # Whoever opens or closes the journal makes or removes two files, one after the other; we may meet one without the other.
 BETWEEN_S: Final = 1.0
 PAUSE_S: Final = 0.01
+# The coarsest clock by which a system stamps files, where it doesn't do so by whole seconds, is one of 10 ms.
+TICK_NS: Final = 20_000_000
 
 _MAY_NOT_WRITE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 
@@ -50,7 +52,11 @@ async def looked_into(path: str) -> AsyncIterator[StoredRuns]:
 
 
 class _Untouched(NamedTuple):
-    """A file that nobody has open for writing, as it is told from itself after somebody had."""
+    """
+    A file that nobody has open for writing, as it is told from itself after somebody had.
+
+    It was changed a tick of the clock ago at least, so that whatever follows has changed it at another time.
+    """
 
     inode: int
     size: int
@@ -112,14 +118,16 @@ class _Look(SqliteReading):
         return connection
 
     def _untouched(self) -> _Untouched | None:
-        """None: somebody has it open, or has not closed it, or it is gone."""
+        """None: somebody has it open, or has not closed it, or only just, or it is gone."""
         try:
             # In this order, so that who closes it in between has changed what was noted.
             found = self._path.stat()
             has_log = self._path.with_name(f"{self._path.name}-wal").exists()
         except OSError:
             return None
-        return None if has_log else _Untouched(found.st_ino, found.st_size, found.st_mtime_ns)
+        # A time far ahead was set by hand, or by another clock: it isn't one that a change could have now.
+        is_recent = abs(time_ns() - found.st_mtime_ns) < TICK_NS
+        return None if has_log or is_recent else _Untouched(found.st_ino, found.st_size, found.st_mtime_ns)
 
     def _fetched(
         self, connection: sqlite3.Connection, statement: str, parameters: tuple[object, ...]

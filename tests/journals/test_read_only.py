@@ -128,7 +128,8 @@ async def test_it_is_looked_into_in_the_midst_of_somebody_who(
             if is_coming:
                 anyio.from_thread.run(opened.__aenter__)
             else:
-                log.unlink()
+                # Once more, where the file was written within this tick of the clock.
+                log.unlink(missing_ok=True)
 
     monkeypatch.setattr(_sqlite_looking, "_pause", go_on)
 
@@ -137,6 +138,30 @@ async def test_it_is_looked_into_in_the_midst_of_somebody_who(
         with may_be_written(read_only_journal.parent):
             if is_coming:
                 await opened.__aexit__(None, None, None)
+
+
+async def test_it_is_looked_into_past_the_tick_of_the_clock_in_which_it_was_changed(
+    read_only_journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What follows within it cannot be told from what was there before."""
+    tick = (await anyio.Path(read_only_journal).stat()).st_mtime_ns
+    clock = [tick]
+    monkeypatch.setattr(_sqlite_looking, "time_ns", lambda: clock[0])
+
+    async def write_another() -> None:
+        async with SqliteJournal.open(read_only_journal) as journal:
+            await journal.append(record(RUN, 2))
+        os.utime(read_only_journal, ns=(tick, tick))
+
+    def go_on() -> None:
+        with may_be_written(read_only_journal.parent):
+            anyio.from_thread.run(write_another)
+        clock[0] += _sqlite_looking.TICK_NS
+
+    monkeypatch.setattr(_sqlite_looking, "_pause", go_on)
+
+    async with open_journal(f"sqlite:{read_only_journal}") as looked:
+        assert await looked.last(RUN) == JournalCursor(RUN, 2)
 
 
 def unidentified(path: Path) -> bytes:
