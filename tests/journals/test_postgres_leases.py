@@ -202,6 +202,23 @@ async def test_a_run_has_ended_when_each_of_its_sessions_has(dsn: str, postgres_
         assert await other.orphans() == []
 
 
+async def test_a_session_that_goes_on_after_its_end_has_not_ended(
+    dsn: str, postgres_database: Database
+) -> None:
+    async with PostgresJournal.open(dsn) as journal, PostgresJournal.open(dsn) as other:
+        await append_all(journal, records(RUN, 1))
+        with held(postgres_database):
+            taken = [
+                journal.append(one)
+                for one in (record(RUN, 2), record(RUN, 3), record(RUN, 4, kind=CLOSED), record(RUN, 5))
+            ]
+        for each in taken:
+            await each
+        expire(postgres_database)
+
+        assert [orphan.run_id for orphan in await other.orphans()] == [RUN]
+
+
 async def test_a_session_that_follows_an_ended_one_makes_the_run_live_again(
     dsn: str, postgres_database: Database
 ) -> None:
