@@ -201,11 +201,32 @@ async def main(options: argparse.Namespace) -> None:
         )
 
 
+def port(text: str) -> int:
+    if not text.isdecimal() or not int(text) < 1 << 16:
+        raise argparse.ArgumentTypeError(
+            f"{text} is no port: give one up to 65535, or 0 for any that is free"
+        )
+    return int(text)
+
+
+def one_or_more(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is no number of calls: give 1 or more")
+    return int(text)
+
+
+def above_zero(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return value
+
+
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Let callers wait for the workers of a fleet.")
-    parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; any free one unless given")
-    parser.add_argument("--calls", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=20.0, help="how long each call lasts")
+    parser.add_argument("--port", type=port, default=0, help="on 127.0.0.1; any free one unless given")
+    parser.add_argument("--calls", type=one_or_more, default=3)
+    parser.add_argument("--seconds", type=above_zero, default=20.0, help="how long each call lasts")
     parser.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio")
     return parser.parse_args(arguments)
 
@@ -217,7 +238,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
         anyio.run(main, options, backend=options.backend)
     except* KeyboardInterrupt:
         print("all have hung up")
-    except* (OSError, OverflowError) as errors:
+    except* OSError as errors:
         failure = errors.exceptions[0]
     if failure is not None:
         sys.exit(f"call_exchange: {failure}")

@@ -36,7 +36,8 @@ from typing import Any
 import anyio
 import attrs
 import structlog
-from anyio.abc import ByteStream, SocketAttribute, TaskStatus
+from anyio.abc import ByteStream, SocketAttribute, SocketStream, TaskStatus
+from anyio.streams.stapled import MultiListener
 
 from realtime_async import (
     AgentError,
@@ -289,7 +290,7 @@ async def main(
         told_to_go() as leaving,
         # They go on when nobody listens for others any more.
         anyio.create_task_group() as calls,
-        await anyio.create_tcp_listener(local_host=options.host, local_port=options.port) as listener,
+        await listening(options) as listener,
     ):
 
         async def take(stream: ByteStream) -> None:
@@ -302,9 +303,9 @@ async def main(
                 except* AgentError as errors:
                     tell(f"call failed: {first_of(errors)}")
 
-        port = listener.extra(SocketAttribute.local_port)
-        tell(f"listening on ws://{options.host}:{port}/")
-        task_status.started(port)
+        at = listener.extra(SocketAttribute.local_port)
+        tell(f"listening on ws://{options.host}:{at}/")
+        task_status.started(at)
         async with until(leaving):
             while True:
                 try:
@@ -312,6 +313,13 @@ async def main(
                 except* (OSError, anyio.BrokenResourceError):
                     # So many call that no more sockets may be open: some of them will hang up.
                     await anyio.sleep(AGAIN_S)
+
+
+async def listening(options: argparse.Namespace) -> MultiListener[SocketStream]:
+    try:
+        return await anyio.create_tcp_listener(local_host=options.host, local_port=options.port)
+    except OSError as error:
+        raise OSError(f"it cannot listen on {options.host}:{options.port}: {error}") from error
 
 
 async def take_call(
@@ -386,10 +394,18 @@ async def started(line: Line) -> str:
                 raise HungUp
 
 
+def port(text: str) -> int:
+    if not text.isdecimal() or not int(text) < 1 << 16:
+        raise argparse.ArgumentTypeError(
+            f"{text} is no port: give one up to 65535, or 0 for any that is free"
+        )
+    return int(text)
+
+
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Answer the telephone with OpenAI Realtime.")
     parser.add_argument("--host", default="127.0.0.1", help="on which to listen")
-    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--port", type=port, default=8080)
     parser.add_argument("--journal", type=Path, default=Path("calls.db"), metavar="FILE.db")
     parser.add_argument("--model", default="gpt-realtime-2")
     parser.add_argument("--base-url", default=OPENAI, help="of a compatible server, as wss://HOST/PATH")
@@ -411,7 +427,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     except* KeyboardInterrupt:
         # Before there was anything to end.
         tell("no more calls")
-    except* (AgentError, OSError, OverflowError) as errors:
+    except* (AgentError, OSError) as errors:
         failure = first_of(errors)
     if failure is not None:
         sys.exit(f"phone_bot: {failure}")

@@ -8,6 +8,7 @@ It needs the extras openai and postgres, and a database that `PostgresJournal.mi
 Start as many as you like; `examples/call_exchange.py` has callers for them.
 SIGTERM: it takes no more calls, leaves each of its own between two turns, after ten seconds at the latest, and ends
 with 0; the other workers go on with them at once.
+A caller from whom nothing comes for ten seconds is gone, and the call ends.
 Killed outright, its calls go on elsewhere when its leases have expired.
 """
 
@@ -59,6 +60,9 @@ PATIENT = Deadlines(close=2 * GOODBYE_S)
 # 20 ms of pcm16 at 24 kHz.
 FRAME_BYTES = 960
 AGAIN_S = 1.0
+REACH_S = 5.0
+# A caller is a clock, so one from whom so long nothing came has no connection any more.
+UNHEARD_S = 10.0
 
 Door = Callable[..., AbstractAsyncContextManager[RealtimeSession]]
 GONE = (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError)
@@ -93,7 +97,7 @@ class Worker:
     async def take_calls(self, calls: TaskGroup) -> None:
         while True:
             try:
-                async with await anyio.connect_tcp(self.host, self.port) as stream:
+                async with await self.reached() as stream:
                     await stream.send(b"take\n")
                     lines = BufferedByteReceiveStream(stream)
                     while True:
@@ -144,9 +148,22 @@ class Worker:
     @asynccontextmanager
     async def joined(self, run_id: str) -> AsyncIterator[SocketStream]:
         """Hear a caller, and be heard."""
-        async with await anyio.connect_tcp(self.host, self.port) as phone:
+        async with await self.reached() as phone:
             await phone.send(f"join {run_id}\n".encode())
             yield phone
+
+    async def reached(self) -> SocketStream:
+        """
+        Connect to the exchange.
+
+        Raises:
+            OSError: It cannot be reached, or not in time.
+        """
+        with anyio.move_on_after(REACH_S):
+            return await anyio.connect_tcp(self.host, self.port)
+        raise TimeoutError(
+            f"the exchange at {self.host}:{self.port} takes no connection within {REACH_S:g} s"
+        )
 
 
 @attrs.define
@@ -172,11 +189,12 @@ class Conversation:
         sound = BufferedByteReceiveStream(self.phone)
         try:
             while True:
-                frame = RealtimeInputFrame.audio(await sound.receive_exactly(FRAME_BYTES))
+                with anyio.fail_after(UNHEARD_S):
+                    heard = await sound.receive_exactly(FRAME_BYTES)
                 # What may not have arrived is told by the session's totals.
                 with suppress(ProviderConnectionLost):
-                    await self.session.send(frame)
-        except GONE:
+                    await self.session.send(RealtimeInputFrame.audio(heard))
+        except (TimeoutError, *GONE):
             await self.session.close()
             conversation.cancel()
         except SessionStateError:
@@ -223,6 +241,17 @@ def address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def above_zero(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return value
+
+
+def zero_or_more(text: str) -> float:
+    return above_zero(text) if float(text) else 0.0
+
+
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Work for a fleet of voice bots.")
     parser.add_argument(
@@ -236,13 +265,13 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="where the callers are",
     )
     parser.add_argument(
-        "--drain-s", type=float, default=10.0, help="how long a turn may last when it has to go"
+        "--drain-s", type=zero_or_more, default=10.0, help="how long a turn may last when it has to go"
     )
     parser.add_argument(
-        "--lease-s", type=float, default=20.0, help="when its calls are the others', if it is killed"
+        "--lease-s", type=above_zero, default=20.0, help="when its calls are the others', if it is killed"
     )
     parser.add_argument(
-        "--look-every-s", type=float, default=0.5, help="how often it looks for calls without a worker"
+        "--look-every-s", type=above_zero, default=0.5, help="how often it looks for calls without a worker"
     )
     parser.add_argument("--model", default="gpt-realtime-2")
     parser.add_argument("--base-url", default=OPENAI, help="of a compatible server, as wss://HOST/PATH")

@@ -237,14 +237,6 @@ async def test_who_hangs_up_on_an_answer_ends_the_call_as_any_other(
     assert await last_record(tmp_path, found(r"^run (\S+): ", printed)) == "realtime_closed"
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_port_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, backend: str) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
-
-    with pytest.raises(SystemExit, match=r"^phone_bot: .*port"):
-        phone_bot.run(["--port", "99999", "--journal", str(tmp_path / "calls.db"), "--backend", backend])
-
-
 def test_words_that_the_output_has_no_letters_for_end_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
     assert printed_as_ascii(monkeypatch, phone_bot.run) == b"said:  Caf\\xe9\n"
 

@@ -95,6 +95,12 @@ def _as_json(record: JournalRecord) -> dict[str, Any]:
     return plain
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Other processes are waited for, so time is what passes."""
+    while not condition():  # noqa: ASYNC110 - nobody in this process could set an event
+        await anyio.sleep(0.05)
+
+
 def watched_calls(monkeypatch: pytest.MonkeyPatch, example: ModuleType) -> list[dict[str, Any]]:
     """Let the sessions that *example* opens be watched; the list fills with the adapter's calls."""
     calls: list[dict[str, Any]] = []
