@@ -315,6 +315,8 @@ class RealtimeSessionController:
         End the session; again, it returns the same record.
 
         Frames in the gate are dropped, each in a record of its own.
+        Where several close it at once, all get the one result; if the one that began is cancelled before the provider
+        was told, another goes on.
 
         Raises:
             SessionStateError: It never connected, and its session has another controller, whose end is not this

@@ -9,7 +9,6 @@ terminal record forbids that another controller resumes it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -72,6 +71,11 @@ class Closing:
         self._on_terminal = on_terminal
         self._on_handed_over = on_handed_over
         self._ending = _CLOSE
+        self._reason = RealtimeCloseReason.NORMAL
+        self._sharing = 0
+        """How many wait for a close that somebody else carries out."""
+        self._is_left = False
+        """Whoever carried it out was cancelled before the provider was told; one of those goes on."""
         self._intent: Appended | None = None
         self._error: AgentError | None = None
         self._stuck: list[str] = []
@@ -117,13 +121,32 @@ class Closing:
     async def _shared(self) -> RealtimeSessionRecord:
         rt = self.rt
         while rt.life.phase is Phase.CLOSING:
-            with anyio.CancelScope(deadline=rt.now() + rt.deadlines.close):
-                await self._until_ended()
+            ends_at = rt.now() + rt.deadlines.close
+            await self._until_ended_or_left(ends_at)
+            if self._is_left and rt.life.phase is Phase.CLOSING:
+                self._is_left = False
+                return await self._carry_out(Phase.CLOSING, ends_at)
             self._end_at_last()
         rt.check()
         if self._error is not None:
             raise self._error
         return await self._settled()
+
+    async def _until_ended_or_left(self, ends_at: float) -> None:
+        rt = self.rt
+        self._sharing += 1
+        try:
+            with anyio.CancelScope(deadline=ends_at):
+                while rt.life.phase is Phase.CLOSING and not self._is_left:
+                    await rt.changed.wait()
+        except BaseException:
+            if self._is_left and self._sharing == 1:
+                # Nobody else is there to go on.
+                self._abandon()
+                await self._abandoned(ends_at)
+            raise
+        finally:
+            self._sharing -= 1
 
     async def _close(self, reason: RealtimeCloseReason) -> RealtimeSessionRecord:
         own = tool_at_work.get()
@@ -144,15 +167,21 @@ class Closing:
             self._claim()
         rt.life.happen(Happening.CLOSE_BEGUN)
         rt.changed.notify()
-        ends_at = rt.now() + rt.deadlines.close
+        self._reason = reason
+        return await self._carry_out(was, rt.now() + rt.deadlines.close)
+
+    async def _carry_out(self, was: Phase, ends_at: float) -> RealtimeSessionRecord:
+        """Do what is still to be done of the end, which somebody else may have begun."""
+        rt = self.rt
         try:
-            with anyio.CancelScope(deadline=ends_at):
-                await self._quiet(was, ends_at)
-            rt.check()
-            self._settle_everything(reason)
+            if self._intent is None:
+                with anyio.CancelScope(deadline=ends_at):
+                    await self._quiet(was, ends_at)
+                rt.check()
+                self._settle_everything()
             if rt.has_connected:
-                await self._tell(reason, ends_at)
-            await self._finish(reason)
+                await self._tell(ends_at)
+            self._finish()
         except JournalFailure:
             self._give_up_all(rt.lane.failure)
             raise
@@ -161,12 +190,19 @@ class Closing:
             await self._settled()
             raise
         except BaseException:
-            self._abandon(reason)
-            await self._abandoned(ends_at)
+            if not self._leave():
+                self._abandon()
+                await self._abandoned(ends_at)
             raise
         finally:
             rt.changed.notify()
         return await self._settled()
+
+    def _leave(self) -> bool:
+        """Let one of those who wait for the end go on; False: there is none, or the provider was called already."""
+        rt = self.rt
+        self._is_left = self._sharing > 0 and rt.terminal is None and rt.lane.failure is None
+        return self._is_left
 
     def _claim(self) -> None:
         """A session that never connected may be another controller's: then its end is not ours to write."""
@@ -229,7 +265,7 @@ class Closing:
 
     # -- results for whatever is open
 
-    def _settle_everything(self, reason: RealtimeCloseReason) -> None:
+    def _settle_everything(self) -> None:
         """Close every intent, in the order in which a reader expects them; nothing is awaited."""
         rt = self.rt
         for flight in [*rt.flights, *([] if self._own_tool is None else [self._own_tool])]:
@@ -238,7 +274,7 @@ class Closing:
         self._sending.transmitting.book.end()
         self._receiving.book.end()
         self._receiving.tell_discarded()
-        self._intent = rt.append(self._ending.intent, close_reason=reason)
+        self._intent = rt.append(self._ending.intent, close_reason=self._reason)
         self._sending.gate.drop_all()
         if self._restarting.started is not None:
             self._restarting.fail(_closed(rt))
@@ -247,22 +283,25 @@ class Closing:
 
     # -- the provider
 
-    async def _tell(self, reason: RealtimeCloseReason, ends_at: float) -> None:
+    async def _tell(self, ends_at: float) -> None:
         rt = self.rt
         assert self._intent is not None
 
-        def failed(error: AgentError, flight: Flight) -> Appended:
-            return self._end_failed(reason, error)
+        def failed(error: AgentError, flight: Flight) -> Appended | None:
+            if self._sharing and not flight.started and error.kind is AgentErrorKind.CANCELLED:
+                # Whoever goes on calls the provider under the same intent, and has its result.
+                return None
+            return self._end_failed(error)
 
         flight = Flight("close", failed)
         await rt.effect(
             flight,
             self._intent,
             max(0.0, ends_at - rt.now()),
-            lambda: rt.adapter.close(rt.life.session_id, reason),
+            lambda: rt.adapter.close(rt.life.session_id, self._reason),
         )
 
-    async def _finish(self, reason: RealtimeCloseReason) -> None:
+    def _finish(self) -> None:
         """Write the terminal record; a call that did not end when it was cut is named."""
         rt = self.rt
         if self._stuck:
@@ -271,29 +310,31 @@ class Closing:
                 "did not end when cancelled: mend the adapter",
                 retry=RetryClassification.UNKNOWN_OUTCOME,
             )
-            self._end_failed(reason, error)
+            self._end_failed(error)
             raise error
-        self._end(reason)
+        self._end()
 
-    def _end(self, reason: RealtimeCloseReason) -> None:
+    def _end(self) -> None:
         rt = self.rt
         if self._ending is _HAND_OVER:
             rt.life.happen(Happening.HANDED_OVER)
-        elif reason is RealtimeCloseReason.HOST_OWNED_DETACH:
+        elif self._reason is RealtimeCloseReason.HOST_OWNED_DETACH:
             rt.life.happen(Happening.DETACHED)
         else:
             rt.life.happen(Happening.CLOSED)
-        rt.terminal = rt.append(self._ending.done, self._intent, close_reason=reason)
+        rt.terminal = rt.append(self._ending.done, self._intent, close_reason=self._reason)
 
-    def _end_failed(self, reason: RealtimeCloseReason, error: AgentError) -> Appended:
+    def _end_failed(self, error: AgentError) -> Appended:
         rt = self.rt
         rt.life.happen(Happening.CLOSE_FAILED)
-        rt.terminal = rt.append(self._ending.failed, self._intent, close_reason=reason, error=recorded(error))
+        rt.terminal = rt.append(
+            self._ending.failed, self._intent, close_reason=self._reason, error=recorded(error)
+        )
         return rt.terminal
 
     # -- a close that was cancelled
 
-    def _abandon(self, reason: RealtimeCloseReason) -> None:
+    def _abandon(self) -> None:
         """What it had still to record is recorded, and nobody is called; the end follows the last call in flight."""
         rt = self.rt
         if rt.terminal is not None or rt.lane.failure is not None:
@@ -301,17 +342,17 @@ class Closing:
         self._error = AgentError("close was cancelled", kind=AgentErrorKind.CANCELLED)
         if self._intent is None:
             self._cut(rt.flights)
-            self._settle_everything(reason)
-        rt.when_quiet = partial(self._end_abandoned, reason)
+            self._settle_everything()
+        rt.when_quiet = self._end_abandoned
         if not rt.flights:
             rt.when_quiet()
 
-    def _end_abandoned(self, reason: RealtimeCloseReason) -> None:
+    def _end_abandoned(self) -> None:
         rt = self.rt
         rt.when_quiet = None
         if rt.lane.failure is None:
             assert self._error is not None
-            self._end_failed(reason, self._error)
+            self._end_failed(self._error)
         rt.changed.notify()
 
     async def _abandoned(self, ends_at: float) -> None:
