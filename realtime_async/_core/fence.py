@@ -68,6 +68,13 @@ class OutputFence:
         """Follow *frame*, and say whether the listener may have it."""
         response = frame.response_id
         match frame.event:
+            # First what nearly every frame is.
+            case event if isinstance(event, _OUTPUT):
+                if response in self._fenced:
+                    return False
+                if response is not None or not self._current:
+                    self._current[:] = [response]
+                return self._current[0] not in self._fenced
             case ResponseStarted():
                 self._current[:] = [response]
                 # A new beginning is not the answer that was cut off, ids or no ids.
@@ -76,12 +83,6 @@ class OutputFence:
                 if response is None or response == self.current or self.current is None:
                     self._current.clear()
                 self.lift([response, None])
-            case event if isinstance(event, _OUTPUT):
-                if response in self._fenced:
-                    return False
-                if response is not None or not self._current:
-                    self._current[:] = [response]
-                return self._current[0] not in self._fenced
             case _:
                 pass
         return True

@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 
 import attrs
 
+from realtime_async._core.copying import copied
 from realtime_async._core.cursors import StreamCursor
 from realtime_async._core.events import (
     MEDIA_KIND,
@@ -305,13 +306,18 @@ class RealtimeOutputFrame:
         frame_id: str | None = None,
     ) -> Self:
         """A piece of speech in the adapter's `output_format`."""
-        return cls(
-            media_kind=RealtimeMediaKind.AUDIO,
-            payload=pcm,
-            response_id=response_id,
-            event=OutputAudio(item_id),
-            frame_id=frame_id,
-        )
+        own: dict[str, Any] = {
+            "payload": pcm,
+            "response_id": _response_id(response_id),
+            "event": OutputAudio(item_id),
+            "frame_id": _frame_id(frame_id),
+        }
+        # Nearly every frame is one.  What it shares with the others is converted once; what derives from it may have
+        # more to it.
+        if cls is RealtimeOutputFrame:
+            speech: Self = copied(_speech(), own)
+            return speech
+        return cls(media_kind=RealtimeMediaKind.AUDIO, **own)
 
     @classmethod
     def transcript(
@@ -359,6 +365,14 @@ class RealtimeOutputFrame:
 
     def payload_bytes(self) -> int:
         return payload_bytes(self.payload)
+
+
+@functools.cache
+def _speech() -> Any:
+    """What frames of speech share."""
+    return RealtimeOutputFrame(
+        media_kind=RealtimeMediaKind.AUDIO, frame_id="frame.speech", event=OutputAudio()
+    )
 
 
 @functools.cache

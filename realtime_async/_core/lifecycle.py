@@ -364,7 +364,7 @@ class SessionLife:
         return StreamCursor(self.send_cursor.chunk_sequence + 1)
 
     def next_receive(self) -> StreamCursor:
-        return StreamCursor.chunk(self.receive_cursor.chunk_sequence + 1, CursorLabel.RECEIVE)
+        return StreamCursor(self.receive_cursor.chunk_sequence + 1, label=CursorLabel.RECEIVE)
 
     def gated(self, action: RealtimeBackpressureAction) -> None:
         """A frame went into the gate."""

@@ -85,10 +85,12 @@ class PlaybackLedger:
 
     def take(self, response_id: str | None, size: int) -> None:
         """*size* bytes of that answer wait to be played; None: it has no id."""
-        answer = self._answers.setdefault(response_id, _Answer())
+        answer = self._answers.get(response_id)
+        if answer is None:
+            answer = self._answers[response_id] = _Answer()
+            if len(self._answers) > self.ANSWERS:
+                self._answers.popitem(last=False)
         answer.received += size
-        if len(self._answers) > self.ANSWERS:
-            self._answers.popitem(last=False)
 
     def play(self, size: int) -> None:
         """*size* bytes more were heard; what nobody has given is not counted."""

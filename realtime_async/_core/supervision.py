@@ -95,6 +95,11 @@ class Turn:
 
     def heard(self, event: RealtimeEvent) -> None:
         match event:
+            # First what nearly every event is: each case is looked at in turn.
+            case OutputAudio() | OutputText() | OutputTranscript():
+                self._goes_on()
+                if self._is_told:
+                    self._has_called = False
             case Restarted():
                 self._replaced()
             case SpeechStarted():
@@ -113,10 +118,6 @@ class Turn:
             case ResponseStarted():
                 self._goes_on()
                 self._has_called = False
-            case OutputAudio() | OutputText() | OutputTranscript():
-                self._goes_on()
-                if self._is_told:
-                    self._has_called = False
             case _:
                 pass
 
@@ -180,6 +181,11 @@ class Supervision:
             Whether that is progress of the conversation: a reason to hope for the next connection.
         """
         self.turn.heard(event)
+        if isinstance(event, OUTPUT):
+            # Nearly every event is one, and it is nothing else of what is asked below.
+            self._out_since = None
+            self._owed_since = now
+            return True
         if isinstance(event, GoAway):
             self._plan(_Reason.GO_AWAY, now, event.time_left_s)
         if isinstance(event, _NO_PROGRESS):
@@ -187,7 +193,7 @@ class Supervision:
         self._out_since = None
         self._has_answered |= isinstance(event, ResponseDone) and event.status == "completed"
         match event:
-            case ResponseStarted() | OutputAudio() | OutputText() | OutputTranscript():
+            case ResponseStarted():
                 self._owed_since = now
             case ResponseDone() | SpeechStarted() | ToolCall():
                 # It is done, or somebody else's turn: the person's, or a tool's.

@@ -53,7 +53,8 @@ _CHANNEL: Mapping[RealtimeMediaKind, StreamChannel] = {
 _FIELDS: dict[str, Any] = {"direction": StreamDirection.OUTPUT_FROM_PROVIDER}
 
 
-@attrs.frozen
+# Without slots a frozen class takes half the time to build, and one is built per frame.
+@attrs.frozen(slots=False)
 class RealtimeReceived:
     """A frame, and the record that says it came: its own, or its span's intent."""
 
@@ -184,7 +185,8 @@ class Receiving:
 
     def _returned(self, frame: RealtimeOutputFrame, now: float) -> RealtimeReceived:
         rt = self.rt
-        self.tell_discarded()
+        if self._discarded is not None:
+            self.tell_discarded()
         spanned = self._is_spanned(frame)
         if not spanned:
             self.book.end()

@@ -280,6 +280,35 @@ def test_output_audio_bears_its_answer_and_its_item() -> None:
     assert frame.payload_bytes() == 2
 
 
+def test_output_audio_is_what_its_fields_make_of_it() -> None:
+    frame = RealtimeOutputFrame.audio(b"\0\0", response_id="answer-1", item_id="item-1", frame_id="frame-1")
+
+    assert frame == RealtimeOutputFrame(
+        media_kind=RealtimeMediaKind.AUDIO,
+        payload=b"\0\0",
+        response_id=RealtimeResponseId("answer-1"),
+        event=OutputAudio("item-1"),
+        frame_id=RealtimeFrameId("frame-1"),
+    )
+    assert (type(frame.response_id), type(frame.frame_id)) == (RealtimeResponseId, RealtimeFrameId)
+    assert RealtimeOutputFrame.audio(b"").frame_id != RealtimeOutputFrame.audio(b"").frame_id
+
+
+def test_output_audio_of_a_class_of_ones_own_is_built_as_that_class_says() -> None:
+    @attrs.frozen(kw_only=True, slots=False)
+    class Marked(RealtimeOutputFrame):
+        mark: str = "mine"
+
+    frame = Marked.audio(b"\0\0", response_id="answer-1")
+
+    assert (type(frame), frame.mark, frame.response_id, frame.payload) == (
+        Marked,
+        "mine",
+        "answer-1",
+        b"\0\0",
+    )
+
+
 def test_a_transcript_kept_elsewhere_has_no_text() -> None:
     frame = RealtimeOutputFrame.transcript("answer-1", "blob:9", "a greeting")
 

@@ -7,7 +7,6 @@ Servers that speak the same protocol leave fields out, keep the names of its bet
 from __future__ import annotations
 
 import binascii
-from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any
 
@@ -108,8 +107,8 @@ class ServerMessage:
 
     def audio(self, field: str) -> bytes:
         try:
-            return b64decode(self.text(field), validate=True)
-        except (binascii.Error, ValueError):
+            return binascii.a2b_base64(self.text(field), strict_mode=True)
+        except ValueError:
             raise self.malformed(field) from None
 
     def raw(self, field: str) -> object:

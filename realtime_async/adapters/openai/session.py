@@ -172,9 +172,9 @@ class Session:
             ProviderFailure: The provider takes no such frame.
             ProviderConnectionLost: The connection is gone.
         """
-        self.check()
         try:
-            if not self.flush():
+            self.line.check()
+            if self.talk.to_send and not self.flush():
                 return False
             message = saying.message_for(self.talk, frame)
             if message is not None and not self.line.send_nowait(message):
@@ -244,7 +244,8 @@ class Session:
                 talk.say(GoAway(round(max(0.0, self._ends_at - anyio.current_time()), 3)))
                 break
             try:
-                self.flush_what_fits()
+                if talk.to_send:
+                    self.flush_what_fits()
                 message = self.line.receive_nowait()
             except WebSocketClosed as error:
                 raise _lost(error, talk.ending) from None
@@ -276,7 +277,7 @@ class Session:
 
     def flush_what_fits(self) -> None:
         """Send what is to be sent; whether the connection is gone shows when it is read to its end."""
-        if self.talk.to_send and not self.line.is_closed:
+        if not self.line.is_closed:
             self.flush()
 
     # The life of the connection
