@@ -118,8 +118,8 @@ async def run(options: argparse.Namespace, key: str) -> None:
     async with (
         GeminiLiveAdapter(config) as adapter,
         SqliteJournal.open(options.journal) as journal,
-        sound(options, adapter, patience) as (microphone, speaker),
         open_session(sidecar, adapter, journal, run_id=run_id) as session,
+        sound(options, adapter, patience) as (microphone, speaker),
         anyio.create_task_group() as tasks,
     ):
         turn = Turn()
@@ -206,9 +206,12 @@ async def sound(
         async with Speaker(adapter.output_format) as speaker:
             yield Microphone(adapter.input_format), speaker
         return
+    pieces = pieces_of(options.input)
+    # A question that cannot be read costs no answer that is there from before.
+    question = chain([next(pieces)], pieces)
     with options.output.open("wb") as file, wave.open(file, "wb") as recording:
         # After the question nobody speaks any more, which is how the provider notices that it has ended.
-        frames = chain(patience.after(pieces_of(options.input)), repeat(bytes(FRAME_BYTES)))
+        frames = chain(patience.after(question), repeat(bytes(FRAME_BYTES)))
         yield paced(frames, speed=options.speed), Recording(adapter, recording)
 
 
@@ -226,17 +229,21 @@ def pieces_of(path: Path) -> Iterator[bytes]:
                 f"{path} has {given[0]} channel(s) of {8 * given[1]} bit at {given[2]} Hz: "
                 "convert it to 1 channel of 16 bit at 16000 Hz"
             )
-        if not question.getnframes():
+        piece = question.readframes(FRAME_BYTES // 2)
+        if not piece:
             raise ValueError(f"{path} has no sound in it, so nobody would answer: give another")
-        while piece := question.readframes(FRAME_BYTES // 2):
+        while piece:
             yield piece.ljust(FRAME_BYTES, b"\0")
+            piece = question.readframes(FRAME_BYTES // 2)
 
 
 def opened(file: BinaryIO, path: Path) -> wave.Wave_read:
     try:
         return wave.open(file, "rb")
-    except EOFError:
-        raise ValueError(f"{path} is no WAV file, or is cut off") from None
+    except (EOFError, wave.Error) as error:
+        raise ValueError(
+            f"{path} is no WAV file that can be read ({str(error) or 'it is cut off'})"
+        ) from None
 
 
 def above_zero(text: str) -> float:

@@ -24,7 +24,7 @@ import sys
 import uuid
 import wave
 from array import array
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
 from io import TextIOWrapper
@@ -120,7 +120,7 @@ class Patience:
     scope: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
     _is_asked: bool = False
 
-    def after(self, question: Iterator[bytes]) -> Iterator[bytes]:
+    def after(self, question: Iterable[bytes]) -> Iterator[bytes]:
         yield from question
         self._is_asked = True
         self.renew()
@@ -247,8 +247,10 @@ async def sound(
         async with Speaker() as speaker:
             yield Microphone(), speaker
         return
+    # A question that cannot be read costs no answer that is there from before.
+    question = [*frames_of(options.input)]
     # The last silence tells the provider that the question is over.
-    frames = chain(patience.after(frames_of(options.input)), repeat(bytes(FRAME_BYTES)))
+    frames = chain(patience.after(question), repeat(bytes(FRAME_BYTES)))
     with options.output.open("wb") as file, wave.open(file, "wb") as answer:
         answer.setparams((1, 2, RATE, 0, "NONE", ""))
         yield paced(frames, speed=options.speed), FilePlayer(answer, SilentSpeaker(speed=options.speed))
@@ -260,8 +262,11 @@ def frames_of(path: Path) -> Iterator[bytes]:
         with wave.open(str(path), "rb") as file:
             channels, sample_bytes, rate, count = file.getparams()[:4]
             sound = file.readframes(count)
-    except EOFError:
-        raise wave.Error(f"{path} is no WAV file, or is cut off: save it as mono of 16 bits") from None
+    except (EOFError, wave.Error) as error:
+        told = str(error) or "it is cut off"
+        raise wave.Error(
+            f"{path} is no WAV file that can be read ({told}): save it as mono of 16 bits"
+        ) from None
     if (channels, sample_bytes) != (1, 2) or not rate:
         raise wave.Error(
             f"{path} has {channels} channel(s) of {8 * sample_bytes} bits at {rate} Hz: save it as mono of 16 bits"

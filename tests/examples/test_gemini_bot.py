@@ -57,26 +57,37 @@ def test_who_has_no_key_is_told_where_to_get_one() -> None:
 
 def test_a_wrong_key_is_told_and_not_shown(server: LoopbackGemini, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_API_KEY", "wrong-lamp-17")
+    Path("answer.wav").write_bytes(b"an earlier answer")
 
     with pytest.raises(SystemExit, match=r"^gemini_bot: Gemini Live refused .* HTTP status 401") as told:
         gemini_bot.main(["--base-url", server.url])
 
     assert "wrong-lamp-17" not in str(told.value)
+    assert Path("answer.wav").read_bytes() == b"an earlier answer"
 
 
 @pytest.mark.parametrize(
     "sound, told",
-    [(b"", "cut off"), (wav(bytes(640))[:30], "cut off"), (wav(b"", rate=16_000), "no sound in it")],
-    ids=["empty", "half a header", "header only"],
+    [
+        (b"no sound", "RIFF"),
+        (b"", "cut off"),
+        (wav(bytes(640))[:30], "cut off"),
+        (wav(b"", rate=16_000), "no sound in it"),
+        (wav(bytes(640), rate=16_000)[:44], "no sound in it"),
+    ],
+    ids=["no WAV", "empty", "half a header", "header only", "cut off before its sound"],
 )
 def test_a_file_without_sound_is_told(
     server: LoopbackGemini, monkeypatch: pytest.MonkeyPatch, sound: bytes, told: str
 ) -> None:
     monkeypatch.setenv("GEMINI_API_KEY", KEY)
     Path("none.wav").write_bytes(sound)
+    Path("answer.wav").write_bytes(b"an earlier answer")
 
     with pytest.raises(SystemExit, match=rf"^gemini_bot: none.wav .*{told}"):
         gemini_bot.main(["--base-url", server.url, "--input", "none.wav"])
+
+    assert Path("answer.wav").read_bytes() == b"an earlier answer"
 
 
 def test_a_file_of_another_kind_is_told(server: LoopbackGemini, monkeypatch: pytest.MonkeyPatch) -> None:

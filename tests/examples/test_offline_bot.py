@@ -112,8 +112,9 @@ def test_it_answers_a_question_that_was_made_for_it(bot: Bot) -> None:
         (("--input", "text.wav"), "save it as 16-bit PCM"),
         (("--restart-at", "9"), "the question takes 2.0 s"),
         (("--output", "nowhere/answer.wav"), "No such file"),
+        (("--journal", "nowhere/calls.db"), "its directory must exist"),
     ],
-    ids=["no file", "no sound", "restart too late", "no folder"],
+    ids=["no file", "no sound", "restart too late", "no folder", "no folder for a journal"],
 )
 def test_what_cannot_be_done_is_told_in_a_sentence(arguments: Sequence[str], advice: str, bot: Bot) -> None:
     (bot.folder / "text.wav").write_text("This is no sound.")

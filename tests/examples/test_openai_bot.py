@@ -112,17 +112,19 @@ def test_without_a_key_it_says_where_to_put_one(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_wrong_key_is_told_and_not_shown(server: LoopbackOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-91")
+    Path("answer.wav").write_bytes(b"an earlier answer")
 
     with pytest.raises(SystemExit, match="HTTP 401") as ended:
         openai_bot.run(arguments(server))
 
     assert "sk-wrong-91" not in str(ended.value)
+    assert Path("answer.wav").read_bytes() == b"an earlier answer"
 
 
 @pytest.mark.parametrize(
     "sound, told",
     [
-        (b"no sound", "."),
+        (b"no sound", "RIFF"),
         (b"", "cut off"),
         (wav(bytes(960))[:30], "cut off"),
         (wav(b""), "no sound in it"),
@@ -135,9 +137,12 @@ def test_a_file_that_is_no_sound_is_told_so(
     server: LoopbackOpenAI, tmp_path: Path, sound: bytes, told: str
 ) -> None:
     (tmp_path / "no.wav").write_bytes(sound)
+    (tmp_path / "answer.wav").write_bytes(b"an earlier answer")
 
-    with pytest.raises(SystemExit, match=rf"^openai_bot: .*{told}"):
+    with pytest.raises(SystemExit, match=rf"^openai_bot: \S*no.wav .*{told}"):
         openai_bot.run(arguments(server, "--input", str(tmp_path / "no.wav")))
+
+    assert (tmp_path / "answer.wav").read_bytes() == b"an earlier answer"
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
