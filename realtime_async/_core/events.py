@@ -122,7 +122,9 @@ class ToolCall:
     """JSON text, as the model wrote it."""
 
 
-def _strings(values: Iterable[str]) -> tuple[str, ...]:
+def _call_ids(values: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ContractViolation(f"the call_ids are {shown(values)}: give a tuple of them")
     return tuple(values)
 
 
@@ -130,7 +132,7 @@ def _strings(values: Iterable[str]) -> tuple[str, ...]:
 class ToolCallCancelled:
     """The provider takes tool calls back; their results are not wanted any more."""
 
-    call_ids: tuple[str, ...] = attrs.field(default=(), converter=_strings)
+    call_ids: tuple[str, ...] = attrs.field(default=(), converter=_call_ids)
 
 
 @attrs.frozen

@@ -16,6 +16,7 @@ import attrs
 
 from realtime_async._core.cursors import CursorLabel
 from realtime_async._core.lifecycle import Operation, Phase, Verdict
+from realtime_async._core.oddity import oddity
 from realtime_async._core.sidecar import MediaSpan
 from realtime_async._core.spans import SPANNED_KINDS, OpenSpan
 from realtime_async._core.stint import Stint
@@ -268,11 +269,16 @@ class _Nothing(Enum):
 
 
 def _checked(frame: object, adapter_ref: str) -> RealtimeOutputFrame | None:
-    if frame is None or isinstance(frame, RealtimeOutputFrame):
-        return frame
-    raise ProviderFailure(
-        f"adapter {adapter_ref!r} returned {type(frame).__name__} from receive: it must return a RealtimeOutputFrame"
-    )
+    if frame is None:
+        return None
+    if not isinstance(frame, RealtimeOutputFrame):
+        raise ProviderFailure(
+            f"adapter {adapter_ref!r} returned {type(frame).__name__} from receive: it must return a RealtimeOutputFrame"
+        )
+    odd = oddity(frame)
+    if odd is not None:
+        raise ProviderFailure(f"adapter {adapter_ref!r} returned from receive {odd}; mend it there")
+    return frame
 
 
 def _is_not_recorded(error: AgentError, flight: Flight) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 
 from realtime_async import MediaSpan
-from realtime_async.adapters.scripted import NowaitScriptedAdapter, ScriptedAdapter
+from realtime_async.adapters.scripted import NowaitScriptedAdapter, Script, ScriptedAdapter
 from realtime_async.errors import (
     AgentErrorKind,
     JournalConflict,
@@ -15,12 +16,17 @@ from realtime_async.errors import (
     ProviderFailure,
 )
 from realtime_async.ports import (
+    GoAway,
+    InputCommitted,
     RealtimeConnectionId,
     RealtimeConnectResponse,
+    RealtimeOutputFrame,
     RealtimeSessionRecordKind,
+    ResponseDone,
     StreamCursor,
+    ToolCall,
 )
-from tests.controller.staged import Stage, StagedSession, text
+from tests.controller.staged import SECRET, Stage, StagedSession, audio, text
 from tests.controller.whole_call import WholeCall, answering, sidecar
 
 pytestmark = pytest.mark.virtual_time
@@ -160,3 +166,32 @@ async def test_a_close_that_the_adapter_s_own_journal_stops_has_failed_at_the_pr
 
     assert again.kind is RealtimeSessionRecordKind.CLOSE_FAILED
     assert (await staged.kinds())[-1] == "close_failed"
+
+
+@pytest.mark.parametrize("kind", [ScriptedAdapter, NowaitScriptedAdapter])
+@pytest.mark.parametrize(
+    "event, told",
+    [
+        (InputCommitted(math.inf), "InputCommitted whose audio_end_ms is inf"),  # type: ignore[arg-type]  # odd
+        (InputCommitted(SECRET), "InputCommitted whose audio_end_ms is of type str"),  # type: ignore[arg-type]  # odd
+        (GoAway(math.nan), "GoAway whose time_left_s is nan"),
+        (ToolCall(SECRET, None), "ToolCall whose name is None"),  # type: ignore[arg-type]  # odd
+    ],
+    ids=["infinite", "said", "not a number", "nameless"],
+)
+async def test_an_event_that_cannot_be_true_is_the_adapter_s_failure_and_settles_nothing(
+    stage: Stage, kind: type[ScriptedAdapter], event: Any, told: str
+) -> None:
+    staged = await stage.connected(kind(Script(kept_through=[StreamCursor.chunk(0)])))
+    await staged.controller.send(audio())
+    staged.provider.feed(RealtimeOutputFrame.of(event))
+    staged.provider.feed(RealtimeOutputFrame.of(ResponseDone()))
+
+    with pytest.raises(ProviderFailure, match=told) as raised:
+        await staged.controller.receive()
+    await staged.controller.receive()
+    await staged.controller.restart()
+
+    assert SECRET not in str(raised.value)
+    assert (await staged.kinds()).count("output_receive_failed") == 1
+    assert staged.controller.delivery.replayed == 1

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, get_args
 
 import anyio
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
@@ -25,10 +26,12 @@ from realtime_async.journals._compact import unpack
 from realtime_async.journals._stored import packed
 from realtime_async.ports import (
     JournalRecord,
+    RealtimeEvent,
     RealtimeInputFrame,
     RealtimeOutputFrame,
     ResponseDone,
     ResponseUsage,
+    Restarted,
     RunId,
     SourceRef,
 )
@@ -103,7 +106,7 @@ async def survives(
     except ContractViolation:
         return
     await controller.connect()
-    with suppress(ContractViolation):
+    with suppress(ContractViolation, ProviderFailure):
         if received is not None:
             provider.feed(received())
             await controller.receive()
@@ -151,8 +154,15 @@ GIVEN: dict[str, Callable[[Any], dict[str, Any]]] = {
         }
         for name in (
             "media_kind", "privacy", "retention", "redacted_summary", "content_refs", "frame_id",
-            "response_id", "cursor",
+            "response_id", "cursor", "payload", "event",
         )
+    },
+    **{
+        f"{event.__name__}.{field.name}": lambda value, event=event, name=field.name: {  # type: ignore[misc]  # so
+            "received": lambda: RealtimeOutputFrame.of(event(**{name: value}))
+        }
+        for event in get_args(RealtimeEvent) if event not in (ResponseDone, Restarted)
+        for field in attrs.fields(event)
     },
     "tokens": lambda value: {
         "received": lambda: RealtimeOutputFrame.of(ResponseDone("completed", ResponseUsage(value)))
