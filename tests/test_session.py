@@ -37,6 +37,7 @@ from realtime_async.ports import (
     AudioFormat,
     RealtimeCloseReason,
     RealtimeInputFrame,
+    RealtimeMediaKind,
     RealtimeOutputFrame,
     RealtimeSessionRecord,
     RealtimeSessionStatus,
@@ -311,6 +312,22 @@ async def test_telephone_audio_may_come_in_pieces_of_any_length() -> None:
         await session.send_audio_from(Source(bytes(161), bytes(160)))
 
     assert [frame.payload_bytes() for frame in call.adapter.sent] == [161, 160]
+
+
+async def test_telephone_audio_of_any_length_is_sent_and_counted_as_it_is_heard() -> None:
+    call, telephone = Call(), AudioFormat(AudioEncoding.G711_ALAW, sample_rate=8000)
+    call.adapter = ScriptedAdapter(input_format=telephone, output_format=telephone)
+    call.adapter.feed(RealtimeOutputFrame.audio(bytes(161), response_id="answer.1"))
+
+    async with call.open() as session:
+        await session.send(RealtimeInputFrame(media_kind=RealtimeMediaKind.AUDIO, payload=bytes(161)))
+        heard = await anext(session.frames())
+        waiting_ms = session.playback.waiting_ms
+        session.playback.play(81)
+        played_ms = session.playback.played_ms("answer.1")
+
+    assert heard.payload_bytes() == 161
+    assert (waiting_ms, played_ms) == (20, 10)
 
 
 async def test_audio_cut_within_a_sample_is_refused() -> None:

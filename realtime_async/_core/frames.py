@@ -28,7 +28,6 @@ from realtime_async._core.events import (
 from realtime_async._core.given import choice, shown, text
 from realtime_async._core.identifiers import ContentRef, RealtimeFrameId, RealtimeResponseId
 from realtime_async._core.media import (
-    DEFAULT_AUDIO,
     AudioFormat,
     PrivacyClass,
     RealtimeMediaKind,
@@ -166,10 +165,16 @@ class RealtimeInputFrame:
         frame_id: str | None = None,
         critical: bool = False,
     ) -> Self:
-        """A piece of speech, usually 20 ms: in the adapter's `input_format` unless *audio_format* says otherwise."""
+        """
+        A piece of speech, usually 20 ms: in the adapter's `input_format` unless *audio_format* says otherwise.
+
+        Raises:
+            ContractViolation: It ends inside a sample, of pcm16 where no format is stated.
+                State that of a telephone, as a sample of G.711 is a single byte.
+        """
         if type(pcm) is not bytes:
             payload_of(RealtimeMediaKind.AUDIO, pcm)
-        whole_samples(pcm, DEFAULT_AUDIO if audio_format is None else audio_format)
+        whole_samples(pcm, audio_format)
         return cls(
             media_kind=RealtimeMediaKind.AUDIO,
             payload=pcm,

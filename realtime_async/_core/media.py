@@ -125,15 +125,29 @@ def payload_bytes(payload: bytes | str | None) -> int:
     return len(payload.encode("utf-8", "surrogatepass")) if isinstance(payload, str) else len(payload)
 
 
-def whole_samples(pcm: bytes, audio_format: AudioFormat) -> None:
+def whole_samples(sound: bytes, audio_format: AudioFormat | None) -> None:
     """
-    Check that *pcm* ends with a whole sample.
+    Check that *sound* ends with a whole sample.
+
+    Args:
+        audio_format: None: nobody stated one, and it is taken for `DEFAULT_AUDIO`.
 
     Raises:
-        ContractViolation: It does not.
+        ContractViolation: It does not, or the format is none.
     """
-    if len(pcm) % audio_format.bytes_per_sample:
+    if audio_format is not None and not isinstance(audio_format, AudioFormat):
         raise ContractViolation(
-            f"{len(pcm)} bytes of {audio_format.encoding} with {audio_format.channels} channel(s) are not a whole "
-            f"number of samples of {audio_format.bytes_per_sample} bytes: cut the audio between samples"
+            f"the audio_format is {shown(audio_format)}: give an AudioFormat, such as AudioFormat('g711_ulaw', 8000)"
+        )
+    known = DEFAULT_AUDIO if audio_format is None else audio_format
+    if len(sound) % known.bytes_per_sample:
+        how = (
+            "cut the audio between samples"
+            if audio_format is not None
+            else "that is what audio is taken for unless told; state another, such as G.711 of a telephone, as "
+            "audio_format=adapter.input_format, or cut the audio between samples"
+        )
+        raise ContractViolation(
+            f"{len(sound)} bytes of {known.encoding} with {known.channels} channel(s) are not a whole "
+            f"number of samples of {known.bytes_per_sample} bytes: {how}"
         )

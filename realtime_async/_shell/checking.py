@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from realtime_async._core.given import shown
+from realtime_async._core.media import AudioFormat
 from realtime_async._core.restarts import RestartPolicy
 from realtime_async._core.sidecar import RealtimeSessionSidecar
 from realtime_async._shell.deadlines import Deadlines
@@ -11,7 +12,8 @@ from realtime_async.errors import ContractViolation
 
 __all__ = ["check_arguments", "check_restart_policy"]
 
-_ATTRIBUTES = ("adapter_ref", "input_format", "output_format")
+_FORMATS = ("input_format", "output_format")
+_ATTRIBUTES = ("adapter_ref", *_FORMATS)
 _METHODS = ("connect", "send", "receive", "interrupt", "restart", "close")
 
 
@@ -32,6 +34,13 @@ def check_arguments(sidecar: object, adapter: object, *, gate: object, deadlines
         raise ContractViolation(
             f"the adapter is {shown(adapter)}, which has no {', '.join(missing)}: give a RealtimeProviderAdapter"
         )
+    for name in _FORMATS:
+        audio_format = getattr(adapter, name)
+        if audio_format is not None and not isinstance(audio_format, AudioFormat):
+            raise ContractViolation(
+                f"the adapter's {name} is {shown(audio_format)}: let it declare an AudioFormat, "
+                "such as AudioFormat('g711_ulaw', 8000), or None"
+            )
     if gate is not None and not isinstance(gate, RealtimeCompletionGate):
         raise ContractViolation(f"the gate is {shown(gate)}: give a RealtimeCompletionGate, or None")
     if not isinstance(deadlines, Deadlines):

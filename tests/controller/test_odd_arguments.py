@@ -37,6 +37,16 @@ ODD: dict[str, tuple[str, Any, str]] = {
         SimpleNamespace(adapter_ref="half", input_format=None, output_format=None, connect=print),
         r"of type SimpleNamespace, which has no send\(\), receive\(\), interrupt\(\), restart\(\), close\(\): give",
     ),
+    "a name for the format of what it takes": (
+        "adapter",
+        ScriptedAdapter(input_format="g711_ulaw"),  # type: ignore[arg-type]  # that is the point
+        r"the adapter's input_format is 'g711_ulaw': let it declare an AudioFormat, such as",
+    ),
+    "a rate for the format of what it gives": (
+        "adapter",
+        ScriptedAdapter(output_format=8000),  # type: ignore[arg-type]  # that is the point
+        "the adapter's output_format is 8000: let it declare an AudioFormat",
+    ),
     "a name for a gate": ("gate", "x", "the gate is 'x': give a RealtimeCompletionGate, or None"),
     "no deadlines": ("deadlines", None, "the deadlines are None: give a Deadlines"),
     "a number for deadlines": ("deadlines", 5, "the deadlines are 5: give a Deadlines"),

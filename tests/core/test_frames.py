@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 import pytest
@@ -145,6 +146,22 @@ def test_telephone_audio_may_have_an_odd_length(encoding: str) -> None:
     telephone = AudioFormat(AudioEncoding(encoding), sample_rate=8_000)
 
     assert RealtimeInputFrame.audio(bytes(161), audio_format=telephone).payload_bytes() == 161
+
+
+def test_who_states_no_format_is_told_how_to_state_that_of_a_telephone() -> None:
+    with pytest.raises(ContractViolation, match=r"161 bytes of pcm16 .* audio_format=adapter\.input_format"):
+        RealtimeInputFrame.audio(bytes(161))
+
+
+def test_who_states_pcm16_is_told_to_cut_it_elsewhere() -> None:
+    with pytest.raises(ContractViolation, match=r"of 2 bytes: cut the audio between samples$"):
+        RealtimeInputFrame.audio(bytes(161), audio_format=AudioFormat())
+
+
+@pytest.mark.parametrize("odd", ["g711_ulaw", 8000, {"encoding": "g711_ulaw"}], ids=str)
+def test_a_name_is_no_audio_format(odd: Any) -> None:
+    with pytest.raises(ContractViolation, match=r"audio_format is .*: give an AudioFormat, such as"):
+        RealtimeInputFrame.audio(bytes(160), audio_format=odd)
 
 
 @pytest.mark.parametrize("rate, channels", [(0, 1), (24_000, 0), (-1, -1)])
