@@ -17,6 +17,7 @@ import sys
 import uuid
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from itertools import count
 
 import anyio
@@ -228,7 +229,10 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--calls", type=one_or_more, default=3)
     parser.add_argument("--seconds", type=above_zero, default=20.0, help="how long each call lasts")
     parser.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.backend == "trio" and find_spec("trio") is None:
+        parser.error("--backend trio: it is missing: pip install -e '.[trio]'")
+    return options
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
+from importlib.util import find_spec
 from io import TextIOWrapper
 
 import anyio
@@ -276,7 +277,10 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default="gpt-realtime-2")
     parser.add_argument("--base-url", default=OPENAI, help="of a compatible server, as wss://HOST/PATH")
     parser.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.backend == "trio" and find_spec("trio") is None:
+        parser.error("--backend trio: it is missing: pip install -e '.[trio]'")
+    return options
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

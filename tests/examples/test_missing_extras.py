@@ -53,8 +53,21 @@ def test_an_example_says_which_extra_it_needs(example: str, module: str, extra: 
     assert said.endswith(f" is missing: pip install -e '.[{extra}]'\n")
 
 
-@pytest.mark.parametrize("example", ["agent_loop.py", "gemini_bot.py", "offline_bot.py", "openai_bot.py"])
+@pytest.mark.parametrize(
+    "example",
+    [
+        "agent_loop.py",
+        "call_exchange.py",
+        "gemini_bot.py",
+        "offline_bot.py",
+        "openai_bot.py",
+        "phone_bot.py",
+        "worker.py",
+    ],
+)
 def test_an_example_that_is_asked_for_trio_says_how_to_have_it(example: str) -> None:
-    said = told(example, "--backend", "trio", without="trio")
+    needed = ["--journal", "postgresql://127.0.0.1/calls"] if example == "worker.py" else []
+
+    said = told(example, "--backend", "trio", *needed, without="trio")
 
     assert said.endswith(": error: --backend trio: it is missing: pip install -e '.[trio]'\n")

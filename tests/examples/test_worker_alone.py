@@ -16,7 +16,7 @@ from examples import call_exchange, worker
 from examples.call_exchange import Caller, Exchange
 from realtime_async import ProviderConnectionLost, RealtimeSession, open_session
 from realtime_async.ports import RunId
-from tests.examples.watching import nobody_reads, until
+from tests.examples.watching import nobody_reads, printed_as_ascii, until
 
 
 class LostPhone(AbstractAsyncContextManager["LostPhone", None]):
@@ -248,3 +248,10 @@ def test_ctrl_c_before_there_are_calls_ends_with_a_line(
     program.run(["--journal", "postgresql://127.0.0.1/calls"] if program is worker else [])
 
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_a_name_that_the_output_has_no_letters_for_ends_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(_: object) -> None:
+        worker.run(["--journal", "postgresql://127.0.0.1/calls"])
+
+    assert printed_as_ascii(monkeypatch, run) == b"said:  Caf\\xe9\n"
