@@ -34,6 +34,8 @@ from realtime_async._core.given import shown
 
 __all__ = ["oddity"]
 
+# What an item is called, where it is called anything.
+_NAMES: Final = (str, type(None))
 # Beyond it nothing is a time, and not every reader of JSON keeps it.
 _MOST_MS: Final = 2**53
 
@@ -88,8 +90,8 @@ _RULES: Mapping[type[RealtimeEvent], Mapping[str, _Rule]] = {
 def oddity(frame: RealtimeOutputFrame) -> str | None:
     """What *frame* bears that no frame may, and what it must be, without a word of what was said; None: nothing."""
     payload, event = frame.payload, frame.event
-    if type(payload) is bytes and type(event) is OutputAudio and event.item_id is None:
-        # Nearly every frame of most adapters.
+    if type(payload) is bytes and type(event) is OutputAudio and type(event.item_id) in _NAMES:
+        # Nearly every frame.
         return None
     if not (payload is None or isinstance(payload, bytes | str)):
         return f"a frame whose payload is {_named(payload)}: it must be bytes, a str, or None"

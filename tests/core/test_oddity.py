@@ -99,6 +99,13 @@ def test_a_payload_is_bytes_or_text_or_none(payload: Any) -> None:
     assert oddity(RealtimeOutputFrame(media_kind="audio", payload=payload, event=OutputAudio())) is None
 
 
+@pytest.mark.parametrize("item_id", [None, "item.1", *(no for no in NO_TEXTS if no is not None)], ids=repr)
+def test_speech_names_its_item_by_a_text_or_not_at_all(item_id: Any) -> None:
+    told = oddity(RealtimeOutputFrame.audio(b"sound", item_id=item_id))
+
+    assert (told is None) == (item_id is None or isinstance(item_id, str))
+
+
 @pytest.mark.parametrize("event, named", ODD)
 def test_what_an_event_may_not_be_is_named_without_what_was_said(event: Any, named: str) -> None:
     told = oddity(RealtimeOutputFrame(media_kind="control", event=event))
