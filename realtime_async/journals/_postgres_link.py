@@ -110,6 +110,10 @@ _TROUBLES = {
         "its server is read-only, as a standby is; point the DSN at the primary", passes=True, ends=True
     ),
     "25P03": Trouble("the server ended a transaction that rested; look at its load", passes=True, ends=True),
+    "26000": Trouble(
+        "its server forgets what was prepared; a pooler in between must give each connection a session",
+        passes=True,
+    ),
     "28000": _DENIED,
     "28P01": _DENIED,
     "3D000": Trouble("there is no such database; create it, or look at the DSN"),

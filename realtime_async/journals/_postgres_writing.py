@@ -15,6 +15,7 @@ import attrs
 import orjson
 
 from realtime_async._core.records import TERMINAL
+from realtime_async.journals._postgres_asking import Asked
 from realtime_async.journals._postgres_leases import Held
 from realtime_async.journals._postgres_schema import Connection
 from realtime_async.journals._taken import Taken
@@ -58,8 +59,8 @@ _RECORDS = """
     ) AS record
     WHERE (run IN (SELECT id FROM lease)) IS TRUE
 """
-_ADVANCE = f"WITH lease AS ({_LEASE}), records AS ({_RECORDS}) SELECT id FROM lease"
-_ADVANCE_WITH_PARTS = (
+_ADVANCE = Asked(f"WITH lease AS ({_LEASE}), records AS ({_RECORDS}) SELECT id FROM lease")
+_ADVANCE_WITH_PARTS = Asked(
     f"WITH lease AS ({_LEASE}), parts AS ({_PARTS}), records AS ({_RECORDS}) SELECT id FROM lease"
 )
 
@@ -129,18 +130,17 @@ def advance(
     Returns:
         Those that were written; the row of the others is not what they take it for.
     """
-    parameters = {"owner": owner, "lease_s": lease_s} | _moves(advances) | _records(advances)
+    parameters = {"owner": owner, "lease_s": str(lease_s)} | _moves(advances) | _records(advances)
     statement = _ADVANCE
     if any(each.numbers for each in advances):
         statement, parameters = _ADVANCE_WITH_PARTS, parameters | _parts(advances)
-    moved = connection.execute(statement, parameters).fetchall()
+    moved = frozenset(statement.ask(connection, parameters))
     if len(moved) == len(advances):
         return advances
-    runs = {run for (run,) in moved}
-    return [each for each in advances if each.held.run in runs]
+    return [each for each in advances if each.held.run in moved]
 
 
-def _moves(advances: Sequence[Advance]) -> dict[str, object]:
+def _moves(advances: Sequence[Advance]) -> dict[str, str]:
     return {
         "moved": _integers([each.held.run for each in advances]),
         "tokens": _integers([each.held.token for each in advances]),
@@ -151,13 +151,13 @@ def _moves(advances: Sequence[Advance]) -> dict[str, object]:
     }
 
 
-def _parts(advances: Sequence[Advance]) -> dict[str, object]:
+def _parts(advances: Sequence[Advance]) -> dict[str, str]:
     new = [(each.held.run, number, text) for each in advances for text, number in each.numbers.items()]
     runs, numbers, texts = zip(*new, strict=True)
     return {"part_runs": _integers(runs), "numbers": _integers(numbers), "texts": "\n".join(texts)}
 
 
-def _records(advances: Sequence[Advance]) -> dict[str, object]:
+def _records(advances: Sequence[Advance]) -> dict[str, str]:
     runs: list[int] = []
     seqs: list[int] = []
     sessions: list[int] = []

@@ -349,3 +349,18 @@ async def test_reading_a_closed_journal_says_so(dsn: str) -> None:
         for question in (journal.last(RUN), read_all(journal, RUN), journal.orphans(), journal.release(RUN)):
             with pytest.raises(JournalFailure, match="closed"):
                 await question
+
+
+async def test_what_the_server_forgot_is_prepared_again(postgres_database: Database) -> None:
+    """As it does behind a transaction that was rolled back, whether the run is held here or begins."""
+    async with PostgresJournal.open(postgres_database.dsn) as journal:
+        await append_all(journal, records(RUN, 3))
+        for run_id, last in ((RUN, 3), (OTHER_RUN, 0)):
+            connection = journal._database._writer._connection
+            assert connection is not None
+            connection.execute("DEALLOCATE ALL")
+
+            await append_all(journal, records(run_id, 3, after=last))
+
+            assert await read_all(journal, run_id) == records(run_id, last + 3)
+            assert journal._database._writer._connection is connection
