@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from importlib.util import find_spec
+from io import TextIOWrapper
 from itertools import repeat
 from pathlib import Path
 
@@ -288,6 +289,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.backend == "trio" and find_spec("trio") is None:
         parser.error("--backend trio: it is missing: pip install -e '.[trio]'")
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A file may be called what it has no letters for.
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Until there is a call to end, SIGTERM ends the program as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     failure: BaseException | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import wave
+from io import TextIOWrapper
 from pathlib import Path
 
 from realtime_async import AgentError
@@ -32,6 +33,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--voice", default="en-us", help="of espeak-ng; en-us+f2 is another speaker")
     parser.add_argument("--output", default="question.wav", metavar="FILE.wav")
     options = parser.parse_args(arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A file may be called what it has no letters for.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         voice = Voice(options.voice)
         speech = np.frombuffer(voice.speak(options.text), dtype="<i2")

@@ -23,6 +23,7 @@ import wave
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, nullcontext
 from importlib.util import find_spec
+from io import TextIOWrapper
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -373,6 +374,9 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None, *, brain: Brain = answer_command) -> None:
     options = parsed(arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A file may be called what it has no letters for.
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Until there is a call to end, SIGTERM ends the program as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     failure: BaseException | None = None

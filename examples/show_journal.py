@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 import anyio
@@ -209,6 +210,9 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parsed(arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A file may be called what it has no letters for.
+        sys.stdout.reconfigure(errors="backslashreplace")
     if not options.journal.is_file():
         sys.exit(f"show_journal: there is no file {str(options.journal)!r}")
     try:
