@@ -76,9 +76,18 @@ def counted(number: int, what: str) -> str:
 
 def when(millis: int | None) -> str:
     """A moment, in UTC."""
+    at = _moment(millis)
+    return "unreadable" if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
+
+
+def _moment(millis: int | None) -> datetime | None:
+    """None: there is none, or it lies beyond every calendar, as a damaged record or a broken clock may say."""
     if millis is None:
-        return "unreadable"
-    return f"{datetime.fromtimestamp(millis / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+        return None
+    try:
+        return datetime.fromtimestamp(millis / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def run_line(run: RunSummary) -> str:
@@ -90,12 +99,13 @@ def run_line(run: RunSummary) -> str:
 
 def step_line(step: Step) -> str:
     record, payload = step.record, step.record.payload
-    at = datetime.fromtimestamp(record.timestamp_millis / 1000, UTC)
+    at = _moment(record.timestamp_millis)
+    time = "unreadable" if at is None else f"{at:%H:%M:%S}.{at.microsecond // 1000:03}"
     took = "" if step.since_intent_s is None else f"{step.since_intent_s * 1000:.0f}"
     frames = "" if payload.extent is None else str(payload.extent.frames)
     gate = str(payload.backpressure_state.queued_frames or "")
     return (
-        f"{record.journal_seq:>7}  {at:%H:%M:%S}.{at.microsecond // 1000:03}  {took:>6}  {payload.kind:24}  "
+        f"{record.journal_seq:>7}  {time:12}  {took:>6}  {payload.kind:24}  "
         f"{payload.send_cursor.chunk_sequence:>6}  {payload.receive_cursor.chunk_sequence:>6}  "
         f"{frames:>6}  {gate:>4}  {step.about}"
     )

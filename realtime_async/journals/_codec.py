@@ -37,7 +37,15 @@ Public = dict[str, Any]
 UPCASTERS: dict[int, Callable[[Public], Public]] = {}
 """By schema version: makes of a record of that version one of the next."""
 
-UNREADABLE = (AgentError, BaseValidationError, ForbiddenExtraKeysError, KeyError, TypeError, ValueError)
+UNREADABLE = (
+    AgentError,
+    AttributeError,
+    BaseValidationError,
+    ForbiddenExtraKeysError,
+    KeyError,
+    TypeError,
+    ValueError,
+)
 """What reading something that is no record may raise."""
 
 

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Self
 
-from realtime_async.errors import JournalCorrupt
+from realtime_async._core.given import shown
+from realtime_async.errors import InvalidIdentifier, JournalCorrupt
 from realtime_async.journals._compact import unpack
 from realtime_async.ports import JournalRecord, RunId, RunSummary
 
@@ -54,16 +55,27 @@ def summaries_of(rows: Iterable[tuple[Any, ...]]) -> list[RunSummary]:
         rows: In the order of the runs; of each its first record and its last, or what there is of them:
             run_id, the last number, and the record as `records_of` takes it.
     """
-    found: dict[tuple[str, int], dict[int, JournalRecord | None]] = {}
-    for run_id, last_seq, seq, *texts in rows:
+    found: dict[tuple[RunId, int], dict[int, JournalRecord | None]] = {}
+    for stored, last_seq, seq, *texts in rows:
+        run_id = _named(stored)
         session, connection, sort, body = texts
         found.setdefault((run_id, last_seq), {})[seq] = _legible(
-            RunId(run_id), seq, (session, connection, sort, body)
+            run_id, seq, (session, connection, sort, body)
         )
     return [
-        RunSummary.of(RunId(run_id), records=last_seq, first=records.get(1), last=records.get(last_seq))
+        RunSummary.of(run_id, records=last_seq, first=records.get(1), last=records.get(last_seq))
         for (run_id, last_seq), records in found.items()
     ]
+
+
+def _named(run_id: object) -> RunId:
+    try:
+        return RunId(run_id)  # type: ignore[arg-type]  # a damaged store may hold anything
+    except InvalidIdentifier as error:
+        raise JournalCorrupt(
+            f"the journal has a run whose id is {shown(run_id)}, which is none: it was tampered with or damaged; "
+            "restore it from a copy"
+        ) from error
 
 
 def _legible(run_id: RunId, seq: int, texts: tuple[str, str, str, str]) -> JournalRecord | None:

@@ -38,11 +38,12 @@ BUSY_S = 5.0
 CHUNK = 200
 """Records read at once: about 5 ms of decoding."""
 
+# A text that is missing must not take its record out, which is to be said to be damaged: hence the left joins.
 READ: Final = (
     "SELECT record.seq, session.json, connection.json, sort.json, record.body FROM record"
-    " JOIN part AS session ON session.id = record.session"
-    " JOIN part AS connection ON connection.id = record.connection"
-    " JOIN part AS sort ON sort.id = record.sort"
+    " LEFT JOIN part AS session ON session.id = record.session"
+    " LEFT JOIN part AS connection ON connection.id = record.connection"
+    " LEFT JOIN part AS sort ON sort.id = record.sort"
     " WHERE record.run = (SELECT id FROM run WHERE run_id = ?) AND record.seq > ? ORDER BY record.seq LIMIT ?"
 )
 # One statement, so that it sees all or nothing of the tables that another process makes.
@@ -57,9 +58,9 @@ _RUNS = (
     " SELECT id, run_id, (SELECT max(seq) FROM record WHERE record.run = run.id) AS last FROM run"
     " WHERE run_id > ? AND last IS NOT NULL ORDER BY run_id LIMIT ?"
     ") AS run JOIN record ON record.run = run.id AND record.seq IN (1, run.last)"
-    " JOIN part AS session ON session.id = record.session"
-    " JOIN part AS connection ON connection.id = record.connection"
-    " JOIN part AS sort ON sort.id = record.sort"
+    " LEFT JOIN part AS session ON session.id = record.session"
+    " LEFT JOIN part AS connection ON connection.id = record.connection"
+    " LEFT JOIN part AS sort ON sort.id = record.sort"
     " ORDER BY run.run_id, record.seq"
 )
 
@@ -68,6 +69,8 @@ _ADVICE = {
     sqlite3.SQLITE_BUSY: "another process holds it; let that one finish",
     sqlite3.SQLITE_CANTOPEN: "its directory must exist and allow writing",
     sqlite3.SQLITE_CORRUPT: "restore it from a copy",
+    # A statement of ours that it does not understand.
+    sqlite3.SQLITE_ERROR: "its tables are not those of a journal any more; restore it from a copy",
     sqlite3.SQLITE_FULL: "make room on its disk",
     sqlite3.SQLITE_IOERR: "look at its disk",
     sqlite3.SQLITE_NOTADB: "it is no journal; choose another path",
@@ -162,6 +165,11 @@ def told_as(name: str, what: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
+        if isinstance(error, sqlite3.OperationalError) and not hasattr(error, "sqlite_errorcode"):
+            # Of the driver, whose text quotes what it found; and so would the error, were it the cause.
+            raise JournalCorrupt(
+                f"{name} {what}: it holds text that is no UTF-8; restore it from a copy"
+            ) from None
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         kind = JournalCorrupt if code in _DAMAGED else JournalFailure
         advice = _ADVICE.get(code, "look at what its disk and its directory allow")

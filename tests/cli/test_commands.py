@@ -132,6 +132,92 @@ def test_damage_is_found_with_its_record_and_the_other_runs_are_verified(damage:
     assert (told["runs"], told["findings"][0]["run_id"]) == (2, RUN)
 
 
+# Each is found in one line, by its record or its run, whatever is asked for.
+SPOILT: dict[str, tuple[str, str]] = {
+    "a record without its payload": (
+        "UPDATE record SET body = json_set(body, '$.payload', null) WHERE run = 1 AND seq = 4",
+        r"record 4 of run 'call-1' cannot be read",
+    ),
+    "a shared text that is gone": (
+        "DELETE FROM part WHERE id IN (SELECT sort FROM record WHERE run = 1 AND seq = 27)",
+        r"record \d+ of run 'call-1' cannot be read",
+    ),
+    "all shared texts gone": ("DELETE FROM part", r"record 1 of run 'call-1' cannot be read"),
+    "text in no UTF-8": (
+        "UPDATE record SET body = CAST(x'ff' || 'mauve-door' AS TEXT) WHERE run = 1 AND seq = 4",
+        r"journal '.*' cannot be read: it holds text that is no UTF-8; restore it from a copy",
+    ),
+}
+
+
+@pytest.mark.parametrize("command", ["verify", "show", "report", "export", "tail"])
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_a_spoilt_record_is_told_in_one_line_and_quoted_in_none(
+    spoilt: str, command: str, tmp_path: Path
+) -> None:
+    statement, said = SPOILT[spoilt]
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), statement)
+
+    asked = ask(command, RUN, "--journal", url)
+
+    assert asked.exit_code == 1
+    finding = asked.stdout.splitlines()[0] if command == "verify" else asked.stderr.splitlines()[-1]
+    assert re.search(said, finding)
+    assert SECRET not in asked.output
+
+
+def test_runs_whose_records_cannot_be_put_together_are_listed_and_not_whole(tmp_path: Path) -> None:
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), "DELETE FROM part")
+
+    asked, (told,) = ask("verify", "--journal", url), ask_json("verify", "--journal", url)
+
+    assert asked.exit_code == 1
+    assert [finding["run_id"] for finding in told["findings"]] == [RUN, "call-2"]
+    assert [run["last_kind"] for run in ask_json("runs", "--journal", url)] == [None, None]
+
+
+@pytest.mark.parametrize("command", ["runs", "verify"])
+def test_a_run_whose_id_is_none_is_damage_and_no_wrong_question(command: str, tmp_path: Path) -> None:
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), "UPDATE run SET run_id = 'a b' WHERE id = 1")
+
+    asked = ask(command, "--journal", url)
+
+    assert asked.exit_code == 1
+    assert re.search(r"a run whose id is 'a b', which is none: .*; restore it from a copy$", asked.stderr)
+
+
+@pytest.mark.parametrize("millis", [10**17, -(10**17), 2**62])
+def test_a_moment_beyond_every_calendar_keeps_nothing_from_being_told(millis: int, tmp_path: Path) -> None:
+    url = made(tmp_path / "calls.db")
+    changed(
+        path_of(url),
+        f"UPDATE record SET body = replace(body, json_extract(body, '$.timestamp_millis'), '{millis}')"
+        " WHERE run = 1 AND seq IN (1, 27)",
+    )
+
+    listed, shown, told = (
+        ask(*asked, "--journal", url) for asked in (["runs"], ["show", RUN], ["report", RUN])
+    )
+
+    assert (listed.exit_code, shown.exit_code, told.exit_code) == (0, 0, 0)
+    assert listed.stdout.splitlines()[1].split()[:2] == ["unreadable", "unreadable"]
+    assert shown.stdout.splitlines()[1].split()[1] == "unreadable"
+    assert "unreadable UTC" in told.stdout
+
+
+def test_tables_that_are_gone_are_told_with_what_helps(tmp_path: Path) -> None:
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), "DROP TABLE part")
+
+    asked = ask("runs", "--journal", url)
+
+    assert asked.exit_code == 2
+    assert "restore it from a copy" in asked.stderr
+
+
 @pytest.mark.parametrize("command", ["show", "report", "export"])
 def test_a_damaged_run_is_told_in_one_line(command: str, tmp_path: Path) -> None:
     url = made(tmp_path / "calls.db")
