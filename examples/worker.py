@@ -8,7 +8,7 @@ It needs the extras openai and postgres, and a database that `PostgresJournal.mi
 Start as many as you like; `examples/call_exchange.py` has callers for them.
 SIGTERM: it takes no more calls, leaves each of its own between two turns, after ten seconds at the latest, and ends
 with 0; the other workers go on with them at once.
-A caller from whom nothing comes for ten seconds is gone, and the call ends.
+A caller from whom nothing comes for half a minute is gone, and the call ends.
 Killed outright, its calls go on elsewhere when its leases have expired.
 """
 
@@ -63,7 +63,7 @@ FRAME_BYTES = 960
 AGAIN_S = 1.0
 REACH_S = 5.0
 # A caller is a clock, so one from whom so long nothing came has no connection any more.
-UNHEARD_S = 10.0
+UNHEARD_S = 30.0
 
 Door = Callable[..., AbstractAsyncContextManager[RealtimeSession]]
 GONE = (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError)

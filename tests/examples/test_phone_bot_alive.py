@@ -54,7 +54,7 @@ async def test_a_telephone_that_is_gone_without_a_word_is_hung_up_on(
             ended.set()
 
     monkeypatch.setattr(phone_bot, "print", printed, raising=False)
-    monkeypatch.setattr(phone_bot, "ALIVE_S", 0.2)
+    monkeypatch.setattr(phone_bot, "ALIVE_S", 1.0)
     async with telephone(SCRIPT, tmp_path) as (phone, _):
         await phone.listen_for(4800)
         async with dead_telephone(phone.connection.remote_address[1]):
@@ -120,7 +120,7 @@ async def test_a_telephone_that_says_nothing_and_is_there_is_kept(
         ping(protocol, data)
 
     monkeypatch.setattr(ServerProtocol, "send_ping", counted)
-    monkeypatch.setattr(phone_bot, "ALIVE_S", 0.2)
+    monkeypatch.setattr(phone_bot, "ALIVE_S", 1.0)
     async with telephone(SCRIPT, tmp_path) as (phone, _):
         await phone.listen_for(4800)
         await often.wait()
