@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import anyio
 
+from realtime_async._core.given import text
 from realtime_async.cli._asking import Exit, journal_at, masked, run_named
 from realtime_async.cli._output import flush, output, perhaps_unread
 from realtime_async.cli._printing import (
@@ -33,6 +34,8 @@ from realtime_async.reports import ReportFold, RunCheck, Step
 __all__ = ["Format", "export", "migrate", "report", "runs", "show", "tail", "verify"]
 
 POLL_S = 0.25
+# No run has so many records, and no store or queue can count further.
+MOST_RECORDS = 2**53
 _TERMINAL = {RealtimeSessionRecordKind.CLOSED, RealtimeSessionRecordKind.CLOSE_FAILED}
 
 
@@ -41,6 +44,7 @@ class Format(StrEnum):
 
 
 async def runs(url: str | None, after: str, tag: str | None, *, json: bool) -> Exit:
+    text(after, "run to begin after")
     async with journal_at(url) as journal:
         if not json:
             line(RUN_HEADINGS, "bold")
@@ -57,7 +61,7 @@ async def show(url: str | None, name: str, after: int, *, json: bool) -> Exit:
         run_id = await run_named(journal, name)
         if not json:
             line(STEP_HEADINGS, "bold")
-        async for step in stepping(journal.read(run_id, after=after)):
+        async for step in stepping(journal.read(run_id, after=min(after, MOST_RECORDS))):
             _show(step, json=json)
     return Exit.FINE
 
@@ -107,7 +111,7 @@ async def _asked_for(journal: StoredRuns, name: str | None) -> AsyncIterator[Run
 async def tail(url: str | None, name: str, last: int, *, json: bool) -> Exit:
     async with journal_at(url) as journal:
         run_id = await run_named(journal, name)
-        earlier: deque[Step] = deque(maxlen=last)
+        earlier: deque[Step] = deque(maxlen=min(last, MOST_RECORDS))
         live: set[str] = set()
         steps = stepping(_following(journal, run_id, live))
         caught_up_at = await journal.last(run_id)
@@ -155,8 +159,8 @@ async def report(
     if json:
         as_json(fold.report())
         return Exit.FINE
-    for text in told(fold.report()):
-        line(text)
+    for each in told(fold.report()):
+        line(each)
     return Exit.FINE
 
 

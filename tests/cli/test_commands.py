@@ -208,6 +208,24 @@ def test_a_moment_beyond_every_calendar_keeps_nothing_from_being_told(millis: in
     assert "unreadable UTC" in told.stdout
 
 
+@pytest.mark.parametrize(
+    "command, records", [(["show", RUN, "--after", str(2**64)], 0), (["tail", RUN, "--last", str(2**64)], 27)]
+)
+def test_a_count_beyond_all_records_is_one(command: list[str], records: int, url: str) -> None:
+    asked = ask(*command, "--journal", url)
+
+    assert (asked.exit_code, len(asked.stdout.splitlines())) == (0, 1 + records)
+
+
+def test_a_run_that_no_terminal_can_name_is_a_wrong_question(url: str) -> None:
+    asked = ask("runs", "--after", "\udcff", "--journal", url)
+
+    assert asked.exit_code == 2
+    assert re.fullmatch(
+        r"realtime-async: the run to begin after holds half of a surrogate pair: .*\n", asked.stderr
+    )
+
+
 def test_tables_that_are_gone_are_told_with_what_helps(tmp_path: Path) -> None:
     url = made(tmp_path / "calls.db")
     changed(path_of(url), "DROP TABLE part")
