@@ -226,6 +226,7 @@ class RealtimeProviderAdapter(Protocol):
 
         Cancelled by an anyio scope or natively, it loses nothing: a frame is returned or still pending.
         What an old connection had delivered comes before anything of a new one.
+        A frame with an event, a position or a payload that cannot be is refused by the session, as a ProviderFailure.
 
         Raises:
             ProviderConnectionLost: Any other end.

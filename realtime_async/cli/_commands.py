@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 
 import anyio
@@ -25,7 +25,7 @@ from realtime_async.cli._printing import (
     stepping,
 )
 from realtime_async.cli._telling import told
-from realtime_async.errors import ContractViolation, JournalCorrupt
+from realtime_async.errors import ContractViolation, JournalCorrupt, JournalFailure
 from realtime_async.journals import StoredRuns
 from realtime_async.journals._codec import encode, unstructure
 from realtime_async.ports import AudioFormat, JournalRecord, RealtimeSessionRecordKind, RunId
@@ -78,7 +78,7 @@ async def verify(url: str | None, name: str | None, *, json: bool) -> Exit:
     checked = records = 0
     findings: list[dict[str, str]] = []
     async with journal_at(url) as journal:
-        with counting("records") as count:
+        with _told_though_it_fails(findings, json=json), counting("records") as count:
             async for run_id in _asked_for(journal, name):
                 check = RunCheck()
                 checked += 1
@@ -93,11 +93,27 @@ async def verify(url: str | None, name: str | None, *, json: bool) -> Exit:
         if json:
             as_json({"runs": checked, "records": records, "findings": findings})
         else:
-            for each in findings:
-                line(each["finding"], "red")
+            _show_findings(findings)
             state = f"{len(findings)} damaged" if findings else "whole"
             line(f"{counted(checked, 'run')}, {counted(records, 'record')}: {state}")
     return Exit.FINDING if findings else Exit.FINE
+
+
+@contextmanager
+def _told_though_it_fails(findings: Sequence[dict[str, str]], *, json: bool) -> Iterator[None]:
+    """Show what was found before the journal failed; as JSON it would be half an answer."""
+    try:
+        yield
+    except JournalFailure:
+        if not json:
+            _show_findings(findings)
+        raise
+
+
+def _show_findings(findings: Sequence[dict[str, str]]) -> None:
+    with perhaps_unread():
+        for each in findings:
+            line(each["finding"], "red")
 
 
 async def _asked_for(journal: StoredRuns, name: str | None) -> AsyncIterator[RunId]:

@@ -15,7 +15,9 @@ import anyio
 import pytest
 
 from realtime_async.cli._asking import masked, plain
-from realtime_async.journals import SqliteJournal, read_export
+from realtime_async.errors import JournalFailure
+from realtime_async.journals import SqliteJournal, StoredRuns, read_export
+from realtime_async.journals._reading import Reading
 from realtime_async.ports import JournalRecord, RunId
 from tests.cli.asked import ROOT, RUN, ask, ask_json, made
 from tests.cli.running import PROGRAM, left_by_its_reader
@@ -176,6 +178,27 @@ def test_runs_whose_records_cannot_be_put_together_are_listed_and_not_whole(tmp_
     assert asked.exit_code == 1
     assert [finding["run_id"] for finding in told["findings"]] == [RUN, "call-2"]
     assert [run["last_kind"] for run in ask_json("runs", "--journal", url)] == [None, None]
+
+
+def test_what_was_found_is_told_though_the_journal_fails_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), DAMAGES["a damaged record"][0])
+    read = StoredRuns.read
+
+    def failing(self: StoredRuns, run_id: RunId, *, after: int = 0) -> Reading:
+        if run_id != RUN:
+            raise JournalFailure("the server went away")
+        return read(self, run_id, after=after)
+
+    monkeypatch.setattr(StoredRuns, "read", failing)
+
+    asked = ask("verify", "--journal", url)
+
+    assert asked.exit_code == 2
+    assert re.fullmatch(r"record 4 of run 'call-1' cannot be read.*\n", asked.stdout)
+    assert asked.stderr == "realtime-async: the server went away\n"
 
 
 @pytest.mark.parametrize("command", ["runs", "verify"])
