@@ -35,7 +35,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def opened(dsn: str) -> None:
-    async with PostgresJournal.open(dsn, patience_s=0.0):
+    async with PostgresJournal.open(dsn, patience_s=4.0):
         pass
 
 

@@ -17,7 +17,7 @@ def samples_of(megabytes: list[float]) -> list[Sample]:
 async def test_calls_keep_their_promises_while_the_provider_goes_wrong() -> None:
     tally = Tally()
 
-    with running_provider(0.3) as urls:
+    with running_provider(0.6) as urls:
         # Long enough for each call to outlast an outage, however busy the machine is.
         samples = await soak(urls, sessions=4, seconds=6.0, call_s=8.0, tally=tally)
 
