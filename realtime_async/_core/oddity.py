@@ -1,17 +1,17 @@
 """
-What an adapter may put into a frame: events that there are, positions that are times, texts that are text.
+What an adapter may put into a frame: events that there are, positions that are numbers, texts that are text.
 
 The frame itself looks at what comes into a record.
 What is looked at here is believed by the session, which settles input by a position and calls a tool by its name.
+A time that lies a little before the session began, or between two milliseconds, comes of an adapter's arithmetic and
+harms nobody: a call does not end for it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
-from realtime_async._core.cursors import is_position
 from realtime_async._core.events import (
     GoAway,
     InputCommitted,
@@ -36,8 +36,8 @@ __all__ = ["oddity"]
 
 # What an item is called, where it is called anything.
 _NAMES: Final = (str, type(None))
-# Beyond it nothing is a time, and not every reader of JSON keeps it.
-_MOST_MS: Final = 2**53
+# Beyond it nothing is a time.
+_MOST: Final = 2**53
 
 
 def _is_text(value: object) -> bool:
@@ -48,14 +48,11 @@ def _is_text_or_none(value: object) -> bool:
     return value is None or isinstance(value, str)
 
 
-def _is_position_or_none(value: object) -> bool:
-    return value is None or (is_position(value) and value < _MOST_MS)  # type: ignore[operator]  # it is an int
-
-
-def _is_seconds_or_none(value: object) -> bool:
+def _is_time_or_none(value: object) -> bool:
     if value is None:
         return True
-    return type(value) in (int, float) and math.isfinite(value) and value >= 0  # type: ignore[arg-type, operator]  # so
+    # That also refuses what is infinite, and what is not a number.
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_MOST < value < _MOST
 
 
 def _are_texts(value: object) -> bool:
@@ -65,8 +62,8 @@ def _are_texts(value: object) -> bool:
 _Rule: TypeAlias = tuple[Callable[[object], bool], str]
 _TEXT: _Rule = (_is_text, "a str")
 _TEXT_OR_NONE: _Rule = (_is_text_or_none, "a str, or None")
-_POSITION: _Rule = (_is_position_or_none, "whole milliseconds since the session began, at least 0, or None")
-_SECONDS: _Rule = (_is_seconds_or_none, "seconds, finite and at least 0, or None")
+_POSITION: _Rule = (_is_time_or_none, "milliseconds since the session began, or None")
+_SECONDS: _Rule = (_is_time_or_none, "seconds, or None")
 _TEXTS: _Rule = (_are_texts, "of str alone")
 
 _RULES: Mapping[type[RealtimeEvent], Mapping[str, _Rule]] = {
@@ -93,7 +90,7 @@ def oddity(frame: RealtimeOutputFrame) -> str | None:
     if type(payload) is bytes and type(event) is OutputAudio and type(event.item_id) in _NAMES:
         # Nearly every frame.
         return None
-    if not (payload is None or isinstance(payload, bytes | str)):
+    if not (payload is None or isinstance(payload, bytes | bytearray | memoryview | str)):
         return f"a frame whose payload is {_named(payload)}: it must be bytes, a str, or None"
     kind = next((kind for kind in _RULES if isinstance(event, kind)), None)
     if kind is None:
