@@ -1,0 +1,177 @@
+"""What the command says of a journal that is damaged, and how it ends."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from realtime_async.errors import JournalFailure
+from realtime_async.journals import StoredRuns
+from realtime_async.journals._reading import Reading
+from realtime_async.ports import RunId
+from tests.cli.asked import RUN, ask, ask_json, made
+from tests.cli.running import left_by_its_reader
+from tests.cli.spoiling import DAMAGES, changed, path_of
+from tests.controller.staged import SECRET
+
+__all__: list[str] = []
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_found_with_its_record_and_the_other_runs_are_verified(damage: str, tmp_path: Path) -> None:
+    statement, said = DAMAGES[damage]
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), statement)
+
+    asked = ask("verify", "--journal", url)
+    (told,) = ask_json("verify", "--journal", url)
+
+    assert asked.exit_code == 1
+    finding, summary = asked.stdout.splitlines()
+    assert re.search(said, finding)
+    assert summary.endswith("1 damaged")
+    assert (told["runs"], told["findings"][0]["run_id"]) == (2, RUN)
+
+
+# Each is found in one line, by its record or its run, whatever is asked for.
+SPOILT: dict[str, tuple[str, str]] = {
+    "a record without its payload": (
+        "UPDATE record SET body = json_set(body, '$.payload', null) WHERE run = 1 AND seq = 4",
+        r"record 4 of run 'call-1' cannot be read",
+    ),
+    "a shared text that is gone": (
+        "DELETE FROM part WHERE id IN (SELECT sort FROM record WHERE run = 1 AND seq = 27)",
+        r"record \d+ of run 'call-1' cannot be read",
+    ),
+    "all shared texts gone": ("DELETE FROM part", r"record 1 of run 'call-1' cannot be read"),
+    "text in no UTF-8": (
+        "UPDATE record SET body = CAST(x'ff' || 'mauve-door' AS TEXT) WHERE run = 1 AND seq = 4",
+        r"journal '.*' cannot be read: it holds text that is no UTF-8; restore it from a copy",
+    ),
+}
+
+
+@pytest.mark.parametrize("command", ["verify", "show", "report", "export", "tail"])
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_a_spoilt_record_is_told_in_one_line_and_quoted_in_none(
+    spoilt: str, command: str, tmp_path: Path
+) -> None:
+    statement, said = SPOILT[spoilt]
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), statement)
+
+    asked = ask(command, RUN, "--journal", url)
+
+    assert asked.exit_code == 1
+    finding = asked.stdout.splitlines()[0] if command == "verify" else asked.stderr.splitlines()[-1]
+    assert re.search(said, finding)
+    assert SECRET not in asked.output
+
+
+def test_runs_whose_records_cannot_be_put_together_are_listed_and_not_whole(tmp_path: Path) -> None:
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), "DELETE FROM part")
+
+    asked, (told,) = ask("verify", "--journal", url), ask_json("verify", "--journal", url)
+
+    assert asked.exit_code == 1
+    assert [finding["run_id"] for finding in told["findings"]] == [RUN, "call-2"]
+    assert [run["last_kind"] for run in ask_json("runs", "--journal", url)] == [None, None]
+
+
+def test_what_was_found_is_told_though_the_journal_fails_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), DAMAGES["a damaged record"][0])
+    read = StoredRuns.read
+
+    def failing(self: StoredRuns, run_id: RunId, *, after: int = 0) -> Reading:
+        if run_id != RUN:
+            raise JournalFailure("the server went away")
+        return read(self, run_id, after=after)
+
+    monkeypatch.setattr(StoredRuns, "read", failing)
+
+    asked = ask("verify", "--journal", url)
+
+    assert asked.exit_code == 2
+    assert re.fullmatch(r"record 4 of run 'call-1' cannot be read.*\n", asked.stdout)
+    assert asked.stderr == "realtime-async: the server went away\n"
+
+
+@pytest.mark.parametrize("command", ["runs", "verify"])
+def test_a_run_whose_id_is_none_is_damage_and_no_wrong_question(command: str, tmp_path: Path) -> None:
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), "UPDATE run SET run_id = 'a b' WHERE id = 1")
+
+    asked = ask(command, "--journal", url)
+
+    assert asked.exit_code == 1
+    assert re.search(r"a run whose id is 'a b', which is none: .*; restore it from a copy$", asked.stderr)
+
+
+@pytest.mark.parametrize("millis", [10**17, -(10**17), 2**62])
+def test_a_moment_beyond_every_calendar_keeps_nothing_from_being_told(millis: int, tmp_path: Path) -> None:
+    url = made(tmp_path / "calls.db")
+    changed(
+        path_of(url),
+        f"UPDATE record SET body = replace(body, json_extract(body, '$.timestamp_millis'), '{millis}')"
+        " WHERE run = 1 AND seq IN (1, 27)",
+    )
+
+    listed, shown, told = (
+        ask(*asked, "--journal", url) for asked in (["runs"], ["show", RUN], ["report", RUN])
+    )
+
+    assert (listed.exit_code, shown.exit_code, told.exit_code) == (0, 0, 0)
+    assert listed.stdout.splitlines()[1].split()[:2] == ["unreadable", "unreadable"]
+    assert shown.stdout.splitlines()[1].split()[1] == "unreadable"
+    assert "unreadable UTC" in told.stdout
+
+
+def test_tables_that_are_gone_are_told_with_what_helps(tmp_path: Path) -> None:
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), "DROP TABLE part")
+
+    asked = ask("runs", "--journal", url)
+
+    assert asked.exit_code == 2
+    assert "restore it from a copy" in asked.stderr
+
+
+@pytest.mark.parametrize("command", ["show", "report", "export"])
+def test_a_damaged_run_is_told_in_one_line(command: str, tmp_path: Path) -> None:
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), "UPDATE record SET body = 'x' WHERE run = 1 AND seq = 4")
+
+    asked = ask(command, RUN, "--journal", url)
+
+    assert asked.exit_code == 1
+    assert re.fullmatch(r"realtime-async: record 4 of run 'call-1' .*\n", asked.stderr)
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["lines", "JSON"])
+def test_damage_is_found_though_nobody_reads_what_is_said_of_it(form: list[str], tmp_path: Path) -> None:
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), DAMAGES["a missing record"][0])
+
+    assert left_by_its_reader("verify", "--journal", url, *form) == (1, b"")
+
+
+@pytest.mark.parametrize(
+    "command", [["export", RUN], ["show", RUN, "--json"], ["report", RUN]], ids=lambda command: command[0]
+)
+def test_damage_is_told_once_to_whoever_reads_only_what_went_wrong(
+    command: list[str], tmp_path: Path
+) -> None:
+    """What was printed before it is still to be flushed when the program ends."""
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), DAMAGES["a missing record"][0])
+
+    code, said = left_by_its_reader(*command, "--journal", url)
+
+    assert code == 1
+    assert re.fullmatch(rb"realtime-async: run 'call-1' has no record 4.*\n", said)
