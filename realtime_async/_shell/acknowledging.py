@@ -1,22 +1,25 @@
 """
-Acknowledgements that can be awaited only once, made into such as the port asks for.
+Acknowledgements that one task can spoil for all others, made into such as the port asks for.
 
 A journal whose `append` is an async function, or returns a coroutine, gives something that runs only while it
 is awaited, for one task, and is gone once that task is cancelled.
 Here whoever waits for a record runs what was begun before it first, so that records are taken in their order.
+One that gives a future of asyncio, or a task, gives something that is cancelled with whoever awaits it.
+Here nobody awaits it: who waits is told when it is done.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from typing import Any
+from typing import Any, Protocol, cast
 
 import anyio
 
 from realtime_async._core.records import JournalCursor
+from realtime_async.errors import JournalFailure
 
-__all__ = ["CoroutineLine"]
+__all__ = ["CoroutineLine", "outcome"]
 
 
 class CoroutineLine:
@@ -100,3 +103,37 @@ class _Turn:
     def drop(self) -> None:
         if self._ack is not None:
             self._ack.close()
+
+
+class _Future(Protocol):
+    """What asyncio's futures and tasks have, and those of other loops for it."""
+
+    def add_done_callback(self, fn: Callable[[_Future], object], /) -> object: ...
+    def done(self) -> bool: ...
+    def cancelled(self) -> bool: ...
+    def result(self) -> JournalCursor: ...
+
+
+async def outcome(ack: Awaitable[JournalCursor]) -> JournalCursor:
+    """
+    Wait for *ack*, and leave it whole for those who wait for it too.
+
+    Raises:
+        JournalFailure: The journal has cancelled it; or what *ack* raises.
+    """
+    if not hasattr(ack, "add_done_callback"):
+        return await ack
+    return await _outcome_of_future(cast("_Future", ack))
+
+
+async def _outcome_of_future(future: _Future) -> JournalCursor:
+    if not future.done():
+        ended = anyio.Event()
+        future.add_done_callback(lambda _: ended.set())
+        await ended.wait()
+    if future.cancelled():
+        # Its CancelledError would pass for the cancellation of whoever waits.
+        raise JournalFailure(
+            "the journal cancelled what its append returned: look at its storage, and resume the run"
+        )
+    return future.result()

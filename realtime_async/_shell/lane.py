@@ -16,7 +16,7 @@ from typing import Protocol, Self
 
 import anyio
 
-from realtime_async._shell.acknowledging import CoroutineLine
+from realtime_async._shell.acknowledging import CoroutineLine, outcome
 from realtime_async.errors import JournalConflict, JournalFailure, JournalStalled, SessionStateError
 from realtime_async.ports import JournalCursor, JournalRecord, RealtimeSessionId, RunId, RunJournal
 
@@ -59,7 +59,7 @@ class Appended:
     async def durable(self) -> None:
         if not self.is_durable:
             assert self._ack is not None
-            await self._ack
+            await outcome(self._ack)
             self._known_durable = True
 
 
