@@ -360,7 +360,7 @@ class RunSummary:
 
     run_id: RunId
     records: int
-    """The number of its last record."""
+    """The number of its last record; 0: it is none, as its journal is damaged."""
     began_millis: int | None = None
     """
     When its first record was written, in milliseconds since 1970.

@@ -14,9 +14,10 @@ import typer
 from realtime_async.cli._output import flush, leave
 from realtime_async.errors import AgentError, ContractViolation, JournalCorrupt
 from realtime_async.journals import StoredRuns, open_journal
-from realtime_async.ports import RunId
+from realtime_async.journals._verdicts import hole
+from realtime_async.ports import JournalRecord, RunId
 
-__all__ = ["VARIABLE", "Exit", "answer", "journal_at", "masked", "plain", "run_named"]
+__all__ = ["VARIABLE", "Exit", "answer", "journal_at", "masked", "plain", "records_of", "run_named"]
 
 VARIABLE = "REALTIME_ASYNC_JOURNAL"
 
@@ -96,6 +97,22 @@ async def run_named(journal: StoredRuns, name: str) -> RunId:
             f"the journal holds no run {name!r}: `realtime-async runs` lists those that it has"
         )
     return run_id
+
+
+async def records_of(journal: StoredRuns, run_id: RunId, *, after: int = 0) -> AsyncIterator[JournalRecord]:
+    """
+    The records of a run, to where it stands at least.
+
+    Raises:
+        JournalCorrupt: One of them is damaged or missing.
+    """
+    position = after
+    stands_at = await journal.last(run_id)
+    async for record in journal.read(run_id, after=after):
+        position = record.journal_seq
+        yield record
+    if stands_at is not None and position < stands_at.journal_seq:
+        raise hole(run_id, position + 1, stands_at.journal_seq)
 
 
 def masked(url: str) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from enum import StrEnum
 
 import anyio
 
 from realtime_async._core.given import text
-from realtime_async.cli._asking import Exit, journal_at, masked, run_named
+from realtime_async.cli._asking import Exit, journal_at, masked, records_of, run_named
 from realtime_async.cli._output import flush, output, perhaps_unread
 from realtime_async.cli._printing import (
     RUN_HEADINGS,
@@ -61,7 +61,7 @@ async def show(url: str | None, name: str, after: int, *, json: bool) -> Exit:
         run_id = await run_named(journal, name)
         if not json:
             line(STEP_HEADINGS, "bold")
-        async for step in stepping(journal.read(run_id, after=min(after, MOST_RECORDS))):
+        async for step in stepping(records_of(journal, run_id, after=min(after, MOST_RECORDS))):
             _show(step, json=json)
     return Exit.FINE
 
@@ -83,7 +83,7 @@ async def verify(url: str | None, name: str | None, *, json: bool) -> Exit:
                 check = RunCheck()
                 checked += 1
                 try:
-                    async for record in journal.read(run_id):
+                    async for record in records_of(journal, run_id):
                         check.add(record)
                         records += 1
                         count.one_more()
@@ -118,7 +118,10 @@ def _show_findings(findings: Sequence[dict[str, str]]) -> None:
 
 async def _asked_for(journal: StoredRuns, name: str | None) -> AsyncIterator[RunId]:
     if name is not None:
-        yield await run_named(journal, name)
+        # Where nobody can tell its last record, that is something to be found.
+        with suppress(JournalCorrupt):
+            await run_named(journal, name)
+        yield RunId(name)
         return
     async for run in journal.runs():
         yield run.run_id
@@ -150,7 +153,7 @@ async def _following(journal: StoredRuns, run_id: RunId, live: set[str]) -> Asyn
     """The records of a run, those too that are still to come, until each of its sessions has ended."""
     position = 0
     while True:
-        async for record in journal.read(run_id, after=position):
+        async for record in records_of(journal, run_id, after=position):
             position = record.journal_seq
             session_id = str(record.payload.session_id)
             live.add(session_id)
@@ -169,7 +172,7 @@ async def report(
     async with journal_at(url) as journal:
         run_id = await run_named(journal, name)
         with counting("records") as count:
-            async for record in journal.read(run_id):
+            async for record in records_of(journal, run_id):
                 fold.add(record)
                 count.one_more()
     if json:
@@ -190,7 +193,7 @@ async def export(url: str | None, name: str, form: Format) -> Exit:
         run_id = await run_named(journal, name)
         # On a terminal the records themselves show how far it is.
         with nullcontext() if sys.stdout.isatty() else counting("records") as count:
-            async for record in journal.read(run_id):
+            async for record in records_of(journal, run_id):
                 with output() as stream:
                     stream.write(encode(record).decode() + "\n")
                 if count is not None:

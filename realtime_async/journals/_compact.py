@@ -24,6 +24,7 @@ from cattrs.gen import make_dict_unstructure_fn, override
 from realtime_async._core.records import SCHEMA_VERSION
 from realtime_async.errors import JournalFailure
 from realtime_async.journals._codec import CONVERTER, UNREADABLE, Public, corrupt, restore, unstructure
+from realtime_async.journals._verdicts import numbered
 from realtime_async.ports import (
     CursorLabel,
     CursorPrecision,
@@ -204,8 +205,9 @@ def unpack(run_id: RunId, journal_seq: int, packed: Packed) -> JournalRecord:
     Put a record together again.
 
     Raises:
-        JournalCorrupt: It is no record, or one that a newer release has written.
+        JournalCorrupt: It is no record, or one that a newer release has written, or has no number.
     """
+    numbered(run_id, journal_seq)
     try:
         *shared, text = packed
         parts = _parts(*shared)

@@ -9,6 +9,7 @@ from typing import Any, Self
 from realtime_async._core.given import shown
 from realtime_async.errors import InvalidIdentifier, JournalCorrupt
 from realtime_async.journals._compact import unpack
+from realtime_async.journals._verdicts import numbered
 from realtime_async.ports import JournalRecord, RunId, RunSummary
 
 __all__ = ["LISTED_AT_ONCE", "Listing", "summaries_of"]
@@ -53,17 +54,19 @@ def summaries_of(rows: Iterable[tuple[Any, ...]]) -> list[RunSummary]:
 
     Args:
         rows: In the order of the runs; of each its first record and its last, or what there is of them:
-            run_id, the last number, and the record as `records_of` takes it.
+            run_id, the last number, and the record as `records_of` takes it; where there is none, its number is None.
     """
     found: dict[tuple[RunId, int], dict[int, JournalRecord | None]] = {}
     for stored, last_seq, seq, *texts in rows:
         run_id = _named(stored)
         session, connection, sort, body = texts
-        found.setdefault((run_id, last_seq), {})[seq] = _legible(
-            run_id, seq, (session, connection, sort, body)
-        )
+        records = found.setdefault((run_id, last_seq), {})
+        if seq is not None:
+            records[seq] = _legible(run_id, seq, (session, connection, sort, body))
     return [
-        RunSummary.of(run_id, records=last_seq, first=records.get(1), last=records.get(last_seq))
+        RunSummary.of(
+            run_id, records=_counted(run_id, last_seq), first=records.get(1), last=records.get(last_seq)
+        )
         for (run_id, last_seq), records in found.items()
     ]
 
@@ -76,6 +79,13 @@ def _named(run_id: object) -> RunId:
             f"the journal has a run whose id is {shown(run_id)}, which is none: it was tampered with or damaged; "
             "restore it from a copy"
         ) from error
+
+
+def _counted(run_id: RunId, last_seq: object) -> int:
+    try:
+        return numbered(run_id, last_seq)
+    except JournalCorrupt:
+        return 0
 
 
 def _legible(run_id: RunId, seq: int, texts: tuple[str, str, str, str]) -> JournalRecord | None:

@@ -14,6 +14,7 @@ from realtime_async.journals._listing import LISTED_AT_ONCE, summaries_of
 from realtime_async.journals._postgres_link import Address, Link
 from realtime_async.journals._postgres_schema import Connection, check_for_reading
 from realtime_async.journals._stored import StoredRuns, records_of
+from realtime_async.journals._verdicts import numbered
 from realtime_async.ports import JournalRecord, RunId, RunSummary
 
 __all__ = ["PostgresReading", "looked_into", "records", "stands"]
@@ -26,6 +27,9 @@ CHUNK: Final = 200
 PATIENCE_S: Final = 3.0
 """How long somebody who only looks waits for a server that is away."""
 
+# What is numbered below the first record is damage, and is to be met by whoever reads from there.
+_LOWEST: Final = -(2**63)
+
 # Of a row of `record`.  No joins: a chunk would be cut only when all that is left of the run was joined,
 # and a text that is missing would take its record out, where the record is to be said to be damaged.
 _COLUMNS = """
@@ -37,7 +41,7 @@ _COLUMNS = """
 """
 _READ = f"""
     SELECT {_COLUMNS} FROM realtime_async.record
-    WHERE record.run = (SELECT id FROM realtime_async.run WHERE run_id = %s) AND record.seq > %s
+    WHERE record.run = (SELECT id FROM realtime_async.run WHERE run_id = %s) AND record.seq >= %s
     ORDER BY record.seq LIMIT %s
 """
 _LAST = "SELECT last_seq FROM realtime_async.run WHERE run_id = %s"
@@ -45,9 +49,9 @@ _RUNS = f"""
     SELECT run.run_id, run.last_seq, {_COLUMNS}
     FROM (
         SELECT id, run_id, last_seq FROM realtime_async.run
-        WHERE run_id > %s AND last_seq > 0 ORDER BY run_id LIMIT %s
+        WHERE run_id > %s AND last_seq <> 0 ORDER BY run_id LIMIT %s
     ) AS run
-    JOIN realtime_async.record ON record.run = run.id AND record.seq IN (1, run.last_seq)
+    LEFT JOIN realtime_async.record ON record.run = run.id AND record.seq IN (1, run.last_seq)
     ORDER BY run.run_id, record.seq
 """
 
@@ -61,11 +65,13 @@ class PostgresReading:
 
     def records_after(self, run_id: RunId, position: int) -> list[JournalRecord]:
         """The next records of a run, up to a chunk of them."""
-        return self.run(lambda connection: records(connection, run_id, position, CHUNK))
+        first = position + 1 if position else _LOWEST
+        return self.run(lambda connection: records(connection, run_id, first, CHUNK))
 
     def last(self, run_id: RunId) -> int:
         """Where a run stands in the database; 0 where it isn't there."""
-        return self.run(lambda connection: stands(connection, run_id))
+        seq = self.run(lambda connection: stands(connection, run_id))
+        return numbered(run_id, seq) if seq else 0
 
     def runs_after(self, run_id: str) -> list[RunSummary]:
         return self.run(
@@ -102,8 +108,8 @@ async def looked_into(dsn: str) -> AsyncIterator[StoredRuns]:
         reading.close()
 
 
-def records(connection: Connection, run_id: RunId, position: int, count: int) -> list[JournalRecord]:
-    return records_of(run_id, connection.execute(_READ, (run_id, position, count)).fetchall())
+def records(connection: Connection, run_id: RunId, first: int, count: int) -> list[JournalRecord]:
+    return records_of(run_id, connection.execute(_READ, (run_id, first, count)).fetchall())
 
 
 def stands(connection: Connection, run_id: RunId) -> int:

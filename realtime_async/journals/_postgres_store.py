@@ -211,7 +211,7 @@ class PostgresStore:
         first = batch[0].record.journal_seq
         overlap = min(len(batch), standing.last_seq + 1 - first)
         try:
-            stored = records(connection, run_id, first - 1, overlap) if first >= 1 and overlap > 0 else []
+            stored = records(connection, run_id, first, overlap) if first >= 1 and overlap > 0 else []
         except JournalFailure as error:
             return Verdict(0, error)
         held_token = None if held is None or held.is_read_past else held.token
@@ -246,7 +246,7 @@ class PostgresStore:
     def _compare(self, taken: Taken, connection: Connection) -> None:
         record = taken.record
         try:
-            stored = records(connection, record.run_id, record.journal_seq - 1, 1)
+            stored = records(connection, record.run_id, record.journal_seq, 1)
             if not stored:
                 raise gap(record, stands(connection, record.run_id) + 1)
             if stored[0] != record:

@@ -6,6 +6,7 @@ Each chunk is a statement by itself: none keeps the log of the file from being m
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,7 @@ from realtime_async.errors import JournalCorrupt, JournalFailure
 from realtime_async.journals._in_turn import InTurn
 from realtime_async.journals._listing import LISTED_AT_ONCE, summaries_of
 from realtime_async.journals._stored import records_of
-from realtime_async.journals._verdicts import closed
+from realtime_async.journals._verdicts import closed, numbered
 from realtime_async.ports import JournalRecord, RunId, RunSummary
 
 __all__ = [
@@ -37,6 +38,9 @@ BUSY_S = 5.0
 
 CHUNK = 200
 """Records read at once: about 5 ms of decoding."""
+
+# What is numbered below the first record is damage, and is to be met by whoever reads from there.
+_BELOW_ALL: Final = -math.inf
 
 # A text that is missing must not take its record out, which is to be said to be damaged: hence the left joins.
 READ: Final = (
@@ -93,7 +97,7 @@ class SqliteReading:
 
     def records_after(self, run_id: RunId, position: int) -> list[JournalRecord]:
         """The next records of a run, up to a chunk of them."""
-        return records_of(run_id, self._read(READ, run_id, position, CHUNK))
+        return records_of(run_id, self._read(READ, run_id, position or _BELOW_ALL, CHUNK))
 
     def record_at(self, run_id: RunId, journal_seq: int) -> JournalRecord | None:
         rows = self._read(READ, run_id, journal_seq - 1, 1)
@@ -103,7 +107,7 @@ class SqliteReading:
     def last(self, run_id: RunId) -> int:
         """Where a run stands in the file; 0 where it isn't there."""
         ((seq,),) = self._read(_LAST, run_id)
-        return seq or 0
+        return 0 if seq is None else numbered(run_id, seq)
 
     def runs_after(self, run_id: str) -> list[RunSummary]:
         return summaries_of(self._read(_RUNS, run_id, LISTED_AT_ONCE))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, ClassVar
 
+from realtime_async._core.given import shown
 from realtime_async.errors import JournalConflict, JournalCorrupt, JournalFailure
 from realtime_async.ports import JournalCursor, JournalRecord, RunId
 
-__all__ = ["Durable", "closed", "conflict", "gap", "hole", "released", "superseded"]
+__all__ = ["Durable", "closed", "conflict", "gap", "hole", "numbered", "released", "superseded"]
 
 
 class Durable:
@@ -62,5 +63,20 @@ def released(run_id: RunId) -> JournalConflict:
 def hole(run_id: RunId, first: int, last: int) -> JournalCorrupt:
     return JournalCorrupt(
         f"run {str(run_id)!r} stands at {last}, but not all of its records from {first} on are there: "
+        "its journal was tampered with or damaged; restore it, or leave this run alone"
+    )
+
+
+def numbered(run_id: RunId, seq: object) -> int:
+    """
+    *seq*, as a store has it, where a record can have that number.
+
+    Raises:
+        JournalCorrupt: None can.
+    """
+    if type(seq) is int and seq > 0:
+        return seq
+    raise JournalCorrupt(
+        f"run {str(run_id)!r} has a record whose number is {shown(seq)}, which is none: "
         "its journal was tampered with or damaged; restore it, or leave this run alone"
     )

@@ -13,7 +13,7 @@ from realtime_async.journals._reading import Reading
 from realtime_async.ports import RunId
 from tests.cli.asked import RUN, ask, ask_json, made
 from tests.cli.running import left_by_its_reader
-from tests.cli.spoiling import DAMAGES, changed, path_of
+from tests.cli.spoiling import DAMAGES, NO_NUMBERS, changed, one_more_at, path_of
 from tests.controller.staged import SECRET
 
 __all__: list[str] = []
@@ -68,6 +68,43 @@ def test_a_spoilt_record_is_told_in_one_line_and_quoted_in_none(
     finding = asked.stdout.splitlines()[0] if command == "verify" else asked.stderr.splitlines()[-1]
     assert re.search(said, finding)
     assert SECRET not in asked.output
+
+
+@pytest.mark.parametrize("command", ["verify", "show", "report", "export", "tail"])
+@pytest.mark.parametrize("number", NO_NUMBERS)
+def test_a_record_whose_number_is_none_is_told_in_one_line(number: str, command: str, tmp_path: Path) -> None:
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), one_more_at(NO_NUMBERS[number]))
+
+    asked = ask(command, RUN, "--journal", url)
+
+    assert asked.exit_code == 1
+    finding = asked.stdout.splitlines()[0] if command == "verify" else asked.stderr.splitlines()[-1]
+    assert re.search(r"run 'call-1' has a record whose number is .*, which is none: its journal", finding)
+
+
+@pytest.mark.parametrize("number", NO_NUMBERS)
+def test_a_run_in_which_a_record_has_no_number_is_listed(number: str, tmp_path: Path) -> None:
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), one_more_at(NO_NUMBERS[number]))
+
+    asked, told = ask("runs", "--journal", url), ask_json("runs", "--journal", url)
+
+    assert asked.exit_code == 0
+    assert [run["run_id"] for run in told] == [RUN, "call-2"]
+    assert told[0]["records"] in (0, 27)
+    assert told[0]["began_millis"] is not None
+
+
+def test_a_run_in_which_no_record_has_a_number_is_damaged_and_not_missing(tmp_path: Path) -> None:
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), "UPDATE record SET seq = seq - 27 WHERE run = 1")
+
+    asked, (told, _) = ask("verify", RUN, "--journal", url), ask_json("runs", "--journal", url)
+
+    assert asked.exit_code == 1
+    assert asked.stdout.endswith("1 run, 0 records: 1 damaged\n")
+    assert (told["records"], told["last_kind"]) == (0, None)
 
 
 def test_runs_whose_records_cannot_be_put_together_are_listed_and_not_whole(tmp_path: Path) -> None:

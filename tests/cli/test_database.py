@@ -84,6 +84,63 @@ def test_damage_is_found_with_its_record(command: str, postgres_database: Databa
     assert PASSWORD not in asked.output
 
 
+LOWEST = -(2**63)
+DAMAGES = {
+    "a record below the first": (
+        f"INSERT INTO realtime_async.record SELECT run, {LOWEST}, session, connection, sort, body FROM realtime_async.record WHERE seq = 4",
+        rf"has a record whose number is {LOWEST}, which is none",
+    ),
+    "a run that stands below its first record": (
+        "UPDATE realtime_async.run SET last_seq = -3",
+        r"has a record whose number is -3, which is none",
+    ),
+    "its last record gone": (
+        "DELETE FROM realtime_async.record WHERE seq = 5",
+        r"stands at 5, but not all of its records from 5 on are there",
+    ),
+    "all of its records gone": (
+        "DELETE FROM realtime_async.record",
+        r"stands at 5, but not all of its records from 1 on are there",
+    ),
+}
+
+
+@pytest.mark.parametrize("asked_for", [[RUN], []], ids=["one run", "all"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_missing_or_has_no_number_is_found(
+    damage: str, asked_for: list[str], postgres_database: Database
+) -> None:
+    statement, said = DAMAGES[damage]
+    written(postgres_database.dsn, records(RUN, 5))
+    postgres_database.execute(statement)
+
+    verified = ask("verify", *asked_for, "--journal", postgres_database.dsn)
+
+    assert verified.exit_code == 1
+    finding, summary = verified.stdout.splitlines()
+    assert re.search(rf"run '{RUN}' {said}", finding)
+    assert summary.endswith("1 damaged")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_missing_or_has_no_number_is_told_whatever_is_asked(
+    damage: str, postgres_database: Database
+) -> None:
+    statement, said = DAMAGES[damage]
+    written(postgres_database.dsn, records(RUN, 5))
+    postgres_database.execute(statement)
+
+    listed, *read = (
+        ask(*question, "--journal", postgres_database.dsn)
+        for question in (["runs"], ["show", RUN], ["report", RUN], ["export", RUN], ["tail", RUN])
+    )
+
+    assert (listed.exit_code, [asked.exit_code for asked in read]) == (0, [1, 1, 1, 1])
+    assert RUN in listed.stdout
+    for asked in read:
+        assert re.search(rf"^realtime-async: run '{RUN}' {said}", asked.stderr)
+
+
 def test_a_live_run_is_followed_until_it_ends(postgres_database: Database) -> None:
     dsn = postgres_database.dsn
     written(dsn, records("run.live", 5))

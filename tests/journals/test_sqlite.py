@@ -276,6 +276,31 @@ async def test_a_hole_in_a_run_is_corrupt(path: Path) -> None:
             await read_all(journal, RUN)
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "3.5", "'x'", "x'ff'"])
+async def test_a_record_whose_number_is_none_is_corrupt(path: Path, number: str) -> None:
+    async with SqliteJournal.open(path) as journal:
+        await append_all(journal, records(RUN, 3))
+    changed(path, f"UPDATE record SET seq = {number} WHERE seq = 3")
+
+    async with SqliteJournal.open(path) as journal:
+        with pytest.raises(
+            JournalCorrupt, match=r"run 'run\.contract' has a record whose number is .*, which"
+        ):
+            await read_all(journal, RUN)
+
+
+async def test_a_run_whose_last_number_is_none_cannot_be_gone_on_with(path: Path) -> None:
+    async with SqliteJournal.open(path) as journal:
+        await append_all(journal, records(RUN, 3))
+    changed(path, "UPDATE record SET seq = 'x' WHERE seq = 3")
+
+    async with SqliteJournal.open(path) as journal:
+        with pytest.raises(JournalCorrupt, match="whose number is 'x'"):
+            await journal.last(RUN)
+        with pytest.raises(JournalCorrupt, match="whose number is 'x'"):
+            journal.append(record(RUN, 3))
+
+
 async def test_a_damaged_record_is_corrupt_and_named(path: Path) -> None:
     async with SqliteJournal.open(path) as journal:
         await append_all(journal, records(RUN, 3))
