@@ -5,16 +5,15 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
-import subprocess
 import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import anyio
-from anyio.lowlevel import checkpoint
 
 from realtime_async import RealtimeInputFrame, StreamCursor
 from realtime_async.journals import SqliteJournal
@@ -31,6 +30,7 @@ from tests.bench.stage import (
     Records,
     opened_sessions,
 )
+from tests.bench.yardstick import between, checkpoint_us
 
 __all__ = ["footprint"]
 
@@ -47,12 +47,16 @@ def footprint(effort: Effort, directory: Path) -> Iterator[Table]:
     yield Table("single steps", ("CPU µs",), list(_steps(effort)))
     with TemporaryDirectory(dir=directory) as folder:
         # The first one compiles, as an installer does.
-        imports = [_imported(folder) for _ in range(effort.rounds + 1)][1:]
-    wall, cpu = zip(*imports, strict=True)
+        imports = [
+            anyio.run(between, checkpoint_us, partial(_imported, folder), backend=Loop.ASYNCIO)
+            for _ in range(effort.rounds + 1)
+        ][1:]
+    times, checkpoints = zip(*imports, strict=True)
+    wall, cpu = zip(*times, strict=True)
     yield Table(
         "import realtime_async, in a process of its own",
-        ("ms", "CPU ms"),
-        [Row("", (Figure(wall, IMPORT_MS), Figure(cpu)))],
+        ("ms", "CPU ms", "asyncio checkpoint µs"),
+        [Row("", (Figure(wall, IMPORT_MS), Figure(cpu), Figure(checkpoints)))],
     )
     with TemporaryDirectory(dir=directory) as folder:
         path = Path(folder, "journal.db")
@@ -78,7 +82,7 @@ def _steps(effort: Effort) -> Iterator[Row]:
     for name, step in steps.items():
         yield Row(name, (Figure(_cpu_us(step) for _ in range(effort.rounds)),))
     for loop in Loop:
-        costs = [anyio.run(_checkpoint_cpu_us, backend=loop) for _ in range(effort.rounds)]
+        costs = [anyio.run(checkpoint_us, backend=loop) for _ in range(effort.rounds)]
         yield Row(f"anyio.lowlevel.checkpoint, {loop}: how fast the machine is", (Figure(costs),))
 
 
@@ -89,18 +93,10 @@ def _cpu_us(step: Callable[[], object]) -> float:
     return (time.process_time() - started) / REPEATS * 1e6
 
 
-async def _checkpoint_cpu_us() -> float:
-    started = time.process_time()
-    for _ in range(REPEATS):
-        await checkpoint()
-    return (time.process_time() - started) / REPEATS * 1e6
-
-
-def _imported(bytecode: str) -> tuple[float, float]:
+async def _imported(bytecode: str) -> tuple[float, float]:
     """Milliseconds by the clock, and of CPU, with the bytecode kept in a folder."""
     env = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""}
-    command = [sys.executable, "-c", _IMPORT]
-    run = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
+    run = await anyio.run_process([sys.executable, "-c", _IMPORT], env=env)
     wall, cpu = map(float, run.stdout.split())
     return wall * 1e3, cpu * 1e3
 

@@ -40,10 +40,19 @@ from tests.bench.stage import (
     opened_sessions,
     recorded_run,
 )
+from tests.bench.yardstick import CHECKPOINT_US, at_goals_speed, between, checkpoint_us
 
-__all__ = ["frames_cost", "receive_cost", "send_cost"]
+__all__ = ["COLUMNS", "Case", "Reading", "frames_cost", "receive_cost", "row", "send_cost"]
 
-COLUMNS = ("µs/frame", "added µs", "× bare call", "× raw insert", "rows/commit")
+COLUMNS = (
+    "µs/frame",
+    "added µs",
+    "checkpoint µs",
+    "added µs at goals' speed",
+    "× bare call",
+    "× raw insert",
+    "rows/commit",
+)
 # The bare call takes a tenth of a microsecond: enough of them that the clock can tell.
 FLOOR_FRAMES = 20_000
 BEFORE, AFTER = RunId("before"), RunId("after")
@@ -84,8 +93,14 @@ class Reading:
 
     bare: float
     session: float
-    raw: float | None
-    rows_per_commit: float | None
+    checkpoint: float
+    """Of one beside the session's frames."""
+    raw: float | None = None
+    rows_per_commit: float | None = None
+
+    @property
+    def added(self) -> float:
+        return self.session - self.bare
 
 
 def send_cost(effort: Effort, directory: Path) -> Iterator[Table]:
@@ -107,7 +122,7 @@ def _tables(operation: Operation, adapter: NullAdapter, effort: Effort, director
         what = f"send, adapter {'with' if isinstance(adapter, NowaitNullAdapter) else 'without'} send_nowait"
     for loop, sessions in product(Loop, effort.sessions):
         cases = [Case(operation, adapter, loop, sessions, *each) for each in product(Store, Records)]
-        rows = [_row(case, effort, directory) for case in cases]
+        rows = [row(case, _rounds(case, effort, directory)) for case in cases]
         yield Table(
             f"{what}, saturated, {loop}, {sessions} {'session' if sessions == 1 else 'sessions'}",
             COLUMNS,
@@ -121,13 +136,11 @@ def _bare(rows: Sequence[Row]) -> Row:
     assert costs is not None
     assert added is not None
     bare = [cost - more for cost, more in zip(costs.readings, added.readings, strict=True)]
-    return Row("no journal: the bare call", (Figure(bare), None, None, None, None))
+    return Row("no journal: the bare call", (Figure(bare), *[None] * (len(COLUMNS) - 1)))
 
 
-def _row(case: Case, effort: Effort, directory: Path) -> Row:
-    # The first is shorter and thrown away: it fills the caches, and Python adapts itself to the code.
-    _read(case, attrs.evolve(effort, frames=dict.fromkeys(Records, 0)), directory, 0)
-    rounds = [_read(case, effort, directory, number) for number in range(effort.rounds)]
+def row(case: Case, rounds: Sequence[Reading]) -> Row:
+    """What the table says of *case*; its goal is held against what was added at the goals' speed."""
     goal = ADDED_US.get((case.operation, case.store, case.records))
     if case.store is Store.SQLITE and case.sessions == 1:
         goal = None
@@ -136,7 +149,12 @@ def _row(case: Case, effort: Effort, directory: Path) -> Row:
         f"{case.store}, {case.records}",
         (
             Figure(each.session for each in rounds),
-            Figure((each.session - each.bare for each in rounds), goal),
+            Figure(each.added for each in rounds),
+            Figure(each.checkpoint for each in rounds),
+            Figure(
+                (at_goals_speed(each.added, each.checkpoint, CHECKPOINT_US[case.loop]) for each in rounds),
+                goal,
+            ),
             Figure(each.session / each.bare for each in rounds),
             Figure(each.session / each.raw for each in rounds if each.raw is not None) if commits else None,
             Figure(commits) if commits else None,
@@ -144,9 +162,15 @@ def _row(case: Case, effort: Effort, directory: Path) -> Row:
     )
 
 
+def _rounds(case: Case, effort: Effort, directory: Path) -> list[Reading]:
+    # The first is shorter and thrown away: it fills the caches, and Python adapts itself to the code.
+    _read(case, attrs.evolve(effort, frames=dict.fromkeys(Records, 0)), directory, 0)
+    return [_read(case, effort, directory, number) for number in range(effort.rounds)]
+
+
 def _read(case: Case, effort: Effort, directory: Path, number: int) -> Reading:
     frames = case.frames_each(effort)
-    bare, (session, batches) = in_turn(
+    bare, (session, checkpoint, batches) = in_turn(
         number,
         partial(anyio.run, _bare_cpu, case, backend=case.loop),
         partial(
@@ -155,9 +179,9 @@ def _read(case: Case, effort: Effort, directory: Path, number: int) -> Reading:
     )
     session_us = session / frames / case.sessions * 1e6
     if not batches:
-        return Reading(bare, session_us, None, None)
+        return Reading(bare, session_us, checkpoint)
     raw = raw_sqlite.commit(batches, directory).cpu_s / frames / case.sessions * 1e6
-    return Reading(bare, session_us, raw, sum(map(len, batches)) / len(batches))
+    return Reading(bare, session_us, checkpoint, raw, sum(map(len, batches)) / len(batches))
 
 
 async def _bare_cpu(case: Case) -> float:
@@ -177,8 +201,8 @@ async def _bare_cpu(case: Case) -> float:
 
 async def _session_cpu(
     case: Case, before: int, frames: int, directory: Path
-) -> tuple[float, list[list[raw_sqlite.RawRow]]]:
-    """CPU seconds of all frames of all sessions, and the rows of each commit that was made for them."""
+) -> tuple[float, float, list[list[raw_sqlite.RawRow]]]:
+    """CPU seconds of all frames of all sessions, µs of a checkpoint, and the rows of each commit for the frames."""
     # `frames` is what the pump of a supervised session fills.
     policy = RestartPolicy() if case.operation is Operation.FRAMES else None
     async with (
@@ -194,10 +218,11 @@ async def _session_cpu(
         )
         works = [_work(case.operation, session, frames) for session in sessions]
         if file is None:
-            return await cpu_of(works), []
+            return *await between(checkpoint_us, partial(cpu_of, works)), []
         file.batches.clear()
-        cpu = await cpu_of(works, partial(_settled, journal, attrs.evolve(first, run_id=AFTER)))
-        return cpu, raw_sqlite.Numbers().batches(list(file.batches))
+        settled = partial(_settled, journal, attrs.evolve(first, run_id=AFTER))
+        cpu, checkpoint = await between(checkpoint_us, partial(cpu_of, works, settled))
+        return cpu, checkpoint, raw_sqlite.Numbers().batches(list(file.batches))
 
 
 def _work(operation: Operation, session: RealtimeSession, frames: int) -> Work:

@@ -35,11 +35,12 @@ ADDED_US: Mapping[tuple[Operation, Store, Records], Goal] = {
     (Operation.SEND, Store.SQLITE, Records.PER_FRAME): AtMost(100),
     (Operation.SEND, Store.SQLITE, Records.SPANS): AtMost(12),
 }
-"""CPU µs that the session adds to the adapter's call, per frame, saturated; of SQLite for 50 sessions."""
+"""CPU µs at goals' speed that the session adds to the adapter's call, per frame, saturated; of SQLite for 50 sessions."""
 
 APPEND_TO_COMMIT: Mapping[Loop, Goal] = {Loop.ASYNCIO: AtMost(1.6), Loop.TRIO: AtMost(1.9)}
 TEN_APPENDERS_TO_ONE: Goal = AtMost(1.5)
 UNSTORED_APPEND_US: Mapping[Loop, Goal] = {Loop.ASYNCIO: AtMost(60), Loop.TRIO: AtMost(80)}
+"""At goals' speed."""
 THROUGHPUT_TO_RAW: Mapping[Loop, Goal] = {Loop.ASYNCIO: AtLeast(0.5), Loop.TRIO: AtLeast(0.3)}
 
 # Of 50 paced sessions; the first is of those that write two durable records per frame.
