@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.bench import appending, frame_cost
+from tests.bench.__main__ import FULL
 from tests.bench.figures import Figure, Row
 from tests.bench.stage import Loop, NowaitNullAdapter, Operation, Records, Store
 from tests.bench.yardstick import CHECKPOINT_US, TRIP_US, at_goals_speed, between, checkpoint_us
@@ -54,6 +55,11 @@ async def test_a_step_is_read_directly_before_and_directly_after_and_both_count(
 
 async def test_a_checkpoint_takes_cpu() -> None:
     assert await checkpoint_us() > 0
+
+
+@pytest.mark.parametrize("sessions", FULL.sessions)
+def test_a_paced_reading_has_frames_enough_for_a_p99(sessions: int) -> None:
+    assert sessions * FULL.paced_frames(sessions) >= 500
 
 
 @pytest.mark.parametrize("loop", Loop)

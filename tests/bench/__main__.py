@@ -65,6 +65,7 @@ FULL = Effort(
     rounds=5,
     frames={Records.PER_FRAME: 2_500, Records.SPANS: 10_000},
     paced_s=2.0,
+    paced_alone_s=10.0,
     supervised_sessions=50,
     appends=400,
     runs_appends=50,
@@ -80,6 +81,7 @@ QUICK = Effort(
     rounds=1,
     frames={Records.PER_FRAME: 100, Records.SPANS: 500},
     paced_s=0.1,
+    paced_alone_s=0.1,
     supervised_sessions=5,
     appends=50,
     runs_appends=5,
@@ -110,8 +112,8 @@ def settings(effort: Effort, directory: Path) -> dict[str, str]:
         "frames": f"{len(FRAME)} bytes of audio, {FRAME_S * 1000:.0f} ms each",
         "spans": f"{span.frames} frames or {span.seconds:g} s",
         "a reading": ", ".join(f"{count:,} frames {records}" for records, count in effort.frames.items())
-        + f"; paced {effort.paced_s:g} s; {effort.appends} appends",
-        "rounds": f"{effort.rounds}; a figure is their median, with the least and the most",
+        + f"; paced {effort.paced_s:g} s, one session {effort.paced_alone_s:g} s; {effort.appends} appends",
+        "rounds": f"{effort.rounds}, of one paced session fewer; a figure is their median, with the least and the most",
         "logs": "below warning are dropped",
         "CPU": "of the process with all its threads; waits are by the clock",
     }

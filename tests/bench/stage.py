@@ -110,6 +110,8 @@ class Effort:
     frames: Mapping[Records, int]
     """Of one reading, saturated, by all sessions together; but each has 50 at least."""
     paced_s: float
+    paced_alone_s: float
+    """Of one session: the p99 of 100 frames would be the slowest, which may be the first of all."""
     supervised_sessions: int
     appends: int
     runs_appends: int
@@ -123,6 +125,10 @@ class Effort:
     talking_sessions: int
     turns: tuple[int, int]
     """Of one conversation: an early one, and a late one."""
+
+    def paced_frames(self, sessions: int) -> int:
+        """Of each session in one reading, paced."""
+        return round((self.paced_alone_s if sessions == 1 else self.paced_s) / FRAME_S)
 
 
 _Floor = TypeVar("_Floor")

@@ -12,7 +12,7 @@ import gc
 import itertools
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,8 @@ from tests.bench.stage import (
 __all__ = ["duplex", "paced_wire"]
 
 LEAD_S = 0.1
+# Of one paced session, whose readings take five times as long.
+ROUNDS_ALONE = 3
 
 
 @attrs.frozen
@@ -154,10 +156,15 @@ class Reading:
     waits: list[Wait]
 
 
+Reads: TypeAlias = Callable[[Connects, Records | None, str, Path], Awaitable[Reading]]
+"""Takes the provider's address, and a directory for journals."""
+
+
 def duplex(effort: Effort, directory: Path) -> Iterator[Table]:
     """Send as fast as it goes, and take what comes meanwhile."""
     for sessions in effort.sessions:
-        readings = _rounds(effort, directory, partial(_saturated, sessions, effort))
+        read = partial(_saturated, sessions, effort)
+        readings = _readings([read] * (1 + effort.rounds), directory)
         yield Table(
             f"duplex over a WebSocket, saturated, {_count(sessions)}",
             ("CPU µs/pair", "× floor", "pairs/s"),
@@ -178,8 +185,10 @@ def duplex(effort: Effort, directory: Path) -> Iterator[Table]:
 def paced_wire(effort: Effort, directory: Path) -> Iterator[Table]:
     """Send a frame every 20 ms, and take its answer."""
     for sessions in effort.sessions:
-        frames = round(effort.paced_s / FRAME_S)
-        readings = _rounds(effort, directory, partial(_paced, sessions, frames))
+        warm = partial(_paced, sessions, round(effort.paced_s / FRAME_S))
+        read = partial(_paced, sessions, effort.paced_frames(sessions))
+        rounds = min(effort.rounds, ROUNDS_ALONE) if sessions == 1 else effort.rounds
+        readings = _readings([warm, *[read] * rounds], directory)
         yield Table(
             f"over a WebSocket, paced 50 pairs/s each, {_count(sessions)}",
             ("CPU µs/pair", "CPU ms/session-second", "× floor"),
@@ -230,18 +239,16 @@ def _ratio(mine: list[Reading], floor: list[Reading], goal: Goal | None) -> Figu
     return Figure(ratios, goal)
 
 
-def _rounds(
-    effort: Effort, directory: Path, read: Callable[[Connects, Records | None, str, Path], Awaitable[Reading]]
-) -> dict[str, list[Reading]]:
+def _readings(rounds: Sequence[Reads], directory: Path) -> dict[str, list[Reading]]:
+    """What each client's rounds give, but for the first: it fills the caches, and Python adapts itself to the code."""
     readings: dict[str, list[Reading]] = {name: [] for name in CLIENTS}
     with running_provider() as url:
-        for number in range(-1, effort.rounds):
+        for number, read in enumerate(rounds):
             # There and back, so that each of them meets the same noise.
             for name in list(CLIENTS)[:: 1 if number % 2 == 0 else -1]:
                 connects, loop, records = CLIENTS[name]
                 reading = anyio.run(read, connects, records, url, directory, backend=loop)
-                # The first fills the caches, and Python adapts itself to the code.
-                if number >= 0:
+                if number > 0:
                     readings[name].append(reading)
     return readings
 
