@@ -91,16 +91,16 @@ class Sending:
             rt.life.demand(Operation.SEND)
         now = rt.now()
         if self._stint.is_over(now):
-            return Turn(frame, now, yields=True)
+            return Turn(frame=frame, since=now, yields=True)
         if self._under_way:
-            return Turn(frame, now)
+            return Turn(frame=frame, since=now)
         if not is_open:
-            return Turn(frame, now) if self.gate.is_full else self.gate.put(frame).record.payload
+            return Turn(frame=frame, since=now) if self.gate.is_full else self.gate.put(frame).record.payload
         if self.wire.is_taken:
-            return self._joined(frame) if self._can_join else Turn(frame, now)
+            return self._joined(frame) if self._can_join else Turn(frame=frame, since=now)
         if self.gate.channel.is_empty and not self.replay.due:
             return self.transmitting.at_once(frame, now)
-        return Turn(frame, now)
+        return Turn(frame=frame, since=now)
 
     async def in_turn(self, turn: Turn) -> RealtimeSessionRecord:
         """Go on with a frame for which something has to be awaited."""
@@ -117,7 +117,7 @@ class Sending:
         in_its_turn = self._begun if turn.accepted else self._in_line
         self._under_way += 1
         try:
-            with anyio.CancelScope(deadline=turn.since + rt.deadlines.send) as turn.flight.scope:
+            with anyio.CancelScope(deadline=turn.since + rt.deadlines.send) as turn.scope:
                 return await in_its_turn(turn)
         except ProviderConnectionLost:
             if turn.gated is None:
@@ -161,8 +161,8 @@ class Sending:
         """How a send ended whose own scope was cancelled, or whose frame went back to the gate."""
         if turn.gated is not None:
             return turn.gated.record.payload
-        if turn.flight.error is not None:
-            raise turn.flight.error
+        if turn.error is not None:
+            raise turn.error
         self._rt.totals.refused += not turn.accepted
         self._rt.check()
         what, then = ("its turn", "send less at once, or allow more in Deadlines.send")
@@ -246,8 +246,8 @@ class Sending:
     def _allow_for_the_gate(self, turn: Turn) -> None:
         """Who must wait for room may wait as long as a restart takes."""
         if self.gate.is_full and self._rt.life.verdict(Operation.SEND) is Verdict.GATE:
-            assert turn.flight.scope is not None
-            turn.flight.scope.deadline = turn.since + self._rt.deadlines.gate
+            assert turn.scope is not None
+            turn.scope.deadline = turn.since + self._rt.deadlines.gate
 
     # -- after a restart
 
@@ -286,9 +286,9 @@ class Sending:
             records.append(dropped)
             return
         rt.life.ungated()
-        turn = Turn(gated.frame, gated.since)
+        turn = Turn(frame=gated.frame, since=gated.since)
         try:
-            with anyio.CancelScope(deadline=rt.now() + rt.deadlines.send) as turn.flight.scope:
+            with anyio.CancelScope(deadline=rt.now() + rt.deadlines.send) as turn.scope:
                 sent = await self.transmitting.alone(turn)
                 self.drained.append(rt.life.send_cursor.chunk_sequence)
                 records += [turn.intent, sent] if turn.intent is not None else [sent]
@@ -296,7 +296,7 @@ class Sending:
         except AgentError:
             rt.check()
         except BaseException:
-            if turn.flight.error is not None and not turn.flight.started:
+            if turn.error is not None and not turn.started:
                 self._take_back(gated)
             raise
         records += [record for record in (turn.intent, turn.result, turn.gated) if record is not None]

@@ -40,13 +40,19 @@ _SPAN_FIELDS: dict[str, Any] = {
 }
 
 
-@attrs.define(eq=False)
-class Turn:
-    """One frame on its way."""
+def _unset(error: AgentError, flight: Flight) -> None:
+    """What a failure means is set when the frame has its number; no call fails before."""
+    raise AssertionError(f"{flight.name} failed before it had a number") from error
 
-    frame: RealtimeInputFrame
-    since: float
-    flight: Flight = attrs.field(factory=lambda: Flight("send", _unset))
+
+@attrs.define(eq=False)
+class Turn(Flight):
+    """One frame on its way, and the call that sends it: one object, as two that know each other only the collector frees."""
+
+    name: str = "send"
+    on_failure: Callable[[AgentError, Flight], Appended | None] = _unset
+    frame: RealtimeInputFrame = attrs.field(kw_only=True)
+    since: float = attrs.field(kw_only=True)
     yields: bool = False
     """It lets the others run before it begins."""
     waits_for_the_journal: bool = False
@@ -59,8 +65,6 @@ class Turn:
     fields: dict[str, Any] = attrs.field(factory=dict)
     """What its records say of it, once it has an intent of its own."""
     stamped: RealtimeInputFrame | None = None
-    result: Appended | None = None
-    """How its call failed."""
     gated: Appended | None = None
     """Set where the frame, though its call failed, waits in the gate."""
 
@@ -105,15 +109,15 @@ class Transmitting:
             return self._alone_at_once(frame, now)
         rt, life = self._rt, self._rt.life
         if rt.takes is None or not self.book.is_ready(now):
-            return Turn(frame, now)
+            return Turn(frame=frame, since=now)
         number = life.send_cursor.chunk_sequence + 1
         cursor = StreamCursor(number)
         stamped = frame.stamped(cursor)
         try:
             if not rt.takes(life.session_id, stamped):
-                return Turn(frame, now)
+                return Turn(frame=frame, since=now)
         except Exception as raised:  # noqa: BLE001 - recorded, and raised again
-            return self._refused(Turn(frame, now, stamped=stamped), raised)
+            return self._refused(Turn(frame=frame, since=now, stamped=stamped), raised)
         life.send_cursor = cursor
         rt.totals.sent += 1
         rt.tail.add(number, frame, now)
@@ -145,16 +149,16 @@ class Transmitting:
         fields: dict[str, Any],
     ) -> Turn:
         """The turn of a frame whose intent is begun: most need none, as nothing has to be awaited for them."""
-        turn = Turn(frame, now, accepted=True, intent=intent, fields=fields, stamped=stamped)
-        turn.flight.on_failure = partial(self._failed, turn)
+        turn = Turn(frame=frame, since=now, accepted=True, intent=intent, fields=fields, stamped=stamped)
+        turn.on_failure = self._failed
         return turn
 
     def _refused(self, turn: Turn, raised: Exception) -> RealtimeSessionRecord:
-        turn.flight.on_failure = partial(self._failed, turn)
-        turn.flight.started = True
+        turn.on_failure = self._failed
+        turn.started = True
         turn.accepted = True
-        error = self._rt.failure_of(turn.flight, raised)
-        turn.flight.fail(error)
+        error = self._rt.failure_of(turn, raised)
+        turn.fail(error)
         if turn.gated is not None:
             return turn.gated.record.payload
         if error is raised:
@@ -181,7 +185,7 @@ class Transmitting:
         turn.accept()
         self._span_in_flight = True
         try:
-            await rt.perform(turn.flight, None, partial(self._call, stamped))
+            await rt.perform(turn, None, partial(self._call, stamped))
             return self._spanned_sent(turn.frame, stamped, rt.now())
         finally:
             self._span_in_flight = False
@@ -193,7 +197,7 @@ class Transmitting:
             self._begin_alone(turn)
         stamped = turn.stamped
         assert stamped is not None
-        await self._rt.perform(turn.flight, turn.intent, partial(self._call, stamped))
+        await self._rt.perform(turn, turn.intent, partial(self._call, stamped))
         self._count_sent(turn.frame, stamped, self._rt.now())
         return self._rt.append(_Kind.INPUT_SENT, turn.intent, **turn.fields)
 
@@ -206,7 +210,7 @@ class Transmitting:
 
     def _stamp(self, turn: Turn) -> RealtimeInputFrame:
         turn.stamped = turn.frame.stamped(self._rt.life.next_send())
-        turn.flight.on_failure = partial(self._failed, turn)
+        turn.on_failure = self._failed
         return turn.stamped
 
     async def _call(self, stamped: RealtimeInputFrame) -> None:
@@ -235,10 +239,11 @@ class Transmitting:
         self._rt.tail.add(cursor.chunk_sequence, frame, now)
         return cursor.chunk_sequence
 
-    def _failed(self, turn: Turn, error: AgentError, flight: Flight) -> None:
+    def _failed(self, error: AgentError, turn: Flight) -> Appended:
+        assert isinstance(turn, Turn)
         rt = self._rt
         lost = isinstance(error, ProviderConnectionLost)
-        in_doubt = flight.started and _is_unknown(error)
+        in_doubt = turn.started and _is_unknown(error)
         if in_doubt:
             # Whoever goes by this must not send the frame again.
             error.retry = RetryClassification.UNKNOWN_OUTCOME
@@ -254,6 +259,7 @@ class Transmitting:
         rt.lost_if(error)
         if kept:
             turn.gated = self._gating.put_first(Gated(turn.frame, turn.since))
+        return turn.result
 
 
 def _is_unknown(error: AgentError) -> bool:
@@ -261,8 +267,3 @@ def _is_unknown(error: AgentError) -> bool:
     if isinstance(error, ProviderConnectionLost):
         return error.delivered is not False
     return error.retry is RetryClassification.UNKNOWN_OUTCOME
-
-
-def _unset(error: AgentError, flight: Flight) -> None:
-    """What a failure means is set when the frame has its number; no call fails before."""
-    raise AssertionError(f"{flight.name} failed before it had a number") from error

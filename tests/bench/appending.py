@@ -41,7 +41,7 @@ class UnstoredFile(WatchedFile):
     """Calls everything durable and writes nothing: what is left is the way to the writer thread and back."""
 
     def write(self, batch: Sequence[Taken]) -> None:
-        self.batches.append(batch)
+        self.batches.append(raw_sqlite.kept(batch))
 
 
 @attrs.frozen

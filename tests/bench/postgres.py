@@ -21,6 +21,7 @@ from realtime_async.journals._taken import Batch, Taken
 from tests.bench import raw_postgres
 from tests.bench.figures import Figure, Row, Table, quantile
 from tests.bench.goals import WRITE_TO_COPY
+from tests.bench.raw_sqlite import Kept, kept
 from tests.bench.stage import Effort, Loop, in_turn, recorded_run
 from tests.postgres_server import Database, DatabaseMaker, cluster, databases
 
@@ -41,14 +42,14 @@ class WatchedStore(PostgresStore):
 
     def __init__(self, dsn: str) -> None:
         super().__init__(Address.of(dsn), patience_s=8.0, lease_s=30.0)
-        self.batches: list[Sequence[Taken]] = []
+        self.batches: list[list[Kept]] = []
         self.waits_s: list[float] = []
 
     def write(self, batch: Sequence[Taken]) -> None:
         began = time.perf_counter()
         super().write(batch)
         self.waits_s.append(time.perf_counter() - began)
-        self.batches.append(batch)
+        self.batches.append(kept(batch))
         assert all(taken.failure is None for taken in batch)
 
 
@@ -93,7 +94,7 @@ def _commit_waits(maker: DatabaseMaker, run: Run, size: int, number: int) -> tup
         store.close()
         return quantile(store.waits_s[1:], 0.5) * 1e6
 
-    texts = raw_postgres.blocks(batches)
+    texts = raw_postgres.blocks(map(kept, batches))
     with written_out(maker) as database:
         raw, mine = in_turn(
             number, partial(raw_postgres.copy, texts, database.admin_dsn), partial(write, database.dsn)

@@ -8,13 +8,12 @@ from contextlib import closing
 
 import psycopg
 
-from realtime_async.journals._taken import Taken
-from tests.bench.raw_sqlite import Committed, Numbers
+from tests.bench.raw_sqlite import Committed, Kept, Numbers
 
 __all__ = ["blocks", "copy"]
 
 
-def blocks(batches: Iterable[Sequence[Taken]]) -> list[str]:
+def blocks(batches: Iterable[Sequence[Kept]]) -> list[str]:
     """What COPY reads, one text for each batch: rows of the numbers and bodies that a journal writes."""
     return ["".join(map(_line, batch)) for batch in Numbers().batches(batches)]
 

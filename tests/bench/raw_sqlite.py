@@ -17,10 +17,22 @@ from realtime_async.journals._compact import Packed, pack
 from realtime_async.journals._sqlite_file import CHECKPOINT_PAGES
 from realtime_async.journals._taken import Taken
 
-__all__ = ["Committed", "Numbers", "RawRow", "commit"]
+__all__ = ["Committed", "Kept", "Numbers", "RawRow", "commit", "kept"]
+
+Kept: TypeAlias = tuple[str, int, Packed]
+"""Run, journal_seq, and the texts of a record: what is remembered of one that was committed."""
 
 RawRow: TypeAlias = tuple[int | str, ...]
 """Run, journal_seq, the numbers of shared texts, and the body: a row of a journal's table `record`."""
+
+
+def kept(batch: Iterable[Taken]) -> list[Kept]:
+    """
+    What to remember of a commit.
+
+    Whole records, which nobody keeps but a benchmark, would be looked through by the garbage collector again and again.
+    """
+    return [(str(taken.record.run_id), taken.record.journal_seq, taken.packed) for taken in batch]
 
 
 class Numbers:
@@ -30,14 +42,14 @@ class Numbers:
         self._given: dict[str, int] = {}
 
     def row(self, record: JournalRecord) -> RawRow:
-        return self._row(record, pack(record))
+        return self._row(record.run_id, record.journal_seq, pack(record))
 
-    def batches(self, taken: Iterable[Sequence[Taken]]) -> list[list[RawRow]]:
-        return [[self._row(each.record, each.packed) for each in batch] for batch in taken]
+    def batches(self, batches: Iterable[Sequence[Kept]]) -> list[list[RawRow]]:
+        return [[self._row(*each) for each in batch] for batch in batches]
 
-    def _row(self, record: JournalRecord, packed: Packed) -> RawRow:
+    def _row(self, run_id: str, journal_seq: int, packed: Packed) -> RawRow:
         *shared, body = packed
-        return self._of(record.run_id), record.journal_seq, *map(self._of, shared), body
+        return self._of(run_id), journal_seq, *map(self._of, shared), body
 
     def _of(self, text: str) -> int:
         return self._given.setdefault(text, len(self._given) + 1)

@@ -41,6 +41,7 @@ from realtime_async.journals import MemoryJournal, SqliteJournal
 from realtime_async.journals._group_commit import GroupCommit
 from realtime_async.journals._sqlite_file import SqliteFile
 from realtime_async.journals._taken import Taken
+from tests.bench.raw_sqlite import Kept, kept
 
 __all__ = [
     "FRAME",
@@ -181,10 +182,10 @@ class WatchedFile(SqliteFile):
 
     def __init__(self, path: str) -> None:
         super().__init__(path, "full")
-        self.batches: list[Sequence[Taken]] = []
+        self.batches: list[list[Kept]] = []
 
     def write(self, batch: Sequence[Taken]) -> None:
-        self.batches.append(batch)
+        self.batches.append(kept(batch))
         super().write(batch)
 
 
