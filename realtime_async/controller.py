@@ -89,7 +89,7 @@ class RealtimeSessionController:
             gate: Held back until this session has its terminal record.
             tags: Put on every record, beside `feature:realtime`.
         """
-        check_arguments(sidecar, adapter, gate=gate, deadlines=deadlines)
+        check_arguments(sidecar, adapter, journal, gate=gate, deadlines=deadlines)
         run = RunId(run_id)
         session = RealtimeSessionId(
             f"realtime.session.{safe_id_fragment(run)}" if session_id is None else session_id
@@ -160,7 +160,7 @@ class RealtimeSessionController:
             ProviderFailure: The provider refused.
             DeadlineExceeded: It did not answer, or the journal was not in time.
         """
-        check_arguments(sidecar, adapter, gate=gate, deadlines=deadlines)
+        check_arguments(sidecar, adapter, journal, gate=gate, deadlines=deadlines)
         sidecar.validate()
         run = RunId(run_id)
         records = await read_run(journal, run, deadlines.journal)

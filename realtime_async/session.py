@@ -323,7 +323,7 @@ async def resume_session(
     is told that nobody knows whether it was done.
     The arguments are those of `open_session` and of `RealtimeSessionController.resume`, and so is what it raises.
     """
-    check_arguments(sidecar, adapter, gate=gate, deadlines=deadlines)
+    check_arguments(sidecar, adapter, journal, gate=gate, deadlines=deadlines)
     check_restart_policy(restart_policy)
     await _dialing_to(sidecar, restart_policy).turn()
     controller = await RealtimeSessionController.resume(

@@ -129,7 +129,14 @@ def safe_id_fragment(text: str) -> str:
     The result is never empty, at most 200 characters, stable across processes, and
     distinct texts stay distinct: a short hash of the text is appended where anything was
     replaced, where the text is too long, and where it already ends like such a hash.
+
+    Raises:
+        InvalidIdentifier: It is no text.
     """
+    if not isinstance(text, str):
+        raise InvalidIdentifier(
+            f"a fragment of an id is made of a str, not of {shown(text)}: give it as text"
+        )
     replaced = _OTHER.sub("-", text)
     unchanged = replaced == text and 0 < len(text) <= _FRAGMENT_LENGTH
     if unchanged and _ENDS_LIKE_A_HASH.search(text) is None:

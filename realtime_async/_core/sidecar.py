@@ -10,14 +10,15 @@ import hashlib
 import json
 import math
 from enum import StrEnum
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 import attrs
 
+from realtime_async._core.given import shown
 from realtime_async._core.identifiers import Identifier, PolicyRef, safe_id_fragment
-from realtime_async.errors import ContractViolation, MissingRequiredField
+from realtime_async.errors import ContractViolation, InvalidIdentifier, MissingRequiredField
 
-__all__ = ["MediaSpan", "RealtimeOverflowPolicy", "RealtimeSessionSidecar"]
+__all__ = ["MediaSpan", "RealtimeOverflowPolicy", "RealtimeSessionSidecar", "runnable"]
 
 
 class RealtimeOverflowPolicy(StrEnum):
@@ -33,7 +34,10 @@ class RealtimeOverflowPolicy(StrEnum):
 
 def _seconds_of(value: float) -> float:
     # 1 and 1.0 are equal, so their hashes must be; what is no number is `validate`'s to refuse.
-    return float(value) if type(value) is int else value
+    try:
+        return float(value) if type(value) is int else value
+    except OverflowError:
+        return math.inf
 
 
 def _seconds_or_none(value: float | None) -> float | None:
@@ -48,10 +52,11 @@ class MediaSpan:
     seconds: float = attrs.field(default=1.0, converter=_seconds_of)
 
 
-def _policy_if_known(value: str) -> RealtimeOverflowPolicy:
+def _policy_if_known(value: object) -> RealtimeOverflowPolicy:
     """The policy of that name; what is none stays as it is until `validate` complains of it."""
-    known = value in set(RealtimeOverflowPolicy)
-    return RealtimeOverflowPolicy(value) if known else cast("RealtimeOverflowPolicy", value)
+    if isinstance(value, str) and value in set(RealtimeOverflowPolicy):
+        return RealtimeOverflowPolicy(value)
+    return cast("RealtimeOverflowPolicy", value)
 
 
 # By name: an attribute of the sidecar, and the ending of the reference that voice_defaults gives it.
@@ -137,7 +142,7 @@ class RealtimeSessionSidecar:
         for name in ("sidecar_id", "provider_route_ref", "realtime_capability_ref"):
             if not getattr(self, name):
                 raise MissingRequiredField(f"the sidecar's {name} is empty: give it before connecting")
-            Identifier(getattr(self, name))
+            _reference(name, getattr(self, name), Identifier)
         self.policy_refs()
         _whole("queue_capacity", self.queue_capacity)
         _whole("max_frame_bytes", self.max_frame_bytes)
@@ -147,33 +152,65 @@ class RealtimeSessionSidecar:
             _seconds("stale_after_s", self.stale_after_s, least=0.0)
         if self.span is not None:
             if not isinstance(self.span, MediaSpan):
-                raise ContractViolation(f"the sidecar's span is {self.span!r}: give a MediaSpan, or None")
+                raise ContractViolation(
+                    f"the sidecar's span is {shown(self.span)}: give a MediaSpan, or None"
+                )
             _whole("span.frames", self.span.frames)
             _seconds("span.seconds", self.span.seconds, least=0.001)
 
     def policy_refs(self) -> tuple[PolicyRef, ...]:
         """The references that are set, in the order media, send, receive, restart, backpressure, interruption, close."""
-        given = (getattr(self, name) for name in _POLICIES)
-        return tuple(PolicyRef(ref) for ref in given if ref is not None)
+        given = ((name, getattr(self, name)) for name in _POLICIES)
+        return tuple(_reference(name, ref, PolicyRef) for name, ref in given if ref is not None)
 
     def content_hash(self) -> str:
         """`sha256:` and the digest of this sidecar as JSON with sorted keys and no spaces."""
-        text = json.dumps(attrs.asdict(self), sort_keys=True, separators=(",", ":"))
+        fields = attrs.asdict(self)
+        try:
+            text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        except (TypeError, ValueError, RecursionError):
+            # What is no JSON is not valid either, but a session that never connects has a fingerprint all the same.
+            text = json.dumps({name: shown(value) for name, value in fields.items()}, sort_keys=True)
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def runnable(sidecar: RealtimeSessionSidecar) -> RealtimeSessionSidecar:
+    """
+    *sidecar*, or an empty one where no session can be run by it.
+
+    `connect` complains of such a one; what never connects can be closed, and is made of parts that are.
+    """
+    try:
+        sidecar.validate()
+    except ContractViolation:
+        return RealtimeSessionSidecar()
+    return sidecar
+
+
+_Reference = TypeVar("_Reference", bound=Identifier)
+
+
+def _reference(name: str, value: str, kind: type[_Reference]) -> _Reference:
+    try:
+        return kind(value)
+    except InvalidIdentifier as error:
+        raise InvalidIdentifier(f"the sidecar's {name} cannot be: {error}") from None
 
 
 def _whole(name: str, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ContractViolation(f"the sidecar's {name} is {value!r}: give a whole number of at least 1")
+        raise ContractViolation(f"the sidecar's {name} is {shown(value)}: give a whole number of at least 1")
 
 
 def _enum(name: str, value: object) -> None:
-    if value not in set(RealtimeOverflowPolicy):
+    if not isinstance(value, RealtimeOverflowPolicy):
         raise ContractViolation(
-            f"the sidecar's {name} is {value!r}: choose one of {', '.join(RealtimeOverflowPolicy)}"
+            f"the sidecar's {name} is {shown(value)}: choose one of {', '.join(RealtimeOverflowPolicy)}"
         )
 
 
 def _seconds(name: str, value: object, *, least: float) -> None:
     if not isinstance(value, int | float) or not math.isfinite(value) or value < least:
-        raise ContractViolation(f"the sidecar's {name} is {value!r}: give finite seconds of at least {least}")
+        raise ContractViolation(
+            f"the sidecar's {name} is {shown(value)}: give finite seconds of at least {least}"
+        )

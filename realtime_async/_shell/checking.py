@@ -17,7 +17,9 @@ _ATTRIBUTES = ("adapter_ref", *_FORMATS)
 _METHODS = ("connect", "send", "receive", "interrupt", "restart", "close")
 
 
-def check_arguments(sidecar: object, adapter: object, *, gate: object, deadlines: object) -> None:
+def check_arguments(
+    sidecar: object, adapter: object, journal: object, *, gate: object, deadlines: object
+) -> None:
     """
     Find out whether a session can be made of these.
 
@@ -41,6 +43,8 @@ def check_arguments(sidecar: object, adapter: object, *, gate: object, deadlines
                 f"the adapter's {name} is {shown(audio_format)}: let it declare an AudioFormat, "
                 "such as AudioFormat('g711_ulaw', 8000), or None"
             )
+    if not callable(getattr(journal, "append", None)):
+        raise ContractViolation(f"the journal is {shown(journal)}, which has no append(): give a RunJournal")
     if gate is not None and not isinstance(gate, RealtimeCompletionGate):
         raise ContractViolation(f"the gate is {shown(gate)}: give a RealtimeCompletionGate, or None")
     if not isinstance(deadlines, Deadlines):

@@ -39,7 +39,7 @@ async def connect(rt: SessionRuntime) -> RealtimeSessionRecord:
 
 async def begin_connection(rt: SessionRuntime) -> Appended:
     """Connect; the record that says so is begun, and not yet waited for."""
-    rt.sidecar.validate()
+    rt.given_sidecar.validate()
     rt.check()
     rt.life.demand(Operation.CONNECT)
     rt.lane.claim(rt.life.session_id)

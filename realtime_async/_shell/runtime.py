@@ -20,7 +20,7 @@ from realtime_async._core.fence import OutputFence
 from realtime_async._core.lifecycle import Happening, Phase, SessionLife
 from realtime_async._core.media import DEFAULT_AUDIO
 from realtime_async._core.records import EVENT_KIND, INTENTS, RecordedError
-from realtime_async._core.sidecar import RealtimeSessionSidecar
+from realtime_async._core.sidecar import RealtimeSessionSidecar, runnable
 from realtime_async._core.tail import ReplayTail
 from realtime_async._core.totals import DeliveryTotals
 from realtime_async._shell.deadlines import Deadlines
@@ -143,7 +143,8 @@ class SessionRuntime:
         writer: Writer,
         deadlines: Deadlines,
     ) -> None:
-        self.sidecar = sidecar
+        self.given_sidecar = sidecar
+        self.sidecar = runnable(sidecar)
         self.adapter = adapter
         self.lane = lane
         self.writer = writer
@@ -152,7 +153,7 @@ class SessionRuntime:
         self._envelope = writer.envelope(lane.run_id, self.life.blank)
         self.totals = DeliveryTotals()
         self.input_format = adapter.input_format or DEFAULT_AUDIO
-        self.tail = ReplayTail(sidecar.replay_tail_s, self.input_format)
+        self.tail = ReplayTail(self.sidecar.replay_tail_s, self.input_format)
         self.fence = OutputFence()
         self.changed = Broadcast()
         self.flights: set[Flight] = set()

@@ -198,8 +198,13 @@ def test_an_odd_reference_is_refused_or_the_run_lives_on(backend: str, name: str
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", ["provider_route_ref", "queue_capacity", "media_policy_ref"])
-@pytest.mark.parametrize("value", [5, 0, -1, 10**30, "\ud800", "a b", None, "", True, 1.5])
+@pytest.mark.parametrize(
+    "name",
+    ["provider_route_ref", "queue_capacity", "media_policy_ref", "span", "replay_tail_s", "overflow_policy"],
+)
+@pytest.mark.parametrize(
+    "value", [5, 0, -1, 10**30, "\ud800", "a b", "15", None, "", True, 1.5, {1}, {"frames": 50}, object()]
+)
 def test_a_session_whose_sidecar_is_not_valid_can_be_closed_and_read(
     backend: str, name: str, value: Any
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -105,6 +106,12 @@ def test_a_fragment_always_fits_into_an_id(text: str) -> None:
 @given(text=st.text(max_size=400))
 def test_a_fragment_is_stable(text: str) -> None:
     assert safe_id_fragment(text) == safe_id_fragment(text)
+
+
+@pytest.mark.parametrize("value", [None, 5, b"desk"])
+def test_a_fragment_is_made_of_text_alone(value: Any) -> None:
+    with pytest.raises(InvalidIdentifier, match="a fragment of an id is made of a str, not of"):
+        safe_id_fragment(value)
 
 
 def test_a_fragment_is_the_same_in_another_process() -> None:

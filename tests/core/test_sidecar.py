@@ -50,6 +50,10 @@ WRONG: list[tuple[str, Any, type[AgentError]]] = [
     ("replay_tail_s", float("inf"), ContractViolation),
     ("replay_tail_s", "15", ContractViolation),
     ("stale_after_s", -1.0, ContractViolation),
+    ("replay_tail_s", 10**400, ContractViolation),
+    ("overflow_policy", {1}, ContractViolation),
+    ("send_policy_ref", {1}, InvalidIdentifier),
+    ("span", {"frames": 50}, ContractViolation),
     ("span", MediaSpan(frames=0), ContractViolation),
     ("span", MediaSpan(seconds=0.0), ContractViolation),
     ("span", MediaSpan(seconds=float("inf")), ContractViolation),
@@ -62,7 +66,7 @@ def test_a_value_that_no_session_can_run_by_is_refused(
 ) -> None:
     sidecar = attrs.evolve(PLAIN, **{name: value})
 
-    with pytest.raises(error):
+    with pytest.raises(error, match=name):
         sidecar.validate()
 
 
@@ -175,6 +179,14 @@ def test_what_is_no_span_is_refused() -> None:
 
     with pytest.raises(ContractViolation, match="span is 'always'"):
         RealtimeSessionSidecar.voice_defaults("desk", span=span).validate()
+
+
+@pytest.mark.parametrize("value", [{1}, object(), {(1, 2): 3}])
+def test_what_is_no_json_has_a_hash_of_its_own(value: Any) -> None:
+    odd = attrs.evolve(PLAIN, queue_capacity=value)
+
+    assert re.fullmatch("sha256:[0-9a-f]{64}", odd.content_hash())
+    assert odd.content_hash() != PLAIN.content_hash()
 
 
 def test_whole_seconds_hash_like_the_same_seconds_with_a_point() -> None:
