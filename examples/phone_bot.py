@@ -22,6 +22,7 @@ import base64
 import json
 import logging
 import os
+import select
 import signal
 import sys
 import uuid
@@ -31,7 +32,7 @@ from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NoReturn
 
 import anyio
 import attrs
@@ -79,6 +80,11 @@ HANDSHAKE_S = 10
 ALIVE_S = 10.0
 DRAIN_S = 10.0
 AGAIN_S = 0.5
+# What was told, and waits for whoever reads it.
+UNREAD: Final = deque[str]()
+UNREAD_AT_MOST = 100
+# Characters, of ten bytes at most.  A pipe that takes anything takes 4 KB.
+PIECE = 400
 
 _SILENCE = logging.Logger("phone_bot", level=logging.CRITICAL + 1)
 
@@ -434,14 +440,39 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 
 def tell(line: object) -> None:
-    """Print *line*; that nobody can read it is no reason to hang up."""
+    """Print *line*; that nobody reads it is no reason to hang up, nor to keep a caller waiting."""
+    if len(UNREAD) > UNREAD_AT_MOST:
+        UNREAD.clear()
+        UNREAD.append("(lines are missing here: nobody read them)\n")
+    text = f"{line}\n"
+    UNREAD.extend(text[at : at + PIECE] for at in range(0, len(text), PIECE))
     try:
-        print(line, flush=True)
+        while UNREAD and is_read():
+            print(UNREAD.popleft(), end="", flush=True)
     except OSError as error:
         # A disk that is full may have room again.  A reader who is gone stays away, and at its end the interpreter
         # would complain once more.
         if isinstance(error, BrokenPipeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def is_read() -> bool:
+    """
+    Whether standard output takes a piece at once: whoever reads it may have stopped, as a pager does.
+
+    A pipe does then; a terminal that comes to a stop amid a piece is waited for.
+    """
+    try:
+        return bool(select.select([], [sys.stdout], [], 0)[1])
+    except (OSError, TypeError, ValueError):
+        # There is none, or it is nothing that a system can be asked about.
+        return True
+
+
+def told(_logger: object, _method: str, event: object) -> NoReturn:
+    """What the session logs is printed no other way."""
+    tell(event)
+    raise structlog.DropEvent
 
 
 def first_of(error: BaseException) -> BaseException:
@@ -451,5 +482,8 @@ def first_of(error: BaseException) -> BaseException:
 
 if __name__ == "__main__":
     # The session logs what happens to it; what the operator wants to see is printed above.
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    structlog.configure(
+        processors=[*structlog.get_config()["processors"], told],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
     run()

@@ -17,14 +17,16 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import select
 import signal
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
 from io import TextIOWrapper
+from typing import Final, NoReturn
 
 import anyio
 import attrs
@@ -64,6 +66,11 @@ AGAIN_S = 1.0
 REACH_S = 5.0
 # A caller is a clock, so one from whom so long nothing came has no connection any more.
 UNHEARD_S = 30.0
+# What was told, and waits for whoever reads it.
+UNREAD: Final = deque[str]()
+UNREAD_AT_MOST = 100
+# Characters, of ten bytes at most.  A pipe that takes anything takes 4 KB.
+PIECE = 400
 
 Door = Callable[..., AbstractAsyncContextManager[RealtimeSession]]
 GONE = (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError)
@@ -301,14 +308,39 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 
 def tell(line: object) -> None:
-    """Print *line*; that nobody can read it is no reason to hang up."""
+    """Print *line*; that nobody reads it is no reason to hang up, nor to keep a caller waiting."""
+    if len(UNREAD) > UNREAD_AT_MOST:
+        UNREAD.clear()
+        UNREAD.append("(lines are missing here: nobody read them)\n")
+    text = f"{line}\n"
+    UNREAD.extend(text[at : at + PIECE] for at in range(0, len(text), PIECE))
     try:
-        print(line, flush=True)
+        while UNREAD and is_read():
+            print(UNREAD.popleft(), end="", flush=True)
     except OSError as error:
         # A disk that is full may have room again.  A reader who is gone stays away, and at its end the interpreter
         # would complain once more.
         if isinstance(error, BrokenPipeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def is_read() -> bool:
+    """
+    Whether standard output takes a piece at once: whoever reads it may have stopped, as a pager does.
+
+    A pipe does then; a terminal that comes to a stop amid a piece is waited for.
+    """
+    try:
+        return bool(select.select([], [sys.stdout], [], 0)[1])
+    except (OSError, TypeError, ValueError):
+        # There is none, or it is nothing that a system can be asked about.
+        return True
+
+
+def told(_logger: object, _method: str, event: object) -> NoReturn:
+    """What the session logs is printed no other way."""
+    tell(event)
+    raise structlog.DropEvent
 
 
 def first_of(error: BaseException) -> BaseException:
@@ -317,5 +349,8 @@ def first_of(error: BaseException) -> BaseException:
 
 
 if __name__ == "__main__":
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    structlog.configure(
+        processors=[*structlog.get_config()["processors"], told],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
     run()

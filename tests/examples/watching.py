@@ -11,7 +11,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +28,7 @@ from tests.controller.recording import RecordedJournal, recorded_adapter
 __all__ = [
     "BACKENDS",
     "found",
+    "full_pipe",
     "journal_of",
     "nobody_reads",
     "printed_as_ascii",
@@ -54,6 +55,21 @@ def nobody_reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with open(writing, "w", encoding="utf-8") as gone, monkeypatch.context() as patch:  # noqa: PTH123
         patch.setattr(sys, "stdout", gone)
         yield
+
+
+@contextmanager
+def full_pipe() -> Iterator[tuple[io.BufferedReader, int]]:
+    """A pipe that takes nothing before somebody reads: the end that does, and the other one's file descriptor."""
+    reading, writing = os.pipe()
+    with open(reading, "rb") as reader, open(writing, "wb", buffering=0) as writer:  # noqa: PTH123
+        os.set_blocking(writing, False)
+        for size in (4096, 1):
+            with suppress(BlockingIOError):
+                while os.write(writing, b"-" * size):
+                    pass
+        # Whoever has it as standard output has it as it comes from a shell.
+        os.set_blocking(writing, True)
+        yield reader, writer.fileno()
 
 
 def printed_as_ascii(monkeypatch: pytest.MonkeyPatch, program: Callable[[Sequence[str]], None]) -> bytes:
