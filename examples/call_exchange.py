@@ -3,7 +3,8 @@ Callers for the workers of a fleet, in place of a telephone exchange or a confer
 
     python examples/call_exchange.py --port 7000 --calls 3 --seconds 20
 
-It listens on 127.0.0.1.  A worker that says `take` is told the run ids of calls, a line each.
+It listens on 127.0.0.1.  A worker that says `take` is told the run ids of calls, a line each; saying it again asks
+whether the exchange is there, and an empty line says so.
 One that says `join RUN_ID` hears that caller, 20 ms of pcm16 at 24 kHz at a time, until the caller hangs up, and
 says what it sends back.
 A caller is a clock: what is said while no worker has joined is heard by nobody.
@@ -17,6 +18,7 @@ import sys
 import uuid
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from itertools import count
 
@@ -28,6 +30,13 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 RATE = 24_000
 FRAME_S = 0.02
 FRAME_BYTES = int(RATE * FRAME_S) * 2
+GONE = (
+    anyio.DelimiterNotFound,
+    anyio.EndOfStream,
+    anyio.IncompleteRead,
+    anyio.BrokenResourceError,
+    anyio.ClosedResourceError,
+)
 
 
 @attrs.define(eq=False)
@@ -133,45 +142,38 @@ class Exchange:
             lines = BufferedByteReceiveStream(stream)
             try:
                 asked = await lines.receive_until(b"\n", 400)
-            except (
-                anyio.DelimiterNotFound,
-                anyio.EndOfStream,
-                anyio.IncompleteRead,
-                anyio.BrokenResourceError,
-            ):
+            except GONE:
                 return
             verb, _, run_id = asked.decode(errors="replace").partition(" ")
             if verb == "take":
-                await self._offer(stream)
+                await self._offer(stream, lines)
             elif run_id in self.callers:
                 await self.callers[run_id].talk_with(stream, lines)
 
-    async def _offer(self, stream: SocketStream) -> None:
+    async def _offer(self, stream: SocketStream, asked: BufferedByteReceiveStream) -> None:
         self.takers += 1
+        # A stream takes one message at a time.
+        turn = anyio.Lock()
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._tell_calls, stream)
-                # It says nothing more, so this is its end.
-                await _gone(stream)
+                tasks.start_soon(self._tell_calls, stream, turn)
+                with suppress(*GONE):
+                    while await asked.receive_until(b"\n", 400) == b"take":
+                        async with turn:
+                            await stream.send(b"\n")
                 tasks.cancel_scope.cancel()
         finally:
             self.takers -= 1
 
-    async def _tell_calls(self, stream: SocketStream) -> None:
+    async def _tell_calls(self, stream: SocketStream, turn: anyio.Lock) -> None:
         async for run_id in self._waiting:
             try:
-                await stream.send(run_id.encode() + b"\n")
+                async with turn:
+                    await stream.send(run_id.encode() + b"\n")
             except (anyio.BrokenResourceError, anyio.ClosedResourceError):
                 # There is room, as it has just been taken out.
                 self._offered.send_nowait(run_id)
                 return
-
-
-async def _gone(stream: SocketStream) -> None:
-    try:
-        await stream.receive()
-    except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-        return
 
 
 def hums_and_pauses(seconds: float, *, hum_s: float = 1.5, pause_s: float = 2.0) -> Iterator[bytes]:

@@ -8,7 +8,8 @@ It needs the extras openai and postgres, and a database that `PostgresJournal.mi
 Start as many as you like; `examples/call_exchange.py` has callers for them.
 SIGTERM: it takes no more calls, leaves each of its own between two turns, after ten seconds at the latest, and ends
 with 0; the other workers go on with them at once.
-A caller from whom nothing comes for half a minute is gone, and the call ends.
+A caller from whom nothing comes for half a minute is gone, and the call ends; an exchange that says nothing for 20
+seconds, though it was asked, is dialled again.
 Killed outright, its calls go on elsewhere when its leases have expired.
 """
 
@@ -66,6 +67,8 @@ AGAIN_S = 1.0
 REACH_S = 5.0
 # A caller is a clock, so one from whom so long nothing came has no connection any more.
 UNHEARD_S = 30.0
+# After so long without a word the exchange is asked whether it is there, and has as long to answer.
+ALIVE_S = 10.0
 # What was told, and waits for whoever reads it.
 UNREAD: Final = deque[str]()
 UNREAD_AT_MOST = 100
@@ -109,8 +112,9 @@ class Worker:
                     await stream.send(b"take\n")
                     lines = BufferedByteReceiveStream(stream)
                     while True:
-                        run_id = (await lines.receive_until(b"\n", 400)).decode(errors="replace")
-                        calls.start_soon(self.talk, run_id, open_session)
+                        # It has answered that it is there, where it says nothing else.
+                        if run_id := await said_next(stream, lines):
+                            calls.start_soon(self.talk, run_id, open_session)
             except (OSError, anyio.DelimiterNotFound, *GONE):
                 # The calls that are here go on; the exchange may come back.
                 await anyio.sleep(AGAIN_S)
@@ -217,6 +221,20 @@ class Conversation:
         with suppress(SessionStateError):
             await self.session.hand_over()
             conversation.cancel()
+
+
+async def said_next(stream: SocketStream, lines: BufferedByteReceiveStream) -> str:
+    """
+    The exchange's next line.
+
+    Raises:
+        TimeoutError: Its machine or the network has died, which hangs up on nobody.
+    """
+    with anyio.move_on_after(ALIVE_S):
+        return (await lines.receive_until(b"\n", 400)).decode(errors="replace")
+    with anyio.fail_after(ALIVE_S):
+        await stream.send(b"take\n")
+        return (await lines.receive_until(b"\n", 400)).decode(errors="replace")
 
 
 async def main(options: argparse.Namespace, config: OpenAIRealtimeConfig) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio.abc import SocketStream
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from examples import call_exchange, worker
 from examples.call_exchange import Caller, Exchange
@@ -163,6 +164,42 @@ async def test_what_an_exchange_says_amiss_costs_the_worker_no_call(monkeypatch:
     assert sorted(begun) == sorted(ledger.released) == ["call-1", "call-2"]
 
 
+@pytest.mark.parametrize("answers", [0, 3])
+async def test_an_exchange_that_is_gone_without_a_word_is_dialled_again(
+    answers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As its machine may die, or the network: then the connection stays open at this end."""
+    dialled: list[list[bytes]] = []
+
+    async def exchange(stream: SocketStream) -> None:
+        asked: list[bytes] = []
+        dialled.append(asked)
+        async with stream:
+            lines = BufferedByteReceiveStream(stream)
+            with suppress(anyio.IncompleteRead, anyio.BrokenResourceError):
+                while True:
+                    asked.append(await lines.receive_until(b"\n", 400))
+                    if 1 < len(asked) <= 1 + answers:
+                        await stream.send(b"\n")
+
+    monkeypatch.setattr(worker, "ALIVE_S", 0.5)
+    monkeypatch.setattr(worker, "AGAIN_S", 0.01)
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(listener.serve, exchange)
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        one = worker.Worker(NotImplemented, NotImplemented, "127.0.0.1", port, drain_s=1.0, look_every_s=1.0)
+        with anyio.fail_after(20):
+            tasks.start_soon(one.take_calls, tasks)
+            await until(lambda: len(dialled) > 1)
+        tasks.cancel_scope.cancel()
+
+    assert dialled[0] == [b"take"] * (2 + answers)
+    assert not one.here
+
+
 async def test_a_call_that_was_lost_and_taken_up_again_here_is_given_up_once() -> None:
     ends = {name: anyio.Event() for name in ("lost", "taken up")}
     ledger = Ledger()
@@ -206,6 +243,26 @@ async def test_an_exchange_whose_port_is_taken_holds_nothing_open() -> None:
     # Anyio complains of a channel that is collected open.
     with pytest.raises(anyio.ClosedResourceError):
         exchange._offered.send_nowait("call-1")
+
+
+async def test_a_worker_that_asks_whether_the_exchange_is_there_is_answered_and_has_its_calls() -> None:
+    exchange = Exchange([Caller("call-1", [])])
+    ports: list[int] = []
+    may_call = anyio.Event()
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(exchange.run, when_open=ports.append, until=may_call))
+            await until(lambda: bool(ports))
+            async with await anyio.connect_tcp("127.0.0.1", ports[0]) as taker:
+                await taker.send(b"take\n")
+                for _ in range(2):
+                    await taker.send(b"take\n")
+                    assert await taker.receive() == b"\n"
+                assert exchange.takers == 1
+                may_call.set()
+                assert await taker.receive() == b"call-1\n"
+            await until(lambda: not exchange.takers)
+            tasks.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("said", [b"\xff\n", b"too long" * 100, b"join nobody\n", b"take"])
