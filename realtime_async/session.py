@@ -107,7 +107,7 @@ class RealtimeSession:
 
     async def send_audio_from(self, source: AsyncIterable[bytes | RealtimeInputFrame]) -> None:
         """
-        Send what *source* yields until it ends: frames, or audio in the adapter's `input_format`.
+        Send what *source* yields until it ends, or the session is closed: frames, or audio in the adapter's `input_format`.
 
         20 ms at a time is usual; each piece becomes one frame.
         It goes on through lost connections, where the session replaces them.
@@ -134,6 +134,9 @@ class RealtimeSession:
                     frame = RealtimeInputFrame.audio(piece, audio_format=stated)
                 try:
                     await self.send(frame)
+                except SessionStateError:
+                    # Whoever closed it stops listening, as `frames` ends: a microphone that goes on is no error.
+                    return
                 except ProviderConnectionLost:
                     # In doubt, which is recorded, and said again to the next connection.
                     if not self._connection.outlives_connections:

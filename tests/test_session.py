@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
@@ -378,11 +378,16 @@ class Device:
 
     is_open = False
 
+    def __init__(self) -> None:
+        self.goes_on = anyio.Event()
+        self.goes_on.set()
+
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         self.is_open = True
         try:
             while True:
                 yield FRAME
+                await self.goes_on.wait()
         finally:
             # As closing a real one does.
             with anyio.CancelScope(shield=True):
@@ -400,6 +405,41 @@ async def test_a_device_is_closed_when_sending_from_it_is_cancelled() -> None:
         await sending.over()
 
         assert not device.is_open
+
+
+@pytest.mark.parametrize("end", [RealtimeSession.close, RealtimeSession.hand_over])
+async def test_a_device_is_closed_when_the_session_ends_beside_it(
+    end: Callable[[RealtimeSession], Awaitable[object]],
+) -> None:
+    """A loop that ends the session needs no word with the task that listens."""
+    call, device = Call(), Device()
+    device.goes_on = anyio.Event()
+
+    async with call.open() as session, anyio.create_task_group() as tasks:
+        sending = await begin(tasks, partial(session.send_audio_from, device))
+        await end(session)
+        device.goes_on.set()
+        await sending.over()
+
+    assert (sending.error, device.is_open) == (None, False)
+    assert session.delivery.accepted == len(call.adapter.sent)
+
+
+async def test_a_device_that_waits_for_room_is_closed_with_the_session() -> None:
+    call, device = Call(), Device()
+
+    async with (
+        call.open(sidecar=plain_sidecar(queue_capacity=1), restart_policy=None) as session,
+        anyio.create_task_group() as tasks,
+    ):
+        await session.controller.begin_restart()
+        sending = await begin(tasks, partial(session.send_audio_from, device))
+        assert session.delivery.queued == 1
+        await session.close()
+        await sending.over()
+
+    assert (sending.error, device.is_open) == (None, False)
+    assert (session.delivery.dropped, session.delivery.refused) == (1, 1)
 
 
 async def test_an_interrupt_reaches_the_provider() -> None:
