@@ -179,6 +179,10 @@ def _cursor(short: Any) -> StreamCursor:
     return CONVERTER.structure(short, StreamCursor)
 
 
+def _whole(number: Any) -> int:
+    return CONVERTER.structure(number, int)
+
+
 def _short_extent(extent: RecordExtent) -> object:
     first = None if extent.first is None else _short_cursor(extent.first)
     last = None if extent.last is None else _short_cursor(extent.last)
@@ -188,14 +192,19 @@ def _short_extent(extent: RecordExtent) -> object:
 
 
 def _extent(short: Any) -> RecordExtent:
-    first, last, *numbers = short
+    first, last, frames, size, *sha256 = short
     return RecordExtent(
-        None if first is None else _cursor(first), None if last is None else _cursor(last), *numbers
+        None if first is None else _cursor(first),
+        None if last is None else _cursor(last),
+        _whole(frames),
+        _whole(size),
+        *(CONVERTER.structure(text, str) for text in sha256),
     )
 
 
 def _counted(gate: RealtimeBackpressureState, counters: Sequence[Any]) -> RealtimeBackpressureState:
-    queued, dropped, gated, action = counters
+    *numbers, action = counters
+    queued, dropped, gated = map(_whole, numbers)
     last_action = None if action is None else RealtimeBackpressureAction(action)
     return RealtimeBackpressureState(gate.capacity, queued, dropped, gated, last_action, gate.policy_ref)
 

@@ -46,6 +46,14 @@ SPOILT: dict[str, tuple[str, str]] = {
         r"record \d+ of run 'call-1' cannot be read",
     ),
     "all shared texts gone": ("DELETE FROM part", r"record 1 of run 'call-1' cannot be read"),
+    "an extent whose bytes are no number": (
+        "UPDATE record SET body = json_set(body, '$.payload.extent[3]', json('[1]')) WHERE run = 1 AND json_extract(body, '$.payload.extent') IS NOT NULL",
+        r"record \d+ of run 'call-1' cannot be read \(TypeError\)",
+    ),
+    "a gate whose frames are no number": (
+        "UPDATE record SET body = json_set(body, '$.payload.backpressure_state[2]', 'mauve-door') WHERE run = 1 AND json_extract(body, '$.payload.backpressure_state') IS NOT NULL",
+        r"record \d+ of run 'call-1' cannot be read \(TypeError\)",
+    ),
     "text in no UTF-8": (
         "UPDATE record SET body = CAST(x'ff' || 'mauve-door' AS TEXT) WHERE run = 1 AND seq = 4",
         r"journal '.*' cannot be read: it holds text that is no UTF-8; restore it from a copy",
