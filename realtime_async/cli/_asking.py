@@ -14,7 +14,7 @@ import typer
 from realtime_async.cli._output import flush, leave
 from realtime_async.errors import AgentError, ContractViolation, JournalCorrupt
 from realtime_async.journals import StoredRuns, open_journal
-from realtime_async.journals._verdicts import hole
+from realtime_async.journals._verdicts import beyond, hole
 from realtime_async.ports import JournalRecord, RunId
 
 __all__ = ["VARIABLE", "Exit", "answer", "journal_at", "masked", "plain", "records_of", "run_named"]
@@ -104,15 +104,25 @@ async def records_of(journal: StoredRuns, run_id: RunId, *, after: int = 0) -> A
     The records of a run, to where it stands at least.
 
     Raises:
-        JournalCorrupt: One of them is damaged or missing.
+        JournalCorrupt: One of them is damaged or missing, or is none of the run's.
     """
-    position = after
-    stands_at = await journal.last(run_id)
+    read = 0
+    stands_at = await _stands_at(journal, run_id)
     async for record in journal.read(run_id, after=after):
-        position = record.journal_seq
+        read = record.journal_seq
         yield record
-    if stands_at is not None and position < stands_at.journal_seq:
-        raise hole(run_id, position + 1, stands_at.journal_seq)
+    if max(read, after) < stands_at:
+        raise hole(run_id, max(read, after) + 1, stands_at)
+    if read > stands_at:
+        # Whoever writes it may have gone on meanwhile.
+        stands_at = await _stands_at(journal, run_id)
+        if read > stands_at:
+            raise beyond(run_id, read, stands_at)
+
+
+async def _stands_at(journal: StoredRuns, run_id: RunId) -> int:
+    last = await journal.last(run_id)
+    return 0 if last is None else last.journal_seq
 
 
 def masked(url: str) -> str:

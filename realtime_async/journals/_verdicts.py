@@ -9,7 +9,7 @@ from realtime_async._core.given import shown
 from realtime_async.errors import JournalConflict, JournalCorrupt, JournalFailure
 from realtime_async.ports import JournalCursor, JournalRecord, RunId
 
-__all__ = ["Durable", "closed", "conflict", "gap", "hole", "numbered", "released", "superseded"]
+__all__ = ["Durable", "beyond", "closed", "conflict", "gap", "hole", "numbered", "released", "superseded"]
 
 
 class Durable:
@@ -63,6 +63,13 @@ def released(run_id: RunId) -> JournalConflict:
 def hole(run_id: RunId, first: int, last: int) -> JournalCorrupt:
     return JournalCorrupt(
         f"run {str(run_id)!r} stands at {last}, but not all of its records from {first} on are there: "
+        "its journal was tampered with or damaged; restore it, or leave this run alone"
+    )
+
+
+def beyond(run_id: RunId, seq: int, last: int) -> JournalCorrupt:
+    return JournalCorrupt(
+        f"run {str(run_id)!r} stands at {last}, but has a record {seq}: "
         "its journal was tampered with or damaged; restore it, or leave this run alone"
     )
 

@@ -10,7 +10,7 @@ import pytest
 from realtime_async.errors import JournalFailure
 from realtime_async.journals import StoredRuns
 from realtime_async.journals._reading import Reading
-from realtime_async.ports import RunId
+from realtime_async.ports import JournalCursor, RunId
 from tests.cli.asked import RUN, ask, ask_json, made
 from tests.cli.running import left_by_its_reader
 from tests.cli.spoiling import DAMAGES, NO_NUMBERS, changed, one_more_at, path_of
@@ -145,6 +145,21 @@ def test_what_was_found_is_told_though_the_journal_fails_then(
     assert asked.exit_code == 2
     assert re.fullmatch(r"record 4 of run 'call-1' cannot be read.*\n", asked.stdout)
     assert asked.stderr == "realtime-async: the server went away\n"
+
+
+def test_a_run_that_goes_on_while_it_is_read_is_whole(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    last, stood_at = StoredRuns.last, iter([5, 5])
+
+    async def earlier(self: StoredRuns, run_id: RunId) -> JournalCursor | None:
+        seq = next(stood_at, None)
+        return await last(self, run_id) if seq is None else JournalCursor(run_id, seq)
+
+    monkeypatch.setattr(StoredRuns, "last", earlier)
+
+    asked = ask("verify", RUN, "--journal", url)
+
+    assert (asked.exit_code, asked.stdout) == (0, "1 run, 27 records: whole\n")
+    assert next(stood_at, None) is None
 
 
 @pytest.mark.parametrize("command", ["runs", "verify"])

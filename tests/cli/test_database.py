@@ -98,6 +98,10 @@ DAMAGES = {
         "DELETE FROM realtime_async.record WHERE seq = 5",
         r"stands at 5, but not all of its records from 5 on are there",
     ),
+    "records beyond where it stands": (
+        "UPDATE realtime_async.run SET last_seq = 3",
+        r"stands at 3, but has a record 5",
+    ),
     "all of its records gone": (
         "DELETE FROM realtime_async.record",
         r"stands at 5, but not all of its records from 1 on are there",
