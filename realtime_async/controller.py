@@ -157,6 +157,7 @@ class RealtimeSessionController:
             ContractViolation: Several sessions could be meant, or the sidecar is not the session's.
             JournalConflict: Its owner, or another resume, was faster; the adapter was not called.
             JournalCorrupt: What the journal holds is no run.
+            JournalFailure: It could not be read.
             ProviderFailure: The provider refused.
             DeadlineExceeded: It did not answer, or the journal was not in time.
         """

@@ -119,8 +119,12 @@ async def outcome(ack: Awaitable[JournalCursor]) -> JournalCursor:
     Wait for *ack*, and leave it whole for those who wait for it too.
 
     Raises:
-        JournalFailure: The journal has cancelled it; or what *ack* raises.
+        JournalFailure: The journal has cancelled it, or it is something else; or what *ack* raises.
     """
+    if not hasattr(ack, "__await__"):
+        raise JournalFailure(
+            f"the journal's append returned something of type {type(ack).__name__}, which nobody can wait for: let it return an awaitable"
+        )
     if not hasattr(ack, "add_done_callback"):
         return await ack
     return await _outcome_of_future(cast("_Future", ack))

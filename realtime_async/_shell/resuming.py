@@ -8,7 +8,7 @@ wins, and this one is told by its journal.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -19,7 +19,7 @@ from realtime_async._core.recovery import RecoveredSession, RunFold
 from realtime_async._shell.connecting import begin_connection
 from realtime_async._shell.lane import Appended, begun_on
 from realtime_async._shell.runtime import SessionRuntime
-from realtime_async.errors import JournalConflict, JournalCorrupt, JournalFailure, JournalStalled
+from realtime_async.errors import AgentError, JournalConflict, JournalCorrupt, JournalFailure, JournalStalled
 from realtime_async.ports import RealtimeSessionRecord, RealtimeSessionRecordKind, RunId, RunJournal
 
 __all__ = ["read_run", "resume"]
@@ -28,6 +28,9 @@ _Kind = RealtimeSessionRecordKind
 
 # How often a run that goes on being written is read on, before its owner is said to be alive.
 ROUNDS = 20
+
+# A run may be of any length: it is the next of its records that must come in time, this many of them at once.
+READ_IN_TIME = 500
 
 # What the end of an effect, or of a frame, repeats of its beginning.
 _REPEATED = (
@@ -41,17 +44,18 @@ async def read_run(journal: RunJournal, run_id: RunId, seconds: float) -> RunFol
     Fold all records of a run, those included that this process has only begun.
 
     Args:
-        seconds: For those to become durable.
+        seconds: For those to become durable, and for the next records to be read.
 
     Raises:
         JournalCorrupt: No run can have written them.
         JournalConflict: Its owner in this process writes faster than they are read.
-        JournalStalled: What this process has begun is not durable in time.
+        JournalStalled: What this process has begun is not durable in time, or nothing more could be read.
+        JournalFailure: The journal raised something else.
     """
     run = RunFold()
     for _ in range(ROUNDS):
         await _landed(begun_on(journal, run_id), seconds)
-        await _read_on(journal, run_id, run)
+        await _read_in_time(journal, run_id, run, seconds)
         begun = begun_on(journal, run_id)
         if begun is None or begun.record.journal_seq <= run.last_seq:
             return run
@@ -77,7 +81,28 @@ async def _landed(begun: Appended | None, seconds: float) -> None:
         return
 
 
-async def _read_on(journal: RunJournal, run_id: RunId, run: RunFold) -> None:
+async def _read_in_time(journal: RunJournal, run_id: RunId, run: RunFold, seconds: float) -> None:
+    def renew() -> None:
+        scope.deadline = anyio.current_time() + seconds
+
+    try:
+        with anyio.move_on_after(seconds) as scope:
+            await _read_on(journal, run_id, run, renew)
+    except AgentError:
+        raise
+    except Exception as error:
+        raise JournalFailure(
+            f"the journal raised {type(error).__name__} while run {str(run_id)!r} was read, after record "
+            f"{run.last_seq}: look at its storage, then resume again"
+        ) from error
+    if scope.cancelled_caught:
+        raise JournalStalled(
+            f"nothing of run {str(run_id)!r} could be read within {seconds:g} s, after record {run.last_seq}: "
+            "look at the journal's storage, then resume again, or allow more in Deadlines.journal"
+        )
+
+
+async def _read_on(journal: RunJournal, run_id: RunId, run: RunFold, renew: Callable[[], None]) -> None:
     """Read to where the run stands now, however fast it grows."""
     last = await journal.last(run_id)
     if last is None or last.journal_seq <= run.last_seq:
@@ -90,6 +115,8 @@ async def _read_on(journal: RunJournal, run_id: RunId, run: RunFold) -> None:
             run.add(record)
             if run.last_seq >= last.journal_seq:
                 return
+            if run.last_seq % READ_IN_TIME == 0:
+                renew()
     raise JournalCorrupt(
         f"run {str(run_id)!r} has a record {last.journal_seq}, but none after {run.last_seq} can be read: "
         "restore the journal from a copy"

@@ -1,0 +1,149 @@
+"""Journals of others' that fail, or take their time, while a session that is to be resumed is read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from realtime_async import Deadlines, RealtimeSessionController
+from realtime_async.adapters.scripted import ScriptedAdapter
+from realtime_async.errors import JournalConflict, JournalFailure, JournalStalled
+from realtime_async.journals import MemoryJournal
+from realtime_async.ports import JournalCursor, JournalRecord, RunId
+from tests.controller.staged import SECRET, plain_sidecar, text
+
+pytestmark = pytest.mark.virtual_time
+
+RUN = RunId("run-1")
+
+
+class _Odd(MemoryJournal):
+    """Does what it was told to, before each of the records that it reads, and before it says which is the last."""
+
+    before_record: Callable[[int], Awaitable[None]] | None = None
+    before_last: Callable[[], Awaitable[None]] | None = None
+
+    async def _records(self, run_id: RunId, after: int) -> AsyncIterator[JournalRecord]:
+        async for record in super().read(run_id, after=after):
+            if self.before_record is not None:
+                await self.before_record(record.journal_seq)
+            yield record
+
+    def read(self, run_id: RunId, *, after: int = 0) -> Any:
+        return self._records(run_id, after)
+
+    async def last(self, run_id: RunId) -> JournalCursor | None:
+        if self.before_last is not None:
+            await self.before_last()
+        return await super().last(run_id)
+
+
+async def left(journal: MemoryJournal, sent: int = 1) -> None:
+    """A run whose process died."""
+    controller = RealtimeSessionController(plain_sidecar(), ScriptedAdapter(), journal, run_id=RUN)
+    await controller.connect()
+    for _ in range(sent):
+        await controller.send(text())
+
+
+async def resumed(
+    journal: MemoryJournal, adapter: ScriptedAdapter, *, within_s: float = 10.0
+) -> RealtimeSessionController:
+    deadlines = Deadlines(journal=within_s)
+    return await RealtimeSessionController.resume(
+        plain_sidecar(), adapter, journal, run_id=RUN, deadlines=deadlines
+    )
+
+
+async def raises(*_: object) -> None:
+    raise OSError(SECRET)
+
+
+async def never_comes(*_: object) -> None:
+    await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize("where", ["before_record", "before_last"])
+async def test_whatever_a_journal_raises_is_its_failure_and_the_session_can_be_resumed_later(
+    where: str,
+) -> None:
+    journal, adapter = _Odd(), ScriptedAdapter()
+    await left(journal)
+
+    setattr(journal, where, raises)
+    with pytest.raises(
+        JournalFailure, match="the journal raised OSError while run 'run-1' was read"
+    ) as failure:
+        await resumed(journal, adapter)
+    setattr(journal, where, None)
+    assert adapter.calls == []
+    controller = await resumed(journal, adapter)
+
+    assert SECRET not in str(failure.value)
+    assert isinstance(failure.value.__cause__, OSError)
+    assert controller.delivery.sent == 1
+
+
+@pytest.mark.parametrize("where", ["before_record", "before_last"])
+async def test_a_journal_that_says_nothing_is_given_up_in_time(where: str) -> None:
+    journal, adapter = _Odd(), ScriptedAdapter()
+    await left(journal)
+    setattr(journal, where, never_comes)
+    began = anyio.current_time()
+
+    with pytest.raises(
+        JournalStalled, match="nothing of run 'run-1' could be read within 3 s, after record 0"
+    ):
+        await resumed(journal, adapter, within_s=3)
+
+    assert anyio.current_time() - began == pytest.approx(3)
+    assert adapter.calls == []
+
+
+async def test_its_own_failure_is_raised_as_it_is() -> None:
+    async def refuses(_: int) -> None:
+        raise JournalConflict("somebody else has it")
+
+    journal = _Odd()
+    await left(journal)
+    journal.before_record = refuses
+
+    with pytest.raises(JournalConflict, match="somebody else has it"):
+        await resumed(journal, ScriptedAdapter())
+
+
+async def test_a_long_run_may_take_longer_than_its_next_records() -> None:
+    async def slow(number: int) -> None:
+        if number % 100 == 0:
+            await anyio.sleep(1)
+
+    journal = _Odd()
+    await left(journal, sent=600)
+    journal.before_record = slow
+    began = anyio.current_time()
+
+    controller = await resumed(journal, ScriptedAdapter(), within_s=6)
+
+    assert anyio.current_time() - began == pytest.approx(12)
+    assert controller.delivery.sent == 600
+
+
+class _GivesTheCursor(MemoryJournal):
+    def append(self, record: JournalRecord) -> Any:
+        super().append(record)
+        return JournalCursor(record.run_id, record.journal_seq)
+
+
+async def test_an_append_that_returns_what_nobody_can_wait_for_is_told_so() -> None:
+    adapter = ScriptedAdapter()
+    controller = RealtimeSessionController(plain_sidecar(), adapter, _GivesTheCursor(), run_id=RUN)
+
+    with pytest.raises(
+        JournalFailure, match="append returned something of type JournalCursor, which nobody can wait for"
+    ):
+        await controller.connect()
+
+    assert adapter.calls == []
