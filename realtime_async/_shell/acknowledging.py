@@ -10,6 +10,7 @@ Here nobody awaits it: who waits is told when it is done.
 
 from __future__ import annotations
 
+import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Protocol, cast
@@ -121,7 +122,7 @@ async def outcome(ack: Awaitable[JournalCursor]) -> JournalCursor:
     Raises:
         JournalFailure: The journal has cancelled it, or it is something else; or what *ack* raises.
     """
-    if not hasattr(ack, "__await__"):
+    if not inspect.isawaitable(ack):
         raise JournalFailure(
             f"the journal's append returned something of type {type(ack).__name__}, which nobody can wait for: let it return an awaitable"
         )

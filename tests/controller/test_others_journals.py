@@ -1,12 +1,14 @@
-"""Journals of others' that fail, or take their time, while a session that is to be resumed is read."""
+"""Journals of others' that fail, or take their time, while a run is read, or that give odd acknowledgements."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import types
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Any
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from realtime_async import Deadlines, RealtimeSessionController
 from realtime_async.adapters.scripted import ScriptedAdapter
@@ -129,6 +131,29 @@ async def test_a_long_run_may_take_longer_than_its_next_records() -> None:
 
     assert anyio.current_time() - began == pytest.approx(12)
     assert controller.delivery.sent == 600
+
+
+class _GivesAnIterableCoroutine(MemoryJournal):
+    def append(self, record: JournalRecord) -> Any:
+        @types.coroutine
+        def flushed() -> Generator[Any, Any, JournalCursor]:
+            yield from checkpoint().__await__()
+            return cursor
+
+        super().append(record)
+        cursor = JournalCursor(record.run_id, record.journal_seq)
+        return flushed()
+
+
+async def test_whatever_can_be_awaited_will_do() -> None:
+    controller = RealtimeSessionController(
+        plain_sidecar(), ScriptedAdapter(), _GivesAnIterableCoroutine(), run_id=RUN
+    )
+
+    await controller.connect()
+    await controller.send(text())
+
+    assert (await controller.close()).kind == "closed"
 
 
 class _GivesTheCursor(MemoryJournal):
