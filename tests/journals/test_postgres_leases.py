@@ -184,19 +184,28 @@ async def test_a_live_owner_is_superseded_by_who_resumes(dsn: str) -> None:
         await heir.close()
 
 
+@pytest.mark.parametrize("written", [0, 1], ids=["claimed", "written"])
 async def test_a_batch_of_an_owner_and_of_a_superseded_one_writes_the_former(
-    dsn: str, postgres_database: Database
+    dsn: str, postgres_database: Database, written: int
 ) -> None:
     async with PostgresJournal.open(dsn) as journal, PostgresJournal.open(dsn) as rival:
-        await append_all(journal, [record(RUN, 1), record(OTHER_RUN, 1)])
-        await rival.append(record(RUN, 2, nonce="rival"))
+        first = RunId("run.first")
+        await append_all(journal, [record(RUN, 1), record(OTHER_RUN, 1), record(first, 1)])
+        postgres_database.execute(
+            f"UPDATE realtime_async.run SET expires_at = expires_at - interval '1 day' WHERE run_id = '{RUN}'"
+        )
+        assert [orphan.run_id for orphan in await rival.orphans()] == [RUN]
+        await append_all(rival, [record(RUN, 2, nonce="rival")][:written])
         with held(postgres_database):
+            # The writer begins with this one alone, and all others gather behind it.
+            begun = journal.append(record(first, 2))
             lost = [journal.append(one) for one in records(RUN, 100, after=1)]
             kept = [journal.append(one) for one in records(OTHER_RUN, 100, after=1)]
 
+        assert (await begun).journal_seq == 2
         assert [(await one).journal_seq for one in kept] == [*range(2, 102)]
         for one in lost:
             with pytest.raises(JournalConflict):
                 await one
         assert await read_all(journal, OTHER_RUN) == records(OTHER_RUN, 101)
-        assert len(await read_all(journal, RUN)) == 2
+        assert len(await read_all(journal, RUN)) == 1 + written

@@ -47,7 +47,7 @@ def through(postgres_database: Database, wire: SilentWire) -> str:
     )
 
 
-@pytest.mark.parametrize("count", [2, 100], ids=["one statement", "COPY"])
+@pytest.mark.parametrize("count", [2, 100], ids=["a few rows", "a hundred rows"])
 @pytest.mark.parametrize("held", Cut)
 async def test_a_connection_that_went_silent_is_left_and_all_is_written_once(
     wire: SilentWire, through: str, held: Cut, count: int
