@@ -9,7 +9,7 @@ half as much memory again as its audio.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate, islice
 from operator import itemgetter
 
@@ -22,8 +22,9 @@ __all__ = ["FRAMES_EACH", "FRAMES_JOINED", "Stretch"]
 
 # So few that the lists of what is kept of them are short.
 FRAMES_EACH = 256
-# So few that copying the others costs nothing when the oldest one leaves.
+# So few, and so small, that it costs next to no memory to let go of them together.
 FRAMES_JOINED = 8
+BYTES_JOINED = 64 * 1024
 # No id has one.
 SPACE = " "
 
@@ -82,7 +83,7 @@ class Stretch:
         self._ids = ""
         """How the ids of all frames end that were ever in a block; nothing where they are whole."""
         self._dropped = 0
-        """How many frames of the first block are gone."""
+        """How many frames of the first block are gone. Joined ones stay there until all are: to cut one off copies the rest."""
         self._loose: list[RealtimeInputFrame] = []
         """The newest frames, of which there is no block yet."""
 
@@ -108,6 +109,7 @@ class Stretch:
             and len(payloads) == FRAMES_JOINED
             # What derives from a frame may have more to it.
             and {*map(type, loose)} == {RealtimeInputFrame}
+            and sum(self._sizes[-FRAMES_JOINED:]) <= BYTES_JOINED
         ):
             self._blocks.append(b"".join(payloads))
             self._ids += ids.replace(self._id_begins, SPACE)
@@ -136,19 +138,15 @@ class Stretch:
             )
         else:
             self._ids = ""
-        blocks = self._blocks
-        if not blocks:
+        if not self._blocks:
             del self._loose[0]
             return size
         self._dropped += 1
+        block = self._blocks[0]
         if self._dropped == FRAMES_JOINED:
             self._dropped = 0
-            del blocks[0]
-            return size
-        block = blocks[0]
-        if isinstance(block, bytes):
-            blocks[0] = block[size:]
-        else:
+            del self._blocks[0]
+        elif not isinstance(block, bytes):
             del block[0]
         return size
 
@@ -178,15 +176,16 @@ class Stretch:
 
     def _parts(self) -> Iterator[bytes | RealtimeInputFrame]:
         """What the blocks have of each frame."""
-        sizes = iter(self._sizes[-self.kept :])
-        count = FRAMES_JOINED - self._dropped
+        sizes = iter(self._sizes[-self.kept - self._dropped :])
+        dropped = self._dropped
         for block in self._blocks:
-            lengths = list(islice(sizes, count))
-            count = FRAMES_JOINED
-            if not isinstance(block, bytes):
-                yield from block
-                continue
-            begin = 0
-            for length in lengths:
-                yield block[begin : begin + length]
-                begin += length
+            lengths = list(islice(sizes, FRAMES_JOINED))
+            yield from islice(_cut(block, lengths), dropped, None) if isinstance(block, bytes) else block
+            dropped = 0
+
+
+def _cut(block: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
+    begin = 0
+    for size in sizes:
+        yield block[begin : begin + size]
+        begin += size

@@ -43,7 +43,8 @@ class ReplayTail:
     The last seconds of input, less what is settled.
 
     Audio is kept by its duration, all else by when it was sent.
-    It holds at most *seconds* of input in bytes, and one frame more; in frames, 200 a second.
+    It holds at most *seconds* of input in bytes, and one frame more; in frames, 200 a second. Of small frames, seven
+    that are gone may lie in memory until the eighth goes too.
     """
 
     def __init__(self, seconds: float, audio_format: AudioFormat) -> None:

@@ -144,3 +144,20 @@ def test_what_was_sent_in_a_burst_is_taken_to_be_sent_with_its_last_frame() -> N
     tail.committed(None, 1.01)
     tail.answer_ended(completed=True)
     assert len(tail) == 0
+
+
+def test_large_frames_that_are_gone_are_let_go_of_at_once() -> None:
+    kept_s = FRAMES_JOINED + 2
+    tail = ReplayTail(float(kept_s), AudioFormat())
+    most = 0
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(1, 4 * FRAMES_JOINED):
+            tail.add(number, RealtimeInputFrame.audio(bytes(bytearray(RATE))), float(number))
+            most = max(most, tracemalloc.get_traced_memory()[0] - before)
+    finally:
+        tracemalloc.stop()
+
+    assert len(tail) == kept_s
+    assert most < (kept_s + 2) * RATE
