@@ -6,10 +6,13 @@ import math
 
 import attrs
 
+from realtime_async._core.given import shown
 from realtime_async._core.records import RecordedError
 from realtime_async.errors import AgentErrorKind, ContractViolation, RetryClassification
 
 __all__ = ["RestartBudget", "RestartPolicy", "cannot_help", "wait_before"]
+
+_MAY_BE_NEVER = ("max_connection_age_s", "stalled_after_s", "unanswered_after_s")
 
 
 @attrs.frozen
@@ -58,6 +61,9 @@ class RestartPolicy:
     """Connections that all sessions of the process open on one route in a second, at most."""
 
     def __attrs_post_init__(self) -> None:
+        for name, value in attrs.asdict(self).items():
+            if not (isinstance(value, int | float) or (value is None and name in _MAY_BE_NEVER)):
+                raise ContractViolation(f"{name} of a restart policy is {shown(value)}: give a number")
         if self.attempts < 1 or self.lifetime_attempts < 1:
             raise ContractViolation(
                 f"a restart policy of {self.attempts!r} attempts and {self.lifetime_attempts!r} in a lifetime "
@@ -71,7 +77,7 @@ class RestartPolicy:
             )
         if not 0 <= self.turn_wait_s < math.inf:
             raise ContractViolation(f"turn_wait_s is {self.turn_wait_s!r}: give finite seconds of at least 0")
-        for name in ("max_connection_age_s", "stalled_after_s", "unanswered_after_s"):
+        for name in _MAY_BE_NEVER:
             seconds = getattr(self, name)
             if seconds is not None and not 0 < seconds < math.inf:
                 raise ContractViolation(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,6 +66,21 @@ def test_no_wait_is_longer_than_the_limit_and_its_jitter(
 def test_a_policy_that_cannot_be_followed_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ContractViolation):
         RestartPolicy(**fields)
+
+
+@pytest.mark.parametrize("name", list(attrs.fields_dict(RestartPolicy)))
+def test_what_is_no_number_is_refused_by_name(name: str) -> None:
+    fields: dict[str, Any] = {name: "3"}
+
+    with pytest.raises(ContractViolation, match=f"{name} of a restart policy is '3': give a number"):
+        RestartPolicy(**fields)
+
+
+def test_a_restart_is_tried_a_number_of_times() -> None:
+    attempts: Any = None
+
+    with pytest.raises(ContractViolation, match="attempts of a restart policy is None"):
+        RestartPolicy(attempts=attempts)
 
 
 NEVER = RetryClassification.NOT_RETRYABLE
