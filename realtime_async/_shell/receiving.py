@@ -52,6 +52,15 @@ _CHANNEL: Mapping[RealtimeMediaKind, StreamChannel] = {
     RealtimeMediaKind.TOOL_CALL: StreamChannel.TOOL_CALL_ARGUMENTS,
 }
 _FIELDS: dict[str, Any] = {"direction": StreamDirection.OUTPUT_FROM_PROVIDER}
+# What of a transcript comes between frames of media goes with them.
+_SPAN_OF_MEDIA: dict[str, Any] = {
+    "channel": StreamChannel.REALTIME_MEDIA,
+    "media_kind": RealtimeMediaKind.AUDIO,
+}
+_SPAN_OF_TRANSCRIPTS: dict[str, Any] = {
+    "channel": StreamChannel.REALTIME_TRANSCRIPT,
+    "media_kind": RealtimeMediaKind.TRANSCRIPT,
+}
 
 
 # Without slots a frozen class takes half the time to build, and one is built per frame.
@@ -196,7 +205,9 @@ class Receiving:
             frame = frame.stamped(cursor)
         self._learn_from(frame, now)
         if spanned:
-            intent = self.book.add(cursor.chunk_sequence, frame.payload, now)
+            is_media = frame.media_kind in SPANNED_KINDS
+            said = _SPAN_OF_MEDIA if is_media else self.book.said or _SPAN_OF_TRANSCRIPTS
+            intent = self.book.add(cursor.chunk_sequence, frame.payload, now, said)
             return RealtimeReceived(frame, intent.record.payload)
         fields = {**_FIELDS, **_output_fields(frame)}
         if isinstance(frame.event, ResponseDone):

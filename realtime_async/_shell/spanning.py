@@ -52,6 +52,8 @@ class SpanBook:
         self.intent: Appended | None = None
         """Of the open span; None: it has none yet."""
         self._durable = False
+        self.said: dict[str, Any] = {}
+        """What its result says of the frames that it has, beside what all records here do."""
 
     @property
     def frames(self) -> int:
@@ -93,9 +95,14 @@ class SpanBook:
             fields["extent"] = reserved(after, self._limit)
         return self._rt.append(self._requested, **fields)
 
-    def add(self, number: int, payload: bytes | str | None, now: float) -> Appended:
+    def add(
+        self, number: int, payload: bytes | str | None, now: float, said: dict[str, Any] | None = None
+    ) -> Appended:
         """
         Count a frame into the open span; the first one reserves the next span.
+
+        Args:
+            said: What the span's result is to say of its frames.
 
         Returns:
             The intent that it went under.
@@ -105,6 +112,8 @@ class SpanBook:
         assert limit is not None
         intent = self.intent or self._open()
         span.add(number, payload, now)
+        if said is not None:
+            self.said = said
         if span.frames == 1 and self._reserve is None:
             ahead = StreamCursor.chunk(number + limit.frames - 1, self._label)
             self._reserve = self._begin(ahead)
@@ -147,11 +156,13 @@ class SpanBook:
         intent = self._open()
         if self._span is not None:
             fields = {"extent": self._span.extent(), **fields}
+        fields = {**self._fields, **self.said, **fields}
         self._clear()
-        return self._rt.append(kind, intent, **{**self._fields, **fields})
+        return self._rt.append(kind, intent, **fields)
 
     def _clear(self) -> None:
         self.intent = None
         self._durable = False
+        self.said = {}
         if self._limit is not None:
             self._span = OpenSpan(self._limit, self._label)

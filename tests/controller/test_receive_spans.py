@@ -35,6 +35,35 @@ async def test_received_frames_go_by_the_span(stage: Stage) -> None:
     await staged.check()
 
 
+PIECE = RealtimeOutputFrame.audio(FRAME)
+PARTIAL = RealtimeOutputFrame.of(OutputTranscript(SECRET, final=False))
+
+
+@pytest.mark.parametrize(
+    "frames, channel, media_kind",
+    [
+        ([PIECE, PIECE, PIECE], "realtime_media", "audio"),
+        ([PARTIAL, PIECE, PARTIAL], "realtime_media", "audio"),
+        ([PARTIAL, PARTIAL, PARTIAL], "realtime_transcript", "transcript"),
+    ],
+)
+async def test_a_span_says_on_which_channel_its_frames_came(
+    stage: Stage, frames: list[RealtimeOutputFrame], channel: str, media_kind: str
+) -> None:
+    staged = await spanned(stage)
+    staged.provider.feed(*frames, PIECE, PIECE, PIECE)
+
+    for _ in range(6):
+        await staged.controller.receive()
+
+    ends = [each for each in await after_connecting(staged) if each.kind == "output_received"]
+    assert [(each.channel, each.media_kind) for each in ends] == [
+        (channel, media_kind),
+        ("realtime_media", "audio"),
+    ]
+    assert {each.direction for each in ends} == {"output_from_provider"}
+
+
 async def test_a_text_frame_leaves_the_span_that_is_received_alone(stage: Stage) -> None:
     staged = await spanned(stage)
     staged.provider.feed(RealtimeOutputFrame.audio(FRAME))
