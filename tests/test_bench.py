@@ -101,7 +101,7 @@ def test_each_round_goes_by_the_speed_of_its_own_moment(rounds: list[tuple[float
 def test_an_append_without_storage_is_judged_at_the_goals_speed(
     loop: Loop, slower: float, verdict: str
 ) -> None:
-    waits = appending.Waits(raw=400, trip=slower * TRIP_US[loop], unstored=100, one=600, ten=800)
+    waits = appending.Waits(raw=400, raw_ten=500, trip=slower * TRIP_US[loop], unstored=100, one=600, ten=800)
 
     row = next(each for each in appending.rows(loop, [waits]) if each.label.startswith("no storage"))
 

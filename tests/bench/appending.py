@@ -30,6 +30,7 @@ from tests.bench.yardstick import TRIP_US, at_goals_speed, between
 __all__ = ["COLUMNS", "Waits", "append_waits", "rows", "throughput"]
 
 COLUMNS = ("p50 µs", "p50 µs at goals' speed", "× raw commit of one row", "× one appender")
+TEN = 10
 
 RUNS = 100
 RAW_BATCH = 100
@@ -62,6 +63,8 @@ class Waits:
     """One round; p50 in µs."""
 
     raw: float
+    raw_ten: float
+    """A commit of ten rows, each of another run."""
     trip: float
     """To a thread and back, beside the appends without storage."""
     unstored: float
@@ -70,7 +73,7 @@ class Waits:
 
 
 def append_waits(effort: Effort, directory: Path) -> Iterator[Table]:
-    runs = anyio.run(_runs, 10, effort.appends // 2)
+    runs = anyio.run(_runs, TEN, effort.appends // 2)
     for loop in Loop:
         rounds = [_waits(loop, runs, directory, number) for number in range(effort.rounds)]
         yield Table(f"append until durable, SQLite full, {loop}", COLUMNS, rows(loop, rounds))
@@ -84,9 +87,11 @@ def rows(loop: Loop, rounds: Sequence[Waits]) -> list[Row]:
         UNSTORED_APPEND_US[loop],
     )
     to_commit = Figure((each.one / each.raw for each in rounds), APPEND_TO_COMMIT[loop])
+    raw_ten = Figure(each.raw_ten / each.raw for each in rounds)
     to_one = Figure((each.ten / each.one for each in rounds), TEN_APPENDERS_TO_ONE)
     return [
         Row("raw sqlite3, one row a commit", (Figure(each.raw for each in rounds), None, None, None)),
+        Row("raw sqlite3, ten rows a commit", (Figure(each.raw_ten for each in rounds), None, raw_ten, None)),
         Row("a thread and back, by a bare lock", (trip, None, None, None)),
         Row("no storage, one appender", (unstored, at_goals, None, None)),
         Row("one appender", (Figure(each.one for each in rounds), None, to_commit, None)),
@@ -124,19 +129,31 @@ async def _runs(count: int, frames: int) -> list[list[JournalRecord]]:
 def _waits(loop: Loop, runs: Sequence[Run], directory: Path, number: int) -> Waits:
     numbers = raw_sqlite.Numbers()
     one_by_one = [[numbers.row(record)] for record in runs[0]]
+    ten_by_ten = [[numbers.row(record) for record in records] for records in zip(*runs, strict=True)]
     raw, one = in_turn(
         number,
         partial(raw_sqlite.commit, one_by_one, directory),
         partial(_appended, loop, WatchedFile, runs[:1], directory),
     )
-    ten = _appended(loop, WatchedFile, runs, directory)
+    raw_ten, ten = in_turn(
+        number,
+        partial(raw_sqlite.commit, ten_by_ten, directory),
+        partial(_appended, loop, WatchedFile, runs, directory),
+    )
     unstored, trip = anyio.run(
         between,
         partial(_round_trip, len(one_by_one)),
         partial(_append_all, UnstoredFile, runs[:1], directory),
         backend=loop,
     )
-    return Waits(quantile(raw.waits_s, 0.5) * 1e6, trip, unstored.p50_us, one.p50_us, ten.p50_us)
+    return Waits(
+        quantile(raw.waits_s, 0.5) * 1e6,
+        quantile(raw_ten.waits_s, 0.5) * 1e6,
+        trip,
+        unstored.p50_us,
+        one.p50_us,
+        ten.p50_us,
+    )
 
 
 def _rates(loop: Loop, runs: Sequence[Run], directory: Path, number: int) -> tuple[float, float, float]:
