@@ -127,8 +127,8 @@ async def _stands_at(journal: StoredRuns, run_id: RunId) -> int:
 
 def masked(url: str) -> str:
     """*url* without its password."""
-    # Up to the last @: a password that was not escaped may hold one.
-    url = re.sub(r"^(\w+://[^:/@]*):.*@", r"\1:***@", url)
+    # Up to the last @: a password that was not escaped may hold one, and so may a name before it.
+    url = re.sub(r"^(\w+://[^:/]*):.*@", r"\1:***@", url)
     return re.sub(r"(password=)[^&\s]*", r"\1***", url)
 
 

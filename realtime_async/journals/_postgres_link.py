@@ -65,8 +65,10 @@ class Address:
             "tcp_user_timeout": 5000,
             "connect_timeout": 3,
         }
+        # A password that was not escaped is cut at its first @ or /, and the rest of it taken for an address.
+        *unescaped, where = f"{host}{port}/{given.get('dbname') or ''}".rsplit("@", 1)
         return cls(
-            f"journal 'postgresql://{host}{port}/{given.get('dbname') or ''}'",
+            f"journal 'postgresql://{'***@' if unescaped else ''}{where}'",
             make_conninfo(dsn, **{key: value for key, value in defaults.items() if key not in given}),
         )
 

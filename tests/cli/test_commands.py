@@ -312,6 +312,8 @@ def test_what_could_move_a_cursor_is_not_printed() -> None:
         ("postgresql://carol@h/db", "postgresql://carol@h/db"),
         ("postgresql://carol:s3cr3t@h:5/db", "postgresql://carol:***@h:5/db"),
         ("postgresql://carol:p@ss@h/db", "postgresql://carol:***@h/db"),
+        ("postgresql://carol:p/ss@h/db", "postgresql://carol:***@h/db"),
+        ("postgresql://carol@h:s3cr3t@h/db", "postgresql://carol@h:***@h/db"),
         ("postgresql://h/db?user=carol&password=s3cr3t&x=y", "postgresql://h/db?user=carol&password=***&x=y"),
     ],
 )

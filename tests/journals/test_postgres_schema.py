@@ -235,6 +235,16 @@ async def test_a_dsn_that_cannot_be_read_is_not_repeated(dsn: str, work: object)
     assert_shows_nothing(raised.value)
 
 
+@pytest.mark.parametrize(
+    "before_it", ["carol:p@", "carol:p/", "carol:1/", "carol@db1:"], ids=["at", "slash", "port", "name"]
+)
+def test_a_password_that_was_not_escaped_is_taken_for_no_address(before_it: str) -> None:
+    """What can be read as an address is read as one; it is told without what may have been meant otherwise."""
+    address = Address.of(f"postgresql://{before_it}{PASSWORD}@db1/calls")
+
+    assert address.name == "journal 'postgresql://***@db1/calls'"
+
+
 def nowhere() -> str:
     """A DSN that nobody answers."""
     with socket.socket() as free:
