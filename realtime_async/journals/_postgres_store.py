@@ -276,8 +276,8 @@ class PostgresStore:
         return self.reading.run(partial(self._claim, limit))
 
     def _claim(self, limit: int, connection: Connection) -> list[OrphanedRun]:
-        # What is held here may have expired while the server was away; its sessions live.
-        ours = _json_array(str(held.run) for held in self._leases.ours())
+        # What is written here may have expired while the server was away; its sessions live.  A claim has none yet.
+        ours = _json_array(str(held.run) for held in self._leases.ours() if held.appended_at)
         asked = {"ours": ours, "limit": limit, "owner": self._owner, "lease_s": self._lease_s}
         orphans: list[OrphanedRun] = []
         for run_id, run, token, last_seq, since in connection.execute(_CLAIMED, asked).fetchall():

@@ -97,6 +97,25 @@ async def test_a_claim_that_nobody_followed_up_is_an_orphan_again(
         await heir.append(record(RUN, 4, nonce="heir"))
 
 
+async def test_a_claim_that_nobody_followed_up_is_an_orphan_again_to_whoever_claimed_it(
+    dsn: str, postgres_database: Database
+) -> None:
+    """A fleet may be one worker, and who asked may have been cancelled before the answer reached him."""
+    async with PostgresJournal.open(dsn) as journal, PostgresJournal.open(dsn) as only:
+        await append_all(journal, records(RUN, 3))
+        expire(postgres_database)
+        await only.orphans()
+        assert await only.orphans() == []
+        expire(postgres_database)
+
+        (orphan,) = await only.orphans()
+
+        assert (orphan.run_id, orphan.last_seq) == (RUN, 3)
+        assert await only.append(record(RUN, 4, nonce="heir")) == JournalCursor(RUN, 4)
+        expire(postgres_database)
+        assert await only.orphans() == []
+
+
 async def test_what_another_worker_is_looking_at_is_left_to_it(dsn: str, postgres_database: Database) -> None:
     async with PostgresJournal.open(dsn) as journal, PostgresJournal.open(dsn) as other:
         await append_all(journal, [record(RUN, 1), record(OTHER_RUN, 1)])
