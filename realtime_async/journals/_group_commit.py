@@ -214,17 +214,26 @@ class GroupCommit:
         """
         Take no more of a run, as of one that has stopped; whoever asks where it stands takes it up again.
 
+        It may be asked again, as who asked first may have been cancelled.
+
         Returns:
             The last of its records that is still on its way; None: none is.
+
+        Raises:
+            JournalFailure: The run has stopped for another reason, or the journal is closed.
         """
         with self._lock:
-            if self._is_closing or run_id in self._stopped:
+            if self._is_closing or (run_id in self._stopped and not self._stopped[run_id].says(why)):
                 self._refuse(run_id)
             failure = self._stopped[run_id] = Failure(why)
             failure.is_told = True
             self._positions.pop(run_id, None)
             on_their_way = (*self._gathering.records[::-1], *self._committing.records[::-1])
             return next((taken for taken in on_their_way if taken.record.run_id == run_id), None)
+
+    def is_given_up(self, run_id: RunId, why: JournalConflict) -> bool:
+        with self._lock:
+            return run_id in self._stopped and self._stopped[run_id].says(why)
 
     def allow_again(self, run_id: RunId) -> None:
         """Let a stopped run be taken up again, where its failure has been raised to somebody."""

@@ -32,6 +32,10 @@ class Failure:
         error.__cause__ = self._error.__cause__
         return error
 
+    def says(self, error: JournalFailure) -> bool:
+        """Whether this is what would be raised."""
+        return self._error.message == error.message
+
 
 class Taken:
     """A record on its way; awaiting it, as often as one likes, waits until it is durable."""

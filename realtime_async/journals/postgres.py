@@ -162,14 +162,17 @@ class PostgresJournal(StoredJournal):
 
         What was appended is made durable before.
         From then on an append here raises JournalConflict, until somebody here reads where the run stands.
-        A run that has ended, or isn't held here, is left alone.
+        A run that has ended, or isn't held here, is left alone; so is one that was released already, and whoever was
+        cancelled may ask again.
 
         Raises:
             JournalFailure: The server is away: then the lease expires by itself; or the run has stopped.
         """
         run_id = RunId(run_id)
-        on_its_way = self._commits.give_up(run_id, released(run_id))
+        why = released(run_id)
+        is_again = self._commits.is_given_up(run_id, why)
+        on_its_way = self._commits.give_up(run_id, why)
         if on_its_way is not None:
             await on_its_way
-        if not await anyio.to_thread.run_sync(self._database.release, run_id):
+        if not await anyio.to_thread.run_sync(self._database.release, run_id) and not is_again:
             self._commits.allow_again(run_id)

@@ -262,6 +262,36 @@ async def test_whoever_released_a_run_may_take_it_up_by_reading_where_it_stands(
         assert await journal.append(record(RUN, 4)) == JournalCursor(RUN, 4)
 
 
+async def test_releasing_a_run_again_changes_nothing(dsn: str) -> None:
+    async with PostgresJournal.open(dsn) as journal, PostgresJournal.open(dsn) as other:
+        await append_all(journal, records(RUN, 3))
+        await journal.release(RUN)
+        assert [orphan.run_id for orphan in await other.orphans()] == [RUN]
+
+        await journal.release(RUN)
+
+        with pytest.raises(JournalConflict, match="was released"):
+            journal.append(record(RUN, 4))
+        await other.append(record(RUN, 4, nonce="heir"))
+
+
+async def test_a_run_whose_release_was_cancelled_can_be_released(
+    dsn: str, postgres_database: Database
+) -> None:
+    """While its last records wait for a server that is slow; its lease would be renewed for hours."""
+    async with PostgresJournal.open(dsn) as journal, PostgresJournal.open(dsn) as other:
+        await append_all(journal, records(RUN, 3))
+        with held(postgres_database):
+            journal.append(record(RUN, 4))
+            with anyio.move_on_after(0) as scope:
+                await journal.release(RUN)
+        assert scope.cancelled_caught
+
+        await journal.release(RUN)
+
+        assert [orphan.last_seq for orphan in await other.orphans()] == [4]
+
+
 async def test_releasing_what_is_not_held_changes_nothing(dsn: str) -> None:
     async with PostgresJournal.open(dsn) as journal:
         await journal.release(OTHER_RUN)
