@@ -189,6 +189,20 @@ async def test_a_journal_that_fails_ends_the_loop() -> None:
             await next_frames(session, 3)
 
 
+async def test_a_restart_that_a_failing_journal_overtakes_raises_that_failure() -> None:
+    call = Call()
+    journal = FaultyJournal(MemoryJournal(), fail_at=4, how=JournalFault.REFUSE)
+    session_of = partial(open_session, plain_sidecar(), call.adapter, journal, run_id="run-1")
+
+    with pytest.raises(JournalFailure):
+        async with session_of() as session:
+            await call.adapter.until_called("receive")
+            # The record of this frame cannot be written, which may be found out before the restart begins.
+            call.adapter.feed(*spoken(1))
+            with pytest.raises(JournalFailure):
+                await session.restart()
+
+
 async def test_a_refusal_among_the_frames_is_raised_in_its_place_and_ends_nothing() -> None:
     call = Call(*spoken(1), Refuse("content_filter"), *spoken(2)[1:])
 

@@ -92,6 +92,7 @@ class Supervisor:
         self._generation = 0
         self._in_hand: Entry | None = None
         self._is_over = False
+        self._failure: AgentError | None = None
         self.ended_by: RestartExhausted | None = None
         """What ended the session; None: nothing has, or something else."""
         self._rt.when_lost = self._wake.notify
@@ -212,6 +213,7 @@ class Supervisor:
     def _end(self, failure: AgentError | None) -> None:
         """The session has ended; where no connection could be had, the watch says so itself."""
         self._is_over = True
+        self._failure = self._failure or failure
         if self.ended_by is None:
             self._inbox.end(failure)
         self._wake.notify()
@@ -228,7 +230,7 @@ class Supervisor:
             else:
                 await self._replace(due)
         for request in self._taken_requests():
-            request.settle(None, _over(self._controller.session_id))
+            request.settle(None, self._failure or _over(self._controller.session_id))
 
     def _due(self) -> RealtimeRestartReason | None:
         phase = self._rt.life.phase
