@@ -194,13 +194,16 @@ async def test_a_restart_that_a_failing_journal_overtakes_raises_that_failure() 
     journal = FaultyJournal(MemoryJournal(), fail_at=4, how=JournalFault.REFUSE)
     session_of = partial(open_session, plain_sidecar(), call.adapter, journal, run_id="run-1")
 
-    with pytest.raises(JournalFailure):
+    async def restart_as_a_frame_comes() -> None:
         async with session_of() as session:
             await call.adapter.until_called("receive")
-            # The record of this frame cannot be written, which may be found out before the restart begins.
+            # Its record cannot be written, which may be found out before the restart begins.
             call.adapter.feed(*spoken(1))
             with pytest.raises(JournalFailure):
                 await session.restart()
+
+    with pytest.raises(JournalFailure):
+        await restart_as_a_frame_comes()
 
 
 async def test_a_refusal_among_the_frames_is_raised_in_its_place_and_ends_nothing() -> None:
