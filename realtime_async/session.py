@@ -24,7 +24,6 @@ from realtime_async._session.supervising import Supervisor
 from realtime_async._session.tools import Tool, ToolCalls, checked_call
 from realtime_async._shell.checking import check_arguments, check_restart_policy
 from realtime_async._shell.iterating import FrameIterator
-from realtime_async._shell.runtime import Broadcast
 from realtime_async.completion import RealtimeCompletionGate
 from realtime_async.controller import Deadlines, RealtimeSessionController
 from realtime_async.errors import ContractViolation, ProviderConnectionLost, SessionStateError
@@ -67,7 +66,8 @@ class RealtimeSession:
         It knows what `frames` has yielded.
         """
         self._turn = Turn()
-        self._went_on = Broadcast()
+        # The session's own, or whoever waits for the end of a turn would not hear of the session's end.
+        self._went_on = controller._rt.changed
         self._tools = ToolCalls(controller, tasks, self.send, self._went_on.notify)
         if restart_policy is None:
             self._connection: Supervisor | ByHand = ByHand(controller, self._tools.heard)

@@ -42,6 +42,7 @@ from realtime_async.ports import (
     RealtimeSessionRecord,
     RealtimeSessionStatus,
     RunId,
+    RunJournal,
     StreamCursor,
 )
 from tests.controller.begun import begin, settled
@@ -57,7 +58,7 @@ class Call:
 
     def __init__(self, *said: Played, faults: dict[tuple[str, int], Fault] | None = None) -> None:
         self.adapter = ScriptedAdapter(Script(said, faults=faults or {}))
-        self.journal = MemoryJournal()
+        self.journal: RunJournal = MemoryJournal()
 
     def open(self, **options: Any) -> AbstractAsyncContextManager[RealtimeSession]:
         options.setdefault("sidecar", plain_sidecar())

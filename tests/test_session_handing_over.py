@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import anyio
 import pytest
 
-from realtime_async import RestartPolicy
-from realtime_async.adapters.scripted import Delay, Played
-from realtime_async.errors import SessionStateError
+from realtime_async import RealtimeSession, RestartPolicy
+from realtime_async.adapters.scripted import Delay, Played, Refuse
+from realtime_async.errors import JournalFailure, RetryClassification, SessionStateError
 from realtime_async.ports import (
     InputCommitted,
     RealtimeInputFrame,
@@ -20,6 +20,7 @@ from realtime_async.ports import (
     SpeechStarted,
     SpeechStopped,
 )
+from realtime_async.testing.journals import FaultyJournal, JournalFault
 from tests.controller.begun import begin, settled
 from tests.controller.staged import FRAME, audio
 from tests.test_session import Call, next_frames
@@ -215,3 +216,46 @@ async def test_a_session_that_ends_is_waited_for_no_longer() -> None:
         await session.close()
         await settled()
         assert waiting.is_over
+
+
+@BOTH
+@pytest.mark.parametrize("end", [RealtimeSession.close, RealtimeSession.hand_over])
+async def test_a_session_that_ends_with_nobody_listening_is_waited_for_no_longer(
+    end: Callable[[RealtimeSession], Awaitable[object]], policy: RestartPolicy | None
+) -> None:
+    call = Call()
+
+    async with call.open(restart_policy=policy) as session, anyio.create_task_group() as tasks:
+        await session.send(RealtimeInputFrame.request_response())
+        waiting = await begin(tasks, session.between_turns)
+        await end(session)
+        await settled()
+        assert waiting.is_over
+
+
+async def test_a_session_whose_provider_is_gone_is_waited_for_no_longer() -> None:
+    call = Call(faults={("restart", 1): Refuse("invalid_api_key", RetryClassification.NOT_RETRYABLE)})
+
+    async with call.open() as session, anyio.create_task_group() as tasks:
+        await session.send(RealtimeInputFrame.request_response())
+        waiting = await begin(tasks, session.between_turns)
+        call.adapter.drop()
+        await settled()
+        assert waiting.is_over
+
+
+async def test_a_session_whose_journal_fails_is_waited_for_no_longer() -> None:
+    call = Call()
+    call.journal = FaultyJournal(call.journal, fail_at=6, how=JournalFault.REFUSE)
+
+    async def talk_into_a_full_disk() -> None:
+        async with call.open() as session, anyio.create_task_group() as tasks:
+            await session.send(RealtimeInputFrame.request_response())
+            waiting = await begin(tasks, session.between_turns)
+            with pytest.raises(JournalFailure):
+                await session.send(audio())
+            await settled()
+            assert waiting.is_over
+
+    with pytest.raises(JournalFailure):
+        await talk_into_a_full_disk()
