@@ -6,13 +6,17 @@ What it prints of a journal is never content: there is none in it.
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import TextIO
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command that the program's arguments ask for."""
+    # A program may be started without them, as by `>&-`, and then nobody reads it.
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
     try:
         from realtime_async.cli._app import app  # noqa: PLC0415 - what it needs may not be installed
     except ImportError as error:
@@ -22,3 +26,7 @@ def main() -> None:
         )
         sys.exit(2)
     app(prog_name="realtime-async")
+
+
+def _nowhere() -> TextIO:
+    return os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -214,6 +215,19 @@ def test_the_code_is_told_though_nobody_reads_anything(question: str, code: int,
     os.close(pipe)
 
     assert done.returncode == code
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize("question, code", [("verify", 0), ("verify nobody", 2), ("doctor", 0), ("ask", 2)])
+def test_the_code_is_told_though_there_is_nowhere_to_write(
+    question: str, code: int, closed: str, url: str
+) -> None:
+    asked = shlex.join([*PROGRAM, *question.split(), "--journal", url])
+
+    done = subprocess.run(f"{asked} {closed}", shell=True, capture_output=True, cwd=ROOT, check=False)
+
+    assert done.returncode == code
+    assert b"Traceback" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
