@@ -75,7 +75,7 @@ class Inputs:
             case RealtimeMediaKind.IMAGE:
                 return self._content_picture(frame) if self._is_ordered else self._picture(frame)
             case RealtimeMediaKind.TEXT:
-                return self._text(str(frame.payload))
+                return self._text(_written(frame))
             case RealtimeMediaKind.TOOL_RESULT:
                 return self._tool_result(frame)
             case RealtimeMediaKind.CONTROL:
@@ -137,7 +137,7 @@ class Inputs:
         response = {
             "id": frame.call_id,
             "name": self._calls.name_of(frame.call_id),
-            "response": _as_object(str(frame.payload)),
+            "response": _as_object(_written(frame)),
         }
         message = json.dumps({"toolResponse": {"functionResponses": [response]}})
         return Plan(InputKind.RESULT, (self._step(message),))
@@ -192,6 +192,12 @@ def _refused(what: str, instead: str) -> ProviderFailure:
         retry=RetryClassification.NOT_RETRYABLE,
         code="unsupported",
     )
+
+
+def _written(frame: RealtimeInputFrame) -> str:
+    if not isinstance(frame.payload, str):
+        raise _refused(f"a frame of {frame.media_kind} without a text", "send some")
+    return frame.payload
 
 
 def _blob(payload: bytes | str | None, mime_type: str) -> str:

@@ -253,6 +253,12 @@ class LocalSpeechAdapter(anyio.AsyncContextManagerMixin):
                 f"with {len(frame.content_refs)} content references",
                 retry=RetryClassification.NOT_RETRYABLE,
             )
+        if (frame.signal if frame.media_kind is RealtimeMediaKind.CONTROL else frame.payload) is None:
+            raise ProviderFailure(
+                f"the local adapter was given a frame of {frame.media_kind} that bears nothing: give it a payload, or "
+                "a signal where it is a control frame",
+                retry=RetryClassification.NOT_RETRYABLE,
+            )
         if frame.audio_format not in {None, self.input_format}:
             raise ProviderFailure(
                 f"the local adapter takes audio in {self.input_format}, not in {frame.audio_format}: resample it first",

@@ -173,6 +173,17 @@ def test_a_call_is_answered_once_and_not_after_it_was_taken_back() -> None:
         assert SECRET not in refused.value.message
 
 
+def test_a_result_that_says_nothing_is_refused_and_the_call_waits_on() -> None:
+    calls = ToolCalls()
+    calls.asked("call", "weather")
+
+    with pytest.raises(ProviderFailure) as refused:
+        inputs(calls).plan(Frame(media_kind=RealtimeMediaKind.TOOL_RESULT, call_id="call"))
+
+    assert refused.value.code == "unsupported"
+    assert len(said(inputs(calls), Frame.tool_result("call", "21"))) == 1
+
+
 def test_of_very_many_calls_the_oldest_are_forgotten() -> None:
     calls = ToolCalls()
     for number in range(1000):
@@ -187,6 +198,7 @@ def test_of_very_many_calls_the_oldest_are_forgotten() -> None:
         Frame.clear_input(),
         Frame.request_response(),
         Frame(media_kind=RealtimeMediaKind.CONTROL),
+        Frame(media_kind=RealtimeMediaKind.TEXT),
         Frame(media_kind=RealtimeMediaKind.TRANSCRIPT, payload=SECRET),
         Frame.media_ref(RealtimeMediaKind.AUDIO, "ref"),
         Frame.image(SECRET.encode(), mime_type="image/gif"),
@@ -199,6 +211,7 @@ def test_of_very_many_calls_the_oldest_are_forgotten() -> None:
         "clear_input",
         "nothing_to_answer",
         "no_signal",
+        "no_text",
         "transcript",
         "reference",
         "picture_type",

@@ -75,8 +75,11 @@ async def test_what_is_raised_in_its_block_comes_out_as_it_is() -> None:
         (RealtimeInputFrame.tool_result("call.1", "{}"), "asked for no tool call 'call.1'"),
         (RealtimeInputFrame.media_ref(RealtimeMediaKind.AUDIO, "content.1"), "takes audio"),
         (RealtimeInputFrame.audio(bytes(640), audio_format=AudioFormat(sample_rate=8000)), "takes audio"),
+        (RealtimeInputFrame(media_kind=RealtimeMediaKind.AUDIO), "bears nothing"),
+        (RealtimeInputFrame(media_kind=RealtimeMediaKind.TEXT), "bears nothing"),
+        (RealtimeInputFrame(media_kind=RealtimeMediaKind.CONTROL), "bears nothing"),
     ],
-    ids=["image", "tool result", "reference", "other rate"],
+    ids=["image", "tool result", "reference", "other rate", "no audio", "no text", "no signal"],
 )
 async def test_what_it_cannot_hear_or_read_is_refused(frame: RealtimeInputFrame, says: str) -> None:
     async with called() as caller:
