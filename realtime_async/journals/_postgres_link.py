@@ -57,7 +57,6 @@ class Address:
         port = f":{given['port']}" if given.get("port") else ""
         defaults: dict[str, str | int] = {
             "application_name": "realtime_async",
-            "client_encoding": "utf8",
             # A machine that is gone without a word is noticed within seconds.
             "keepalives_idle": 2,
             "keepalives_interval": 1,
@@ -69,7 +68,12 @@ class Address:
         *unescaped, where = f"{host}{port}/{given.get('dbname') or ''}".rsplit("@", 1)
         return cls(
             f"journal 'postgresql://{'***@' if unescaped else ''}{where}'",
-            make_conninfo(dsn, **{key: value for key, value in defaults.items() if key not in given}),
+            make_conninfo(
+                dsn,
+                # What is asked by itself goes as UTF-8, whatever the DSN would have.
+                client_encoding="utf8",
+                **{key: value for key, value in defaults.items() if key not in given},
+            ),
         )
 
 

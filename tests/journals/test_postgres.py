@@ -5,12 +5,14 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 
 import anyio
 import anyio.to_thread
+import attrs
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from realtime_async.journals import PostgresJournal
 from realtime_async.ports import RunJournal
-from realtime_async.testing.journal_contract import JournalContract, record
+from realtime_async.testing.journal_contract import RUN, JournalContract, read_all, record
 from realtime_async.testing.run_list_contract import RunListContract
 from tests.postgres_server import Database
 
@@ -41,6 +43,20 @@ class TestPostgresJournal(JournalContract, RunListContract):
     async def stalled(self) -> AsyncIterator[None]:
         with held(self.database):
             yield
+
+
+async def test_what_the_connection_is_said_to_be_encoded_in_spoils_no_record(
+    postgres_database: Database,
+) -> None:
+    one = record(RUN, 1)
+    one = attrs.evolve(one, payload=attrs.evolve(one.payload, redacted_summary="zwölf Grüße 🎤"))
+    async with PostgresJournal.open(
+        make_conninfo(postgres_database.dsn, client_encoding="latin1")
+    ) as journal:
+        await journal.append(one)
+
+    async with PostgresJournal.open(postgres_database.dsn) as other:
+        assert await read_all(other, RUN) == [one]
 
 
 async def waited_for(database: Database) -> None:
