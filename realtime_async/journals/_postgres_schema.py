@@ -165,13 +165,18 @@ def _version(connection: Connection, name: str) -> int:
             f"{name} cannot be opened: its role may not read the version of its tables; "
             f"GRANT SELECT ON {NAMESPACE}.version"
         )
-    version = int(_one(connection, f"SELECT max(version) FROM {NAMESPACE}.version"))
+    version = _one(connection, f"SELECT max(version) FROM {NAMESPACE}.version")
+    if version is None:
+        raise JournalFailure(
+            f"{name} cannot be opened: the version of its tables is gone, as it is from a copy without data; "
+            "restore it from a whole copy, or choose another database"
+        )
     if version > VERSION:
         raise JournalFailure(
             f"{name} cannot be opened: it has version {version} of its tables, and this release "
             f"knows {VERSION}; use the release that migrated it, or a later one"
         )
-    return version
+    return int(version)
 
 
 def _one(connection: Connection, statement: str, *parameters: object) -> Any:

@@ -123,6 +123,16 @@ async def test_a_journal_of_a_later_release_is_refused(postgres_database: Databa
         await work(postgres_database.admin_dsn)  # type: ignore[operator]  # each of them takes a DSN
 
 
+@pytest.mark.parametrize("work", [PostgresJournal.migrate, opened])
+async def test_a_journal_that_was_copied_without_its_data_is_refused(
+    postgres_database: Database, work: object
+) -> None:
+    postgres_database.execute("DELETE FROM realtime_async.version")
+
+    with pytest.raises(JournalFailure, match="the version of its tables is gone"):
+        await work(postgres_database.admin_dsn)  # type: ignore[operator]  # each of them takes a DSN
+
+
 async def test_a_journal_that_is_open_goes_on_when_its_tables_become_those_of_a_later_release(
     postgres_database: Database,
 ) -> None:
