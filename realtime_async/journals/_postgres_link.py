@@ -168,12 +168,14 @@ def _trouble(error: psycopg.Error) -> Trouble:
 # and a plan that was good for a small one is kept.
 # Where there is no index, as with the version, a plan counts as so dear then that it is compiled, for 150 ms.
 # Who waited for a lock must see what was written meanwhile, whatever isolation the database prefers.
+# A moment in another style than ISO the driver cannot read.
 _SETTINGS = """
     SELECT set_config('search_path', 'pg_catalog, pg_temp', false),
         set_config('enable_seqscan', 'off', false), set_config('enable_bitmapscan', 'off', false),
         set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false),
         set_config('plan_cache_mode', 'force_generic_plan', false), set_config('jit', 'off', false),
         set_config('default_transaction_isolation', 'read committed', false),
+        set_config('datestyle', 'ISO', false),
         set_config('statement_timeout', %(ms)s, false),
         set_config('idle_in_transaction_session_timeout', %(ms)s, false),
         set_config('synchronous_commit', CASE current_setting('synchronous_commit')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import anyio
 import anyio.lowlevel
 import attrs
@@ -49,6 +51,21 @@ async def test_a_run_whose_lease_has_expired_is_an_orphan(dsn: str, postgres_dat
 
         assert (orphan.run_id, orphan.last_seq, orphan.since) == (RUN, 3, since)
         assert orphan.since.utcoffset() is not None
+
+
+async def test_when_a_lease_expired_is_told_wherever_the_database_is(
+    dsn: str, postgres_database: Database
+) -> None:
+    """Its administrators write dates, and live, as they like."""
+    for setting in ("datestyle = 'German, DMY'", "timezone = 'Asia/Kathmandu'"):
+        postgres_database.execute(f"ALTER DATABASE {postgres_database.name} SET {setting}")
+    async with PostgresJournal.open(dsn) as journal, PostgresJournal.open(dsn) as other:
+        await journal.append(record(RUN, 1))
+        expire(postgres_database)
+
+        (orphan,) = await other.orphans()
+
+        assert timedelta(days=0.99) < datetime.now(UTC) - orphan.since < timedelta(days=1.01)
 
 
 async def test_whoever_claims_an_orphan_writes_it_and_the_older_owner_does_not(
