@@ -68,6 +68,8 @@ class RealtimeSession:
         self._turn = Turn()
         # The session's own, or whoever waits for the end of a turn would not hear of the session's end.
         self._went_on = controller._rt.changed
+        # Each `send_audio_from` under way, by its scope, and the task that it runs in.
+        self._listening: dict[anyio.CancelScope, int] = {}
         self._tools = ToolCalls(controller, tasks, self.send, self._went_on.notify)
         if restart_policy is None:
             self._connection: Supervisor | ByHand = ByHand(controller, self._tools.heard)
@@ -122,25 +124,41 @@ class RealtimeSession:
                 "give it an async generator that yields bytes"
             )
         pieces = aiter(source)
-        stated = self.controller._rt.adapter.input_format
         async with AsyncExitStack() as stack:
             if isinstance(pieces, AsyncGenerator):
                 # Cancelled in `send`, it would keep a microphone open until somebody collects it.
                 stack.push_async_callback(pieces.aclose)
-            async for piece in pieces:
-                if isinstance(piece, RealtimeInputFrame):
-                    frame = piece
-                else:
-                    frame = RealtimeInputFrame.audio(piece, audio_format=stated)
-                try:
-                    await self.send(frame)
-                except SessionStateError:
-                    # Whoever closed it stops listening, as `frames` ends: a microphone that goes on is no error.
-                    return
-                except ProviderConnectionLost:
-                    # In doubt, which is recorded, and said again to the next connection.
-                    if not self._connection.outlives_connections:
-                        raise
+            with anyio.CancelScope() as scope:
+                self._listening[scope] = anyio.get_current_task().id
+                stack.callback(self._listening.pop, scope)
+                await self._send_each(pieces)
+
+    async def _send_each(self, pieces: AsyncIterator[bytes | RealtimeInputFrame]) -> None:
+        stated = self.controller._rt.adapter.input_format
+        async for piece in pieces:
+            if isinstance(piece, RealtimeInputFrame):
+                frame = piece
+            else:
+                frame = RealtimeInputFrame.audio(piece, audio_format=stated)
+            try:
+                await self.send(frame)
+            except SessionStateError:
+                # Whoever closed it stops listening, as `frames` ends: a microphone that goes on is no error.
+                return
+            except ProviderConnectionLost:
+                # In doubt, which is recorded, and said again to the next connection.
+                if not self._connection.outlives_connections:
+                    raise
+
+    def _stop_listening(self) -> None:
+        """Where the session has ended: a source that says nothing would be waited for still."""
+        if not self.controller._rt.life.ended:
+            return
+        here = anyio.get_current_task().id
+        for scope, task in self._listening.items():
+            # A source that ends the session itself comes to its own end.
+            if task != here:
+                scope.cancel()
 
     def frames(self) -> AsyncIterator[RealtimeOutputFrame]:
         """
@@ -217,8 +235,11 @@ class RealtimeSession:
         return await self._connection.restart(choice(RealtimeRestartReason, reason, "restart reason"))
 
     async def close(self, reason: RealtimeCloseReason = RealtimeCloseReason.NORMAL) -> RealtimeSessionRecord:
-        """End the session; `frames` ends with it."""
-        record = await self.controller.close(reason)
+        """End the session; `frames` and `send_audio_from` end with it."""
+        try:
+            record = await self.controller.close(reason)
+        finally:
+            self._stop_listening()
         self._connection.closed()
         return record
 
@@ -239,12 +260,17 @@ class RealtimeSession:
 
     async def hand_over(self) -> RealtimeSessionRecord:
         """
-        Leave the session to whoever resumes it, see `RealtimeSessionController.hand_over`; `frames` ends with it.
+        Leave the session to whoever resumes it, see `RealtimeSessionController.hand_over`.
+
+        `frames` and `send_audio_from` end with it.
 
         Best called after `between_turns`: what is under way ends, and what `frames` has not yielded is lost.
         The block of `open_session` or `resume_session` writes nothing more on its way out.
         """
-        record = await self.controller.hand_over()
+        try:
+            record = await self.controller.hand_over()
+        finally:
+            self._stop_listening()
         self._connection.closed()
         return record
 

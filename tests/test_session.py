@@ -426,6 +426,39 @@ async def test_a_device_is_closed_when_the_session_ends_beside_it(
     assert session.delivery.accepted == len(call.adapter.sent)
 
 
+@pytest.mark.parametrize("end", [RealtimeSession.close, RealtimeSession.hand_over])
+async def test_a_device_that_hears_nothing_more_is_closed_when_the_session_ends_beside_it(
+    end: Callable[[RealtimeSession], Awaitable[object]],
+) -> None:
+    call, device = Call(), Device()
+    device.goes_on = anyio.Event()
+
+    async with call.open() as session, anyio.create_task_group() as tasks:
+        sending = await begin(tasks, partial(session.send_audio_from, device))
+        await end(session)
+        await settled()
+        assert sending.is_over
+        # A group that is left waits for it.
+        device.goes_on.set()
+
+    assert (sending.error, device.is_open) == (None, False)
+
+
+async def test_a_source_that_closes_the_session_itself_comes_to_its_own_end() -> None:
+    call, ended = Call(), []
+
+    async def call_that_is_hung_up() -> AsyncGenerator[bytes, None]:
+        yield FRAME
+        await session.close()
+        await anyio.sleep(1)
+        ended.append(anyio.current_time())
+
+    async with call.open() as session:
+        await session.send_audio_from(call_that_is_hung_up())
+
+    assert ended == [pytest.approx(1)]
+
+
 async def test_a_device_that_waits_for_room_is_closed_with_the_session() -> None:
     call, device = Call(), Device()
 
