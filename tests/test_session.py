@@ -445,7 +445,7 @@ async def test_a_device_that_hears_nothing_more_is_closed_when_the_session_ends_
 
 
 async def test_a_source_that_closes_the_session_itself_comes_to_its_own_end() -> None:
-    call, ended = Call(), []
+    call, ended = Call(), list[float]()
 
     async def call_that_is_hung_up() -> AsyncGenerator[bytes, None]:
         yield FRAME
