@@ -205,12 +205,17 @@ class RecordExtent:
 
 # Codes that a provider may put in a record: whatever else it says could hold what was spoken.
 KNOWN_PROVIDER_CODES = frozenset({
-    "authentication_error", "bad_gateway", "cancelled", "content_filter", "context_length_exceeded",
-    "deadline_exceeded", "failed_precondition", "insufficient_quota", "internal_error", "invalid_api_key",
-    "invalid_argument", "invalid_request", "invalid_request_error", "invalid_value", "message_too_big",
-    "model_not_found", "not_found", "overloaded", "permission_denied", "policy_violation", "protocol_error",
-    "quota_exceeded", "rate_limit_exceeded", "resource_exhausted", "server_error", "service_unavailable",
-    "session_expired", "session_not_found", "timeout", "unauthenticated", "unavailable", "unsupported", "untrusted_certificate",
+    "account_deactivated", "authentication_error", "bad_gateway", "billing_hard_limit_reached", "cancelled",
+    "content_filter", "context_length_exceeded", "deadline_exceeded", "failed_precondition",
+    "handshake_refused", "inference_failed", "insufficient_quota", "internal_error", "invalid_api_key",
+    "invalid_argument", "invalid_json", "invalid_request", "invalid_request_error", "invalid_session_type",
+    "invalid_type", "invalid_value", "malformed_event", "message_too_big", "missing_required_parameter",
+    "model_load_error", "model_not_found", "no_api_key", "not_found", "not_implemented", "overloaded",
+    "permission_denied", "policy_violation", "protocol_error", "quota_exceeded", "rate_limit_error",
+    "rate_limit_exceeded", "resource_exhausted", "server_error", "service_unavailable", "session_expired",
+    "session_limit_reached", "session_not_found", "timeout", "too_many_requests", "unauthenticated",
+    "unavailable", "unknown_or_invalid_event", "unknown_parameter", "unsupported", "unsupported_frame",
+    "unsupported_parameter", "untrusted_certificate",
 })  # fmt: skip
 OTHER_CODE = "other"
 

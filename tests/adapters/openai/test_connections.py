@@ -11,6 +11,7 @@ import pytest
 
 from realtime_async.adapters.openai import OpenAIRealtimeAdapter
 from realtime_async.adapters.openai.adapter import LIMITS
+from realtime_async.adapters.openai.refusals import PASSING, REFUSALS, Weight
 from realtime_async.errors import (
     ContractViolation,
     ProviderConnectionLost,
@@ -26,6 +27,7 @@ from realtime_async.ports import (
     RealtimeEvent,
     RealtimeInputFrame,
     RealtimeSessionId,
+    RecordedError,
     ResponseDone,
     ResponseStarted,
 )
@@ -420,3 +422,15 @@ async def test_any_end_that_nobody_asked_for_is_a_lost_connection(how: DropHow) 
 
         with pytest.raises(ProviderConnectionLost):
             await side.adapter.receive(SESSION)
+
+
+OF_A_CONNECTION = {
+    *(code for code, weight in REFUSALS.items() if weight in {Weight.CONNECTION, Weight.FATAL}),
+    *PASSING,
+    "handshake_refused", "malformed_event", "no_api_key", "too_many_requests", "unsupported_frame",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", sorted(OF_A_CONNECTION))
+def test_why_a_connection_could_not_be_used_can_be_read_from_the_records(code: str) -> None:
+    assert RecordedError.of(ProviderFailure("refused", code=code)).code == code
