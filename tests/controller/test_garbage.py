@@ -33,6 +33,8 @@ def only_the_collector_frees() -> Iterator[list[object]]:
     """What of ours it finds that nothing refers to any more but itself."""
     found: list[object] = []
     gc.collect()
+    # What earlier tests have left may be let go of meanwhile, and is not what is looked for.
+    gc.freeze()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
