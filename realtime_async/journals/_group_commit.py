@@ -227,6 +227,8 @@ class GroupCommit:
                 self._refuse(run_id)
             failure = self._stopped[run_id] = Failure(why)
             failure.is_told = True
+            if len(self._stopped) > MAX_RUNS:
+                del self._stopped[next(iter(self._stopped))]
             self._positions.pop(run_id, None)
             on_their_way = (*self._gathering.records[::-1], *self._committing.records[::-1])
             return next((taken for taken in on_their_way if taken.record.run_id == run_id), None)

@@ -17,7 +17,7 @@ from realtime_async.journals import _group_commit
 from realtime_async.journals._compact import pack
 from realtime_async.journals._group_commit import GroupCommit
 from realtime_async.journals._taken import Failure, Taken
-from realtime_async.ports import JournalCursor, JournalRecord
+from realtime_async.ports import JournalCursor, JournalRecord, RunId
 from realtime_async.testing.journal_contract import OTHER_RUN, RUN, record, records
 from tests.journals.gated import GatedStore, group_commit, take, taken_up
 
@@ -221,6 +221,20 @@ async def test_a_run_that_is_given_up_lands_first_and_takes_no_more() -> None:
         assert [await last, await other] == [JournalCursor(RUN, 2), JournalCursor(OTHER_RUN, 1)]
         commits.allow_again(RUN)
         assert await take(commits, record(RUN, 3)) == JournalCursor(RUN, 3)
+
+
+async def test_runs_that_were_given_up_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_group_commit, "MAX_RUNS", 2)
+    store = GatedStore()
+    store.let_through()
+    async with group_commit(store) as commits:
+        for number in range(1, 4):
+            commits.give_up(RunId(f"run.{number}"), JournalConflict(f"released {number}"))
+
+        for number in (2, 3):
+            with pytest.raises(JournalConflict, match=f"released {number}"):
+                take(commits, record(f"run.{number}", 1))
+        assert await take(commits, record("run.1", 1)) == JournalCursor(RunId("run.1"), 1)
 
 
 async def idle(commits: GroupCommit) -> None:
