@@ -11,6 +11,7 @@ import pytest
 from realtime_async.journals import MemoryJournal
 from realtime_async.ports import JournalCursor, JournalRecord, RunId, RunSummary
 from realtime_async.testing.journal_contract import JournalContract
+from realtime_async.testing.journals import SuspendingJournal
 from realtime_async.testing.run_list_contract import RunListContract
 
 __all__: list[str] = []
@@ -60,4 +61,31 @@ class TestGeneratingJournal(JournalContract, RunListContract):
         return self.journal
 
     def open_listed_journal(self) -> GeneratingJournal:
+        return self.journal
+
+
+class PromptJournal(GeneratingJournal):
+    """Has its records at hand, so that reading waits for nothing, and only writing does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._written = SuspendingJournal(self.store)
+        self._records: dict[RunId, dict[int, JournalRecord]] = {}
+
+    def append(self, record: JournalRecord) -> Awaitable[JournalCursor]:
+        taken = self._written.append(record)
+        self._records.setdefault(record.run_id, {})[record.journal_seq] = record
+        return taken
+
+    async def read(self, run_id: RunId, *, after: int = 0) -> AsyncGenerator[JournalRecord, None]:
+        for record in list(self._records.get(run_id, {}).values())[after:]:
+            yield record
+
+
+class TestPromptJournal(JournalContract):
+    @pytest.fixture(autouse=True)
+    def _place(self) -> None:
+        self.journal = PromptJournal()
+
+    def open_journal(self) -> PromptJournal:
         return self.journal
