@@ -178,7 +178,7 @@ class PostgresStore:
         for each in written:
             self._note(each)
         for run_id, verdict in verdicts.items():
-            self._tell(pending.runs.pop(run_id), verdict)
+            self._tell(pending.runs.pop(run_id), verdict, standings[run_id])
 
     def _refuse_too_many(self, pending: _Pending) -> None:
         """Fail those that begin to be held here beyond the bound; whoever is held already goes on."""
@@ -233,14 +233,14 @@ class PostgresStore:
         )
         return Advance.of(held, batch, becomes=standing.token + 1 if verdict.is_takeover else None)
 
-    def _tell(self, batch: Sequence[Taken], verdict: Verdict) -> None:
+    def _tell(self, batch: Sequence[Taken], verdict: Verdict, standing: Standing) -> None:
         run_id = batch[0].record.run_id
         if verdict.failure is not None:
             failure = Failure(verdict.failure, is_refusal=self._leases.get(run_id) is None)
             for taken in batch[verdict.done :]:
                 taken.failure = failure
-        elif verdict.is_takeover and not batch[verdict.done :]:
-            # Nothing was taken over yet; what follows will do it.
+        elif not batch[verdict.done :] and (verdict.is_takeover or not standing.open_sessions):
+            # Nothing was taken over yet, or it has ended; what follows will take it over.
             self._leases.drop(run_id)
 
     def _compare(self, taken: Taken, connection: Connection) -> None:

@@ -11,7 +11,13 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from realtime_async.journals import PostgresJournal
-from realtime_async.ports import JournalRecord, RealtimeConnectionId, RunId
+from realtime_async.ports import (
+    JournalCursor,
+    JournalRecord,
+    RealtimeConnectionId,
+    RealtimeSessionRecordKind,
+    RunId,
+)
 from realtime_async.testing.journal_contract import OTHER_RUN, RUN, append_all, read_all, record, records
 from tests.journals.cutting import Cut, CutWire, cut_wire
 from tests.postgres_server import Database
@@ -83,3 +89,21 @@ async def test_what_was_lost_on_the_way_to_a_rivals_run_stays_the_rivals(postgre
             with pytest.raises(Exception, match="has another record at 2"):
                 await lost
             assert wire.was_cut
+
+
+async def test_a_run_whose_end_was_written_is_held_no_more_though_the_answer_was_lost(
+    postgres_database: Database,
+) -> None:
+    """Its lease would be renewed for hours, and letting it go would refuse the session that follows."""
+    dsn = postgres_database.dsn
+    with cut_wire(int(conninfo_to_dict(dsn)["port"] or 0), Cut.ANSWERED) as wire:
+        async with PostgresJournal.open(through(wire, dsn)) as journal:
+            await journal.append(record(RUN, 1))
+            wire.arm(1)
+
+            await journal.append(record(RUN, 2, kind=RealtimeSessionRecordKind.CLOSED))
+
+            assert wire.was_cut
+            assert len(journal._database._leases) == 0
+            await journal.release(RUN)
+            assert await journal.append(record(RUN, 3)) == JournalCursor(RUN, 3)
