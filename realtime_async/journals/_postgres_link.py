@@ -116,6 +116,9 @@ _TROUBLES = {
         "its server is read-only, as a standby is; point the DSN at the primary", passes=True, ends=True
     ),
     "25P03": Trouble("the server ended a transaction that rested; look at its load", passes=True, ends=True),
+    "25P04": Trouble(
+        "the server ended a transaction that took too long; look at its load", passes=True, ends=True
+    ),
     "26000": Trouble(
         "its server forgets what was prepared; a pooler in between must give each connection a session",
         passes=True,
@@ -135,6 +138,9 @@ _TROUBLES = {
     "57P01": _AWAY,
     "57P02": _AWAY,
     "57P03": _AWAY,
+    "57P05": Trouble(
+        "the server ended a connection that rested; look at its settings", passes=True, ends=True
+    ),
     "XX001": Trouble("it is damaged; restore it from a copy", kind=JournalCorrupt),
     "XX002": Trouble("it is damaged; restore it from a copy", kind=JournalCorrupt),
 }

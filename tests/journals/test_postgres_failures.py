@@ -284,7 +284,7 @@ async def test_each_answer_of_the_server_says_what_to_do(
         assert isinstance(raised.value, JournalCorrupt) == (state == "XX001")
 
 
-@pytest.mark.parametrize("state", ["40P01", "40001", "55P03", "53300", "25P03"])
+@pytest.mark.parametrize("state", ["40P01", "40001", "55P03", "53300", "25P03", "25P04", "57P05"])
 async def test_what_passes_is_tried_again(dsn: str, postgres_database: Database, state: str) -> None:
     async with PostgresJournal.open(dsn) as journal:
         await journal.append(record(RUN, 1))
