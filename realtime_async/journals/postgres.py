@@ -24,6 +24,8 @@ __all__ = ["PostgresJournal"]
 
 PATIENCE_S = 8.0
 LEASE_S = 30.0
+# A day: whoever is dead for so long has lost the run's caller, and the database has no date for a lease without an end.
+LONGEST_LEASE_S = 86_400.0
 
 
 class PostgresJournal(StoredJournal):
@@ -76,10 +78,10 @@ class PostgresJournal(StoredJournal):
             patience_s: How long appends wait for a server that is away, or has no time, before their runs stop.
                 Keep it below `Deadlines.journal`, as a session waits no longer than that.
                 A server that says nothing for a second longer counts as away.
-            lease_s: For how long a run whose worker is gone has an owner all the same.
+            lease_s: For how long a run whose worker is gone has an owner all the same; a day at most.
 
         Raises:
-            ContractViolation: The DSN cannot be read, or a lease would expire while patience lasts.
+            ContractViolation: The DSN cannot be read, or a lease would expire while patience lasts, or lasts too long.
             JournalFailure: The server is away or refuses, or the database is no journal of this release.
                 On the way out: a run has stopped, and nobody was told.
         """
@@ -87,6 +89,11 @@ class PostgresJournal(StoredJournal):
             raise ContractViolation(
                 f"a lease of {lease_s!r} s is too short for a patience of {patience_s!r} s: it may be half over "
                 "when the server goes away; make it more than twice as long"
+            )
+        if lease_s > LONGEST_LEASE_S:
+            raise ContractViolation(
+                f"a lease of {lease_s!r} s is too long: a run whose worker is gone would wait for it; "
+                f"make it {LONGEST_LEASE_S:g} s at most"
             )
         store = PostgresStore(Address.of(dsn), patience_s=patience_s, lease_s=lease_s)
         commits = GroupCommit(store, store.name)

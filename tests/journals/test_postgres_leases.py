@@ -145,6 +145,13 @@ async def test_a_lease_shorter_than_patience_is_refused(dsn: str, lease_s: float
             pass
 
 
+@pytest.mark.parametrize("lease_s", [float("inf"), 1e30, 86_401])
+async def test_a_lease_without_a_sensible_end_is_refused(dsn: str, lease_s: float) -> None:
+    with pytest.raises(ContractViolation, match="86400 s at most"):
+        async with PostgresJournal.open(dsn, lease_s=lease_s):
+            pass
+
+
 async def test_a_claimed_session_is_resumed_and_its_older_owner_reaches_its_provider_no_more(
     dsn: str, postgres_database: Database
 ) -> None:
