@@ -253,13 +253,13 @@ class Transmitting:
         rt.totals.failed += not in_doubt and not kept
         fields = {**input_fields(turn.frame), "error": recorded(error)}
         if turn.intent is None:
-            turn.result = self.book.fail(_Kind.INPUT_SEND_FAILED, fields)
+            result = self.book.fail(_Kind.INPUT_SEND_FAILED, fields)
         else:
-            turn.result = rt.append(_Kind.INPUT_SEND_FAILED, turn.intent, **fields)
+            result = rt.append(_Kind.INPUT_SEND_FAILED, turn.intent, **fields)
         rt.lost_if(error)
         if kept:
             turn.gated = self._gating.put_first(Gated(turn.frame, turn.since))
-        return turn.result
+        return result
 
 
 def _is_unknown(error: AgentError) -> bool:
