@@ -223,9 +223,9 @@ class GroupCommit:
             JournalFailure: The run has stopped for another reason, or the journal is closed.
         """
         with self._lock:
-            if self._is_closing or (run_id in self._stopped and not self._stopped[run_id].says(why)):
+            if self._is_closing or (run_id in self._stopped and not self._stopped[run_id].is_given_up):
                 self._refuse(run_id)
-            failure = self._stopped[run_id] = Failure(why)
+            failure = self._stopped[run_id] = Failure(why, is_given_up=True)
             failure.is_told = True
             if len(self._stopped) > MAX_RUNS:
                 del self._stopped[next(iter(self._stopped))]
@@ -233,9 +233,9 @@ class GroupCommit:
             on_their_way = (*self._gathering.records[::-1], *self._committing.records[::-1])
             return next((taken for taken in on_their_way if taken.record.run_id == run_id), None)
 
-    def is_given_up(self, run_id: RunId, why: JournalConflict) -> bool:
+    def is_given_up(self, run_id: RunId) -> bool:
         with self._lock:
-            return run_id in self._stopped and self._stopped[run_id].says(why)
+            return run_id in self._stopped and self._stopped[run_id].is_given_up
 
     def allow_again(self, run_id: RunId) -> None:
         """Let a stopped run be taken up again, where its failure has been raised to somebody."""

@@ -17,10 +17,12 @@ __all__ = ["Batch", "Failure", "Taken", "fail_each"]
 class Failure:
     """Why a run has stopped, or an append was refused, and whether anybody knows."""
 
-    __slots__ = ("_error", "is_refusal", "is_told")
+    __slots__ = ("_error", "is_given_up", "is_refusal", "is_told")
 
-    def __init__(self, error: JournalFailure, *, is_refusal: bool = False) -> None:
+    def __init__(self, error: JournalFailure, *, is_refusal: bool = False, is_given_up: bool = False) -> None:
         self._error = error
+        self.is_given_up = is_given_up
+        """Nothing has failed: whoever had the run has left it to others."""
         self.is_refusal = is_refusal
         """The record was no continuation of the run: nobody here has lost it, and what fits may be appended."""
         self.is_told = False
@@ -31,10 +33,6 @@ class Failure:
         error = type(self._error)(self._error.message, kind=self._error.kind, retry=self._error.retry)
         error.__cause__ = self._error.__cause__
         return error
-
-    def says(self, error: JournalFailure) -> bool:
-        """Whether this is what would be raised."""
-        return self._error.message == error.message
 
 
 class Taken:

@@ -176,9 +176,8 @@ class PostgresJournal(StoredJournal):
             JournalFailure: The server is away: then the lease expires by itself; or the run has stopped.
         """
         run_id = RunId(run_id)
-        why = released(run_id)
-        is_again = self._commits.is_given_up(run_id, why)
-        on_its_way = self._commits.give_up(run_id, why)
+        is_again = self._commits.is_given_up(run_id)
+        on_its_way = self._commits.give_up(run_id, released(run_id))
         if on_its_way is not None:
             await on_its_way
         if not await anyio.to_thread.run_sync(self._database.release, run_id) and not is_again:
