@@ -42,8 +42,9 @@ class OpenAIRealtimeAdapter(anyio.AsyncContextManagerMixin):
 
     A new connection is told the configuration and the conversation, and is asked again for an answer that was cut
     off or is still owed.
-    Of a session it holds at most 200 items, 4 MiB of text, pictures and speech that was not written down, and 2 MiB
-    of speech that the provider has not taken yet.
+    Of a session it holds at most 200 items, 4 MiB of text, pictures and speech that was not written down, 2 MiB of
+    speech that the provider has not taken yet, and what it was asked for and has not confirmed: 16 changes of the
+    configuration and 32 turns, of which it forgets the oldest.
 
     Args:
         config: What every session begins with; `update` changes one of them.
@@ -153,6 +154,7 @@ class OpenAIRealtimeAdapter(anyio.AsyncContextManagerMixin):
         """
         session = self._sessions.of(session_id)
         session.check()
+        await session.room()
         saying.interrupt(session.talk, response_id, played_ms)
         await session.flush_all()
 
@@ -204,6 +206,8 @@ class OpenAIRealtimeAdapter(anyio.AsyncContextManagerMixin):
         """
         session = self._sessions.of(session_id)
         session.check()
+        # One at a time: what the connection does not take must not add up here.
+        await session.flush_all()
         saying.update(session.talk, config)
         await session.flush_all()
 

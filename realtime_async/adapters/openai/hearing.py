@@ -54,8 +54,7 @@ def _conversation_created(talk: Talk, event: ServerMessage) -> None:
 
 def _session_updated(talk: Talk, event: ServerMessage) -> None:
     talk.is_configured = True
-    if talk.updates:
-        talk.updates.pop(next(iter(talk.updates)))
+    talk.updates.confirmed()
 
 
 # The input
@@ -147,8 +146,9 @@ def _refused(talk: Talk, refusal: Refusal) -> None:
         return
     if kind == "item":
         talk.items.drop(key)
-    if event_id in talk.updates:
-        talk.config = talk.updates.pop(event_id)
+    before = talk.updates.refused(event_id)
+    if before is not None:
+        talk.config = before
         talk.input.finds_turns = talk.config.turns is not None
     if not talk.is_begun and refusal.code in PASSING:
         talk.ending = refusal.code

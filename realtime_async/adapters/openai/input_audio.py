@@ -59,6 +59,8 @@ class InputAudio:
 
     BYTES = 2 * 2**20
     SILENCE_S = 5
+    # Commits that aren't confirmed; a provider that owes so many confirms none.
+    COMMITS = 32
 
     def __init__(self, bytes_per_second: int) -> None:
         self._bytes_per_ms = bytes_per_second // 1000
@@ -75,6 +77,8 @@ class InputAudio:
         self._speech: tuple[int, int | None] | None = None
         """From and to where somebody spoke, in ms of this connection."""
         self._commits: deque[_Commit] = deque()
+        self._forgotten_commits = 0
+        """How many, older than all of these, were never confirmed."""
         self.finds_turns = False
         """Whether the provider finds the turns."""
 
@@ -122,6 +126,9 @@ class InputAudio:
 
     def commit_sent(self, number: int, event_id: str) -> None:
         self._commits.append(_Commit(event_id, number, self.timeline.connection_ms))
+        if len(self._commits) > self.COMMITS:
+            self._commits.popleft()
+            self._forgotten_commits += 1
 
     def commit_refused(self, event_id: str | None) -> bool:
         """Forget the commit that *event_id* asked for; False: none did."""
@@ -160,6 +167,11 @@ class InputAudio:
         """From and to where the committed turn goes, in ms of this connection, and the frame that asked for it."""
         if self._speech is not None and self._speech[1] is not None and not self._commits:
             return self._speech[0], self._speech[1], 0
+        if self._forgotten_commits:
+            # Which turn that was is not known any more, so it settles nothing, and is said again where it must be.
+            self._forgotten_commits -= 1
+            settled_ms = self._settled_at // self._bytes_per_ms
+            return settled_ms, settled_ms, 0
         if self._commits:
             asked = self._commits.popleft()
             return self._settled_at // self._bytes_per_ms, asked.connection_ms, asked.number
@@ -181,3 +193,4 @@ class InputAudio:
         self._kept_from = self._settled_at = 0
         self._speech = None
         self._commits.clear()
+        self._forgotten_commits = 0

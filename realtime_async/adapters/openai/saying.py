@@ -226,7 +226,7 @@ def update(talk: Talk, config: OpenAIRealtimeConfig) -> None:
     changed = _difference(before, after)
     if changed:
         event_id = talk.draw_event_id("session")
-        talk.updates[event_id] = talk.config
+        talk.updates.asked(event_id, talk.config)
         talk.to_send.append(wire.update_session({**changed, "type": "realtime"}, event_id))
     talk.config = config
     talk.input.finds_turns = config.turns is not None

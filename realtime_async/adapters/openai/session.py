@@ -37,6 +37,8 @@ __all__ = ["Dialer", "Session"]
 
 # Not every server confirms its configuration; one that refuses it says so sooner than this.
 CONFIGURED_WITHIN_S = 5.0
+# Messages that wait behind a connection which takes nothing; stopping one answer is seldom more than two.
+TO_SEND = 64
 
 # Close codes of the provider's after which the same would happen again: what we sent, or who we are, is wrong.
 _OURS = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
@@ -215,6 +217,16 @@ class Session:
                 await self.line.progress()
         except WebSocketClosed as error:
             raise _lost(error, self.talk.ending) from None
+
+    async def room(self) -> None:
+        """
+        Wait until no more is to be sent than a few messages, which a connection that takes nothing must not add up.
+
+        Raises:
+            ProviderConnectionLost: The connection is gone.
+        """
+        if len(self.talk.to_send) >= TO_SEND:
+            await self.flush_all()
 
     def check(self) -> None:
         """

@@ -11,6 +11,7 @@ from realtime_async.adapters.openai.answers import Answer, Answers
 from realtime_async.adapters.openai.config import OpenAIRealtimeConfig
 from realtime_async.adapters.openai.conversation import Conversation
 from realtime_async.adapters.openai.input_audio import InputAudio
+from realtime_async.adapters.openai.updates import Updates
 from realtime_async.errors import ProviderFailure
 from realtime_async.ports import (
     OutputAudio,
@@ -48,8 +49,7 @@ class Talk:
     unknown_events: int = 0
     names: dict[str, str] = attrs.field(factory=dict)
     """Which of its two names an event has come under first: a server may send it under both."""
-    updates: dict[str, OpenAIRealtimeConfig] = attrs.field(factory=dict)
-    """Per `session.update` that isn't confirmed, what held before."""
+    updates: Updates = attrs.field(factory=Updates)
     is_begun: bool = False
     """This connection has said its first word."""
     is_configured: bool = False

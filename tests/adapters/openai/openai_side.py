@@ -20,11 +20,11 @@ from realtime_async.ports import (
     RealtimeOutputFrame,
     RealtimeSessionId,
 )
-from realtime_async.testing.loopback import DropHow
+from realtime_async.testing.loopback import DropHow, LoopbackServer, Peer
 from realtime_async.testing.loopback.hearing import numbered_audio
 from realtime_async.testing.loopback.openai import Answer, LoopbackOpenAI, OpenAIScript
 
-__all__ = ["OpenAISide", "config_for", "open_openai_side"]
+__all__ = ["OpenAISide", "Stubborn", "config_for", "open_openai_side"]
 
 # It begins, and goes on only when it is cut.
 ENDLESS = Answer(text="And so on, and on.", audio_ms=60_000, hold_after=2)
@@ -38,6 +38,21 @@ def config_for(server: LoopbackOpenAI, **others: Any) -> OpenAIRealtimeConfig:
         **others,
     }
     return OpenAIRealtimeConfig(**fields)
+
+
+class Stubborn(LoopbackServer):
+    """Refuses every configuration, or says nothing about it."""
+
+    def __init__(self, *, is_silent: bool) -> None:
+        super().__init__()
+        self.is_silent = is_silent
+
+    async def handle(self, peer: Peer) -> None:
+        await peer.send_json({"type": "conversation.created"})
+        async for event in peer:
+            if not self.is_silent:
+                error = {"code": "invalid_value", "message": "secret", "event_id": event["event_id"]}
+                await peer.send_json({"type": "error", "error": error})
 
 
 class WatchedAdapter(OpenAIRealtimeAdapter):

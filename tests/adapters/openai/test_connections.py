@@ -33,7 +33,7 @@ from realtime_async.ports import (
 )
 from realtime_async.testing.loopback import DropHow, LoopbackServer, Peer
 from realtime_async.testing.loopback.openai import Answer, LoopbackOpenAI, OpenAIScript
-from tests.adapters.openai.openai_side import config_for, open_openai_side
+from tests.adapters.openai.openai_side import Stubborn, config_for, open_openai_side
 from tests.adapters.openai.talks import audio, config
 from tests.testing.loopback.openai_types import misfits
 
@@ -180,21 +180,6 @@ async def test_a_server_that_refuses_in_place_of_its_first_word_says_whether_ano
             await adapter.connect(REQUEST)
 
     assert refused.value.retry == retry
-
-
-class Stubborn(LoopbackServer):
-    """Refuses every configuration, or says nothing about it."""
-
-    def __init__(self, *, is_silent: bool) -> None:
-        super().__init__()
-        self.is_silent = is_silent
-
-    async def handle(self, peer: Peer) -> None:
-        await peer.send_json({"type": "conversation.created"})
-        async for event in peer:
-            if not self.is_silent:
-                error = {"code": "invalid_value", "message": "secret", "event_id": event["event_id"]}
-                await peer.send_json({"type": "error", "error": error})
 
 
 async def test_a_configuration_that_is_refused_refuses_the_session() -> None:
