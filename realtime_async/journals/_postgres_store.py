@@ -27,7 +27,7 @@ from realtime_async.journals._postgres_leases import OWNED_AT_MOST, Held, Leases
 from realtime_async.journals._postgres_link import Address, Link
 from realtime_async.journals._postgres_reading import PostgresReading, records, stands
 from realtime_async.journals._postgres_schema import Connection, check
-from realtime_async.journals._postgres_writing import PARTS_KNOWN, Advance, advance
+from realtime_async.journals._postgres_writing import PARTS_KNOWN, Advance, advance, pieces
 from realtime_async.journals._taken import Failure, Taken, fail_each
 from realtime_async.journals._verdicts import conflict, gap
 from realtime_async.ports import RunId
@@ -89,6 +89,13 @@ class _Pending:
                 runs[taken.record.run_id].append(taken)
         return cls(dict(runs), [taken for taken in batch if taken.is_repeat])
 
+    def written(self, batch: Sequence[Taken]) -> None:
+        """Let go of *batch*, which is the first of what is pending of its run."""
+        run_id = batch[0].record.run_id
+        self.runs[run_id] = self.runs[run_id][len(batch) :]
+        if not self.runs[run_id]:
+            del self.runs[run_id]
+
 
 class PostgresStore:
     """One database: a connection for the writer thread, and one that whoever reads takes in turn."""
@@ -131,19 +138,23 @@ class PostgresStore:
             pending.repeats.pop()
 
     def _advance_held(self, pending: _Pending, connection: Connection) -> None:
-        advances: list[Advance] = []
-        for run_id, batch in pending.runs.items():
-            held = self._leases.get(run_id)
-            if (
-                held is not None
-                and held.parts is not None
-                and held.last_seq == batch[0].record.journal_seq - 1
-            ):
-                advances.append(Advance.of(held, batch))
-        if advances:
-            for each in self._advance(connection, advances):
-                del pending.runs[each.batch[0].record.run_id]
+        for piece in pieces(dict(pending.runs)):
+            # Of a run that was not written, or has ended, the next piece continues nothing.
+            advances = [
+                Advance.of(held, batch)
+                for run_id, batch in piece.items()
+                if (held := self._continued_by(run_id, batch)) is not None
+            ]
+            for each in self._advance(connection, advances) if advances else ():
+                pending.written(each.batch)
                 self._note(each)
+
+    def _continued_by(self, run_id: RunId, batch: Sequence[Taken]) -> Held | None:
+        """The lease of the run, if it is held here, and *batch* is what comes next."""
+        held = self._leases.get(run_id)
+        if held is None or held.parts is None or held.last_seq != batch[0].record.journal_seq - 1:
+            return None
+        return held
 
     def _advance(self, connection: Connection, advances: Sequence[Advance]) -> Sequence[Advance]:
         ordered = sorted(advances, key=lambda each: each.held.run)

@@ -7,7 +7,7 @@ are its records; the others of the batch are written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Final
 
@@ -19,19 +19,21 @@ from realtime_async.journals._postgres_asking import Asked
 from realtime_async.journals._postgres_leases import Held
 from realtime_async.journals._postgres_schema import Connection
 from realtime_async.journals._taken import Taken
+from realtime_async.ports import RunId
 
-__all__ = ["Advance", "advance"]
+__all__ = ["Advance", "advance", "pieces"]
 
 PARTS_KNOWN: Final = 1000
 """Shared texts of a run; one that is forgotten is written again, under another number."""
 
+PIECE: Final = 2 * 1024 * 1024
+"""Characters of bodies from which on what is to be written goes in pieces: the server keeps several copies of each."""
+
 # Rows come as a text for each of their columns; as JSON each took the server four times as long.  The columns come apart
 # in a SELECT list, which passes row after row on: FROM gathers each of them first, for a tenth more of a large batch.
-# There is no COPY, however large a batch is.  COPY behind the same UPDATE takes more of both processes up to 512 rows, as
-# multiples of raw COPY 1.6 for 1.3 at 8 rows, 1.45 for 1.3 at 512, the same from 1,024 on, and a tenth less at most at
-# 16,384.  But no timeout of the server ends a COPY that waits for its client: a worker that stops within one would keep
-# its runs from all others.  COPY into a table of the session's own, and from there by this statement, keeps nobody from
-# anything, but writes each row twice: 1.3 times what this takes from 2,048 rows to 4,096, and 1.15 to 1.2 at 16,384.
+# There is no COPY, however large a batch is: it costs more than the statement, and takes as much of the server's memory as
+# one in pieces.  Nor does any timeout of the server end a COPY that waits for its client, so a worker that stops within
+# one would keep its runs from all others.
 _LEASE = """
     UPDATE realtime_async.run
     SET last_seq = {last}, token = {becomes}, written_token = {becomes},
@@ -170,6 +172,24 @@ def advance(
     if len(moved) == len(advances):
         return advances
     return [each for each in advances if each.held.run in moved]
+
+
+def pieces(runs: Mapping[RunId, Sequence[Taken]]) -> Iterator[Mapping[RunId, Sequence[Taken]]]:
+    """Cut what is to be written where a statement has enough; what is left of a run comes first in the next piece."""
+    piece: dict[RunId, Sequence[Taken]] = {}
+    room = PIECE
+    for run_id, batch in runs.items():
+        first = 0
+        for end, taken in enumerate(batch, 1):
+            room -= len(taken.packed[-1])
+            if room <= 0:
+                piece[run_id] = batch[first:end]
+                yield piece
+                piece, room, first = {}, PIECE, end
+        if batch[first:]:
+            piece[run_id] = batch[first:]
+    if piece:
+        yield piece
 
 
 def _move(advance: Advance) -> dict[str, str]:

@@ -1,0 +1,158 @@
+"""What is too long for one statement goes in several, and is written as if it had gone in one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg.conninfo import conninfo_to_dict
+
+from realtime_async.errors import JournalConflict
+from realtime_async.journals import PostgresJournal, _postgres_store, _postgres_writing
+from realtime_async.journals._compact import pack
+from realtime_async.journals._postgres_schema import Connection
+from realtime_async.journals._postgres_writing import Advance, pieces
+from realtime_async.journals._taken import Batch, Taken
+from realtime_async.ports import JournalRecord, RealtimeSessionRecordKind, RunId
+from realtime_async.testing.journal_contract import OTHER_RUN, RUN, append_all, read_all, record, records
+from tests.journals.cutting import Cut, cut_wire
+from tests.journals.test_postgres_lost_answers import through
+from tests.postgres_server import Database
+
+__all__: list[str] = []
+
+# A body has some 150 characters, so that a piece has a few records.
+SHORT = 1_000
+CLOSED = RealtimeSessionRecordKind.CLOSED
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many records each statement had, of those that were short of room."""
+    counted: list[int] = []
+    advance = _postgres_writing.advance
+
+    def counting(connection: Connection, advances: Sequence[Advance], **how: object) -> Sequence[Advance]:
+        counted.append(sum(len(each.batch) for each in advances))
+        return advance(connection, advances, **how)  # type: ignore[arg-type]  # as it was given
+
+    monkeypatch.setattr(_postgres_writing, "PIECE", SHORT)
+    monkeypatch.setattr(_postgres_store, "advance", counting)
+    return counted
+
+
+def taken(run_id: RunId, sizes: Sequence[int]) -> list[Taken]:
+    texts = pack(record(run_id, 1))[:3]
+    return [
+        Taken(record(run_id, seq), (*texts, "x" * size), Batch(), is_repeat=False)
+        for seq, size in enumerate(sizes, 1)
+    ]
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([1, SHORT // 3, SHORT - 1, SHORT, 5 * SHORT]), min_size=1), max_size=5)
+)
+def test_pieces_are_the_whole_in_order_and_none_has_more_than_its_room(sizes: list[list[int]]) -> None:
+    runs = {RunId(f"run-{number}"): taken(RunId(f"run-{number}"), each) for number, each in enumerate(sizes)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_postgres_writing, "PIECE", SHORT)
+
+        cut = [dict(piece) for piece in pieces(runs)]
+
+    for run_id, whole in runs.items():
+        assert [one for piece in cut for one in piece.get(run_id, ())] == whole
+    for piece in cut:
+        batches = list(piece.values())
+        assert all(batches)
+        before_the_last = [*(one for batch in batches for one in batch)][:-1]
+        assert sum(len(one.packed[-1]) for one in before_the_last) < SHORT
+    # None is cut off before it is full.
+    for piece in cut[:-1]:
+        assert sum(len(one.packed[-1]) for batch in piece.values() for one in batch) >= SHORT
+
+
+async def test_what_comes_at_once_is_written_in_statements_of_limited_length(
+    postgres_database: Database, statements: list[int]
+) -> None:
+    async with PostgresJournal.open(postgres_database.dsn) as journal:
+        await append_all(journal, [record(RUN, 1), record(OTHER_RUN, 1)])
+        statements.clear()
+
+        # Taken within one turn of the loop: the writer has the first of them, and the rest comes in one batch.
+        waiting = [
+            journal.append(one)
+            for pair in zip(records(RUN, 100, after=1), records(OTHER_RUN, 100, after=1), strict=True)
+            for one in pair
+        ]
+        for one in waiting:
+            await one
+
+        assert sum(statements) == 200
+        assert max(statements) < 20
+        assert await read_all(journal, RUN) == records(RUN, 101)
+        assert await read_all(journal, OTHER_RUN) == records(OTHER_RUN, 101)
+
+
+@pytest.mark.parametrize("cut", Cut)
+async def test_a_connection_lost_between_or_within_pieces_leaves_all_written_once(
+    postgres_database: Database, statements: list[int], cut: Cut
+) -> None:
+    dsn = postgres_database.dsn
+    with cut_wire(int(conninfo_to_dict(dsn)["port"] or 0), cut) as wire:
+        async with PostgresJournal.open(through(wire, dsn)) as journal:
+            await append_all(journal, [record(RUN, 1), record(OTHER_RUN, 1)])
+            last, moments, was_cut = 1, 0, True
+            while was_cut:
+                moments += 1
+                wire.arm(moments)
+                await append_all(
+                    journal, [*records(RUN, 20, after=last), *records(OTHER_RUN, 20, after=last)]
+                )
+                was_cut = wire.was_cut
+                wire.arm(-1)
+                for run_id in (RUN, OTHER_RUN):
+                    assert await read_all(journal, run_id, after=last) == records(run_id, 20, after=last)
+                last += 20
+
+    # A message each way for every statement, at the least.
+    assert moments > 5
+    assert max(statements) > 1
+
+
+async def test_of_a_run_that_was_taken_over_no_piece_is_written_and_the_others_land(
+    postgres_database: Database, statements: list[int]
+) -> None:
+    dsn = postgres_database.dsn
+    async with PostgresJournal.open(dsn) as journal, PostgresJournal.open(dsn) as rival:
+        await append_all(journal, [record(RUN, 1), record(OTHER_RUN, 1)])
+        await rival.append(record(RUN, 2, nonce="rival"))
+
+        ours: list[JournalRecord] = records(RUN, 40, after=1)
+        lost = [journal.append(one) for one in ours]
+        kept = [journal.append(one) for one in records(OTHER_RUN, 40, after=1)]
+
+        for one in kept:
+            await one
+        for one in lost:
+            with pytest.raises(JournalConflict, match="has another record at 2"):
+                await one
+        assert await read_all(rival, RUN) == [record(RUN, 1), record(RUN, 2, nonce="rival")]
+        assert await read_all(rival, OTHER_RUN) == records(OTHER_RUN, 41)
+
+
+async def test_a_session_that_ends_where_a_piece_ends_is_followed_by_the_next(
+    postgres_database: Database, statements: list[int]
+) -> None:
+    async with PostgresJournal.open(postgres_database.dsn) as journal:
+        await journal.append(record(RUN, 1))
+        for last in range(1, 200, 20):
+            # Sessions of different lengths, so that one of them ends with a piece.
+            of_run = records(RUN, 20, after=last)
+            end = 3 + last // 20
+            of_run[end] = record(RUN, of_run[end].journal_seq, kind=CLOSED)
+
+            await append_all(journal, of_run)
+
+            assert await read_all(journal, RUN, after=last) == of_run
