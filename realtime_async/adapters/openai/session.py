@@ -24,6 +24,7 @@ from realtime_async.adapters._websocket import (
     open_websocket,
 )
 from realtime_async.adapters.openai import hearing, saying
+from realtime_async.adapters.openai.refusals import REFUSALS, Weight
 from realtime_async.adapters.openai.talk import Talk
 from realtime_async.errors import (
     ContractViolation,
@@ -131,8 +132,13 @@ def _check_welcome(talk: Talk) -> None:
 def _lost(
     error: WebSocketClosed, code: str | None, *, delivered: bool | None = None
 ) -> ProviderConnectionLost:
-    # What was garbled on the way came from nobody; what was too large would be so again.
-    is_final = (error.end is End.CLOSED_BY_PEER and error.code in _OURS) or error.end is End.TOO_BIG
+    # What was garbled on the way came from nobody; what was too large would be so again, and so would what the
+    # provider has said that a person must mend: it is known before another connection is asked.
+    is_final = (
+        (error.end is End.CLOSED_BY_PEER and error.code in _OURS)
+        or error.end is End.TOO_BIG
+        or REFUSALS.get(code or "") is Weight.FATAL
+    )
     retry = RetryClassification.NOT_RETRYABLE if is_final else RetryClassification.RETRYABLE
     advice = "restarting it as it is can't help" if is_final else "restart the session"
     return ProviderConnectionLost(

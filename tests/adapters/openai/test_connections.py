@@ -9,6 +9,7 @@ import anyio
 import attrs
 import pytest
 
+from realtime_async import RealtimeSessionSidecar, open_session
 from realtime_async.adapters.openai import OpenAIRealtimeAdapter
 from realtime_async.adapters.openai.adapter import LIMITS
 from realtime_async.adapters.openai.refusals import PASSING, REFUSALS, Weight
@@ -16,9 +17,11 @@ from realtime_async.errors import (
     ContractViolation,
     ProviderConnectionLost,
     ProviderFailure,
+    RestartExhausted,
     RetryClassification,
     SessionStateError,
 )
+from realtime_async.journals import MemoryJournal
 from realtime_async.ports import (
     GoAway,
     OutputAudio,
@@ -33,7 +36,7 @@ from realtime_async.ports import (
 )
 from realtime_async.testing.loopback import DropHow, LoopbackServer, Peer
 from realtime_async.testing.loopback.openai import Answer, LoopbackOpenAI, OpenAIScript
-from tests.adapters.openai.openai_side import Stubborn, config_for, open_openai_side
+from tests.adapters.openai.openai_side import OpenAISide, Stubborn, config_for, open_openai_side
 from tests.adapters.openai.talks import audio, config
 from tests.testing.loopback.openai_types import misfits
 
@@ -216,8 +219,31 @@ async def test_a_fatal_error_ends_the_connection_and_says_why() -> None:
         with pytest.raises(ProviderConnectionLost) as lost:
             await side.adapter.receive(SESSION)
 
-        assert refused.value.retry is RetryClassification.NOT_RETRYABLE
+        assert refused.value.retry is lost.value.retry is RetryClassification.NOT_RETRYABLE
         assert refused.value.code == lost.value.code == "insufficient_quota"
+
+
+async def refused_for_good(side: OpenAISide) -> None:
+    """Serve a session that the provider ends with a fatal error, and go on listening."""
+    sidecar = RealtimeSessionSidecar.voice_defaults("front-desk")
+    async with open_session(sidecar, side.adapter, MemoryJournal(), run_id="call") as session:
+        side.server.say('{"type": "error", "error": {"code": "invalid_api_key", "message": "secret"}}')
+        with pytest.raises(ProviderFailure, match="invalid_api_key"):
+            await anext(session.frames())
+        # Served by another connection, it would have nothing more to hear.
+        with anyio.fail_after(20):
+            async for _ in session.frames():
+                pass
+
+
+async def test_a_session_that_the_provider_refuses_for_good_ends_without_another_dial() -> None:
+    async with open_openai_side() as side:
+        with pytest.raises(RestartExhausted, match="could not be replaced") as ended:
+            await refused_for_good(side)
+
+        assert len(side.server.log) == 1
+        assert "after 0 attempt(s)" in str(ended.value.__cause__)
+        assert "code 'invalid_api_key'" in str(ended.value.__cause__)
 
 
 async def test_a_session_that_has_expired_can_be_restarted() -> None:
