@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Self
+from typing import Final, Self
 
-from realtime_async.errors import JournalCorrupt
+from realtime_async._core.cursors import is_position
+from realtime_async._core.given import shown
+from realtime_async.errors import ContractViolation, JournalCorrupt
 from realtime_async.ports import JournalRecord, RunId
 
 __all__ = ["Reading"]
+
+# Stores number records in 64 bits.
+_MOST: Final = 2**63 - 1
 
 
 class Reading:
@@ -18,11 +23,20 @@ class Reading:
 
     Ends where the run ended when the last chunk was fetched.
     It is no generator, as one that is left half-way must be closed, and Trio warns if it is not.
+
+    Raises:
+        ContractViolation: *after* is no position of a record.
     """
 
     def __init__(
         self, run_id: RunId, after: int, fetch: Callable[[RunId, int], Awaitable[Sequence[JournalRecord]]]
     ) -> None:
+        if not is_position(after) or after > _MOST:
+            # Else a store says of it what its driver says, or that the run was damaged.
+            raise ContractViolation(
+                f"run {str(run_id)!r} cannot be read after {shown(after)}: give the whole number of a record, "
+                "below 2**63, or 0 for all of them"
+            )
         self._run_id = run_id
         self._position = after
         self._fetch = fetch

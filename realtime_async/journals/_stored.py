@@ -38,7 +38,12 @@ class StoredRuns:
         self._store = store
 
     def read(self, run_id: RunId, *, after: int = 0) -> Reading:
-        """Iterate over the durable records of a run whose journal_seq is greater than *after*, in order."""
+        """
+        Iterate over the durable records of a run whose journal_seq is greater than *after*, in order.
+
+        Raises:
+            ContractViolation: *after* is no whole number from 0 to 2**63 - 1.
+        """
         return Reading(run_id, after, self._records_after)
 
     async def _records_after(self, run_id: RunId, position: int) -> Sequence[JournalRecord]:

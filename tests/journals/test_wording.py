@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 
-from realtime_async.errors import JournalConflict, JournalFailure
-from realtime_async.journals import MemoryJournal, SqliteJournal
+from realtime_async.errors import ContractViolation, JournalConflict, JournalFailure
+from realtime_async.journals import MemoryJournal, PostgresJournal, SqliteJournal
+from realtime_async.ports import RunId
 from realtime_async.testing._journal_records import record
+from tests.postgres_server import Database
 
-RUN = "run-1"
+RUN = RunId("run-1")
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
@@ -29,3 +33,47 @@ async def test_a_refusal_names_the_run_and_what_it_goes_on_with(kind: str, tmp_p
 
     with pytest.raises(JournalFailure, match="closed"):
         await journal.append(record(RUN, 4))
+
+
+# As an int is shown, so that a number of any length is named in a line.
+NO_POSITIONS: dict[str, object] = {
+    "-1": -1,
+    "9223372036854775808": 2**63,
+    "an int of 3322 bits": 10**1000,
+    "1.0": 1.0,
+    "True": True,
+    "'1'": "1",
+    "None": None,
+    "of type list": [],
+}
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def each_journal(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AbstractAsyncContextManager[MemoryJournal | SqliteJournal | PostgresJournal]:
+    match request.param:
+        case "memory":
+            return MemoryJournal()
+        case "sqlite":
+            return SqliteJournal.open(tmp_path / "calls.db")
+        case _:
+            database: Database = request.getfixturevalue("postgres_database")
+            return PostgresJournal.open(database.dsn)
+
+
+async def test_a_position_that_is_none_is_refused_with_what_would_be_one(
+    each_journal: AbstractAsyncContextManager[MemoryJournal | SqliteJournal | PostgresJournal],
+) -> None:
+    async with each_journal as journal:
+        await journal.append(record(RUN, 1))
+
+        for shown, after in NO_POSITIONS.items():
+            said = re.escape(
+                f"run {str(RUN)!r} cannot be read after {shown}: give the whole number of a record"
+            )
+            with pytest.raises(ContractViolation, match=said):
+                journal.read(RUN, after=after)  # type: ignore[arg-type]  # what a program may get wrong
+
+        assert [one async for one in journal.read(RUN, after=2**63 - 1)] == []
+        assert [one async for one in journal.read(RUN, after=0)] == [record(RUN, 1)]
