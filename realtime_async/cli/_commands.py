@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from enum import StrEnum
+from typing import TypedDict
 
 import anyio
 
@@ -37,6 +38,12 @@ POLL_S = 0.25
 # No run has so many records, and no store or queue can count further.
 MOST_RECORDS = 2**53
 _TERMINAL = {RealtimeSessionRecordKind.CLOSED, RealtimeSessionRecordKind.CLOSE_FAILED}
+
+
+class _Finding(TypedDict):
+    run_id: str | None
+    """None: the store doesn't know."""
+    finding: str
 
 
 class Format(StrEnum):
@@ -76,7 +83,7 @@ def _show(step: Step, *, json: bool) -> None:
 
 async def verify(url: str | None, name: str | None, *, json: bool) -> Exit:
     checked = records = 0
-    findings: list[dict[str, str]] = []
+    findings: list[_Finding] = []
     async with journal_at(url) as journal:
         with _told_though_it_fails(findings, json=json), counting("records") as count:
             async for run_id in _asked_for(journal, name):
@@ -89,6 +96,8 @@ async def verify(url: str | None, name: str | None, *, json: bool) -> Exit:
                         count.one_more()
                 except JournalCorrupt as error:
                     findings.append({"run_id": str(run_id), "finding": error.message})
+            if name is None and (lost := await journal.nameless()):
+                findings.append({"run_id": None, "finding": _nameless(lost)})
     with perhaps_unread():
         if json:
             as_json({"runs": checked, "records": records, "findings": findings})
@@ -100,7 +109,7 @@ async def verify(url: str | None, name: str | None, *, json: bool) -> Exit:
 
 
 @contextmanager
-def _told_though_it_fails(findings: Sequence[dict[str, str]], *, json: bool) -> Iterator[None]:
+def _told_though_it_fails(findings: Sequence[_Finding], *, json: bool) -> Iterator[None]:
     """Show what was found before the journal failed; as JSON it would be half an answer."""
     try:
         yield
@@ -110,10 +119,17 @@ def _told_though_it_fails(findings: Sequence[dict[str, str]], *, json: bool) -> 
         raise
 
 
-def _show_findings(findings: Sequence[dict[str, str]]) -> None:
+def _show_findings(findings: Sequence[_Finding]) -> None:
     with perhaps_unread():
         for each in findings:
             line(each["finding"], "red")
+
+
+def _nameless(runs: int) -> str:
+    return (
+        f"the journal has records of {counted(runs, 'run')} whose id is gone: it was tampered with or damaged; "
+        "restore it from a copy"
+    )
 
 
 async def _asked_for(journal: StoredRuns, name: str | None) -> AsyncIterator[RunId]:

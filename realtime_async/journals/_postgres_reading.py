@@ -54,6 +54,16 @@ _RUNS = f"""
     LEFT JOIN realtime_async.record ON record.run = run.id AND record.seq IN (1, run.last_seq)
     ORDER BY run.run_id, record.seq
 """
+# From one run to the next by the index, so that not every record is looked at.
+_NAMELESS = """
+    WITH RECURSIVE each (run) AS (
+        SELECT min(run) FROM realtime_async.record
+        UNION ALL
+        SELECT (SELECT min(run) FROM realtime_async.record WHERE run > each.run) FROM each WHERE each.run IS NOT NULL
+    )
+    SELECT count(*) FROM each
+    WHERE run IS NOT NULL AND NOT EXISTS (SELECT FROM realtime_async.run WHERE run.id = each.run)
+"""
 
 
 class PostgresReading:
@@ -77,6 +87,10 @@ class PostgresReading:
         return self.run(
             lambda connection: summaries_of(connection.execute(_RUNS, (run_id, LISTED_AT_ONCE)).fetchall())
         )
+
+    def nameless(self) -> int:
+        ((count,),) = self.run(lambda connection: connection.execute(_NAMELESS).fetchall())
+        return int(count)
 
     def run(self, work: Callable[[Connection], T], what: str = "cannot be read") -> T:
         with self._turn.taken():

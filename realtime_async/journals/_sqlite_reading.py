@@ -67,6 +67,13 @@ _RUNS = (
     " LEFT JOIN part AS sort ON sort.id = record.sort"
     " ORDER BY run.run_id, record.seq"
 )
+# From one run to the next by the index, so that not every record is looked at.
+_NAMELESS = (
+    "WITH RECURSIVE each (run) AS ("
+    " SELECT min(run) FROM record UNION ALL"
+    " SELECT (SELECT min(run) FROM record WHERE run > each.run) FROM each WHERE each.run IS NOT NULL"
+    ") SELECT count(*) FROM each WHERE run IS NOT NULL AND run NOT IN (SELECT id FROM run)"
+)
 
 # By SQLite's primary result code: what whoever reads the error can do.
 _ADVICE = {
@@ -111,6 +118,10 @@ class SqliteReading:
 
     def runs_after(self, run_id: str) -> list[RunSummary]:
         return summaries_of(self._read(_RUNS, run_id, LISTED_AT_ONCE))
+
+    def nameless(self) -> int:
+        ((count,),) = self._read(_NAMELESS)
+        return int(count)
 
     def _read(self, statement: str, *parameters: object) -> list[Any]:
         with self._turn.taken():

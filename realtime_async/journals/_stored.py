@@ -30,6 +30,10 @@ class Readable(Protocol):
         """A chunk of the runs that follow *run_id*."""
         ...
 
+    def nameless(self) -> int:
+        """How many runs have records and no id."""
+        ...
+
 
 class StoredRuns:
     """The runs that a store holds, to be looked at: what `open_journal` gives."""
@@ -60,6 +64,10 @@ class StoredRuns:
 
     async def _runs_after(self, run_id: str) -> Sequence[RunSummary]:
         return await anyio.to_thread.run_sync(self._store.runs_after, run_id)
+
+    async def nameless(self) -> int:
+        """Return of how many runs the store has records, though it lists none such: 0, unless it was damaged."""
+        return await anyio.to_thread.run_sync(self._store.nameless)
 
 
 class StoredJournal(StoredRuns):

@@ -115,6 +115,31 @@ def test_a_run_in_which_no_record_has_a_number_is_damaged_and_not_missing(tmp_pa
     assert (told["records"], told["last_kind"]) == (0, None)
 
 
+# Of two runs and their records; the statement, how many runs are lost, and how many are still verified.
+LOST: dict[str, tuple[str, str, int]] = {
+    "the first": ("DELETE FROM run WHERE id = 1", "1 run", 1),
+    "the last": ("DELETE FROM run WHERE id = 2", "1 run", 1),
+    "both": ("DELETE FROM run", "2 runs", 0),
+    "by another number": ("UPDATE record SET run = 7 WHERE run = 1 AND seq = 27", "1 run", 2),
+    "by what is no number": ("UPDATE record SET run = 'x' WHERE run = 1 AND seq = 27", "1 run", 2),
+}
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_records_whose_run_is_gone_are_damage_that_is_told_in_a_line(lost: str, tmp_path: Path) -> None:
+    statement, runs, left = LOST[lost]
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), statement)
+
+    asked, (told,) = ask("verify", "--journal", url), ask_json("verify", "--journal", url)
+
+    assert (asked.exit_code, told["runs"]) == (1, left)
+    *_, finding, summary = asked.stdout.splitlines()
+    assert finding.startswith(f"the journal has records of {runs} whose id is gone: ")
+    assert summary.endswith("1 damaged")
+    assert told["findings"] == [{"run_id": None, "finding": finding}]
+
+
 def test_runs_whose_records_cannot_be_put_together_are_listed_and_not_whole(tmp_path: Path) -> None:
     url = made(tmp_path / "calls.db")
     changed(path_of(url), "DELETE FROM part")

@@ -84,6 +84,19 @@ def test_damage_is_found_with_its_record(command: str, postgres_database: Databa
     assert PASSWORD not in asked.output
 
 
+def test_records_whose_run_is_gone_are_damage_that_is_told_in_a_line(postgres_database: Database) -> None:
+    for run_id in (RUN, "call-2", "call-3"):
+        written(postgres_database.dsn, records(run_id, 2))
+    postgres_database.execute("DELETE FROM realtime_async.run WHERE run_id <> 'call-2'")
+
+    asked = ask("verify", "--journal", postgres_database.dsn)
+
+    assert asked.exit_code == 1
+    finding, summary = asked.stdout.splitlines()
+    assert finding.startswith("the journal has records of 2 runs whose id is gone: ")
+    assert summary == "1 run, 2 records: 1 damaged"
+
+
 LOWEST = -(2**63)
 DAMAGES = {
     "a record below the first": (
