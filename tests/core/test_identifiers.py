@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 import subprocess
 import sys
@@ -84,6 +85,38 @@ def test_an_identifier_made_of_another_kind_takes_its_own() -> None:
     run_id = RunId("one")
 
     assert type(AgentId(run_id)) is AgentId
+
+
+class _Desk(str, enum.Enum):  # noqa: UP042 - unlike a StrEnum its text is not what str() says of it
+    FRONT = "front"
+
+
+class _Shy(str):
+    """Says another text of itself than it is."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "not an identifier!"
+
+
+OF_ANOTHER_KIND = [_Desk.FRONT, _Shy("front")]
+
+
+@pytest.mark.parametrize("kind", IDENTIFIERS)
+@pytest.mark.parametrize("text", OF_ANOTHER_KIND, ids=lambda text: type(text).__name__)
+def test_an_identifier_is_the_text_that_was_checked_whatever_that_calls_itself(
+    kind: type[Identifier], text: str
+) -> None:
+    identifier = kind(text)
+
+    assert identifier == "front"
+    assert f"{identifier}" == str(identifier) == "front"
+
+
+@pytest.mark.parametrize("text", OF_ANOTHER_KIND, ids=lambda text: type(text).__name__)
+def test_a_fragment_is_made_of_a_text_whatever_that_calls_itself(text: str) -> None:
+    assert f"{safe_id_fragment(text)}" == "front"
 
 
 def test_the_message_shows_only_the_beginning_of_a_long_text() -> None:

@@ -337,22 +337,24 @@ def _queue(steps: Sequence[Step]) -> Iterator[Violation]:
     draining: set[str] = set()
     returned: set[str] = set()
     dropped = gated = 0
-    in_flight: set[str] = set()
+    failed: set[str] = set()
     for step in steps:
         frame = step.frame_id or ""
         if step.kind == "backpressure_applied":
             gated += 1
             gate.add(frame)
-            returned |= {frame} & in_flight
+            returned |= {frame} & failed
         elif step.kind == "input_dropped":
             dropped += 1
             gate.discard(frame)
         elif step.kind == "input_send_requested":
             draining = {frame} & gate
             gate.discard(frame)
-            in_flight.add(frame)
         elif step.kind in {"input_sent", "input_send_failed", "outcome_unknown"}:
             draining.discard(frame)
+            if step.kind == "input_send_failed":
+                # The intent of a span names none of its frames; a failure does.
+                failed.add(frame)
         elif step.kind == "session_recovered" and gate:
             yield Violation(4, f"{step} leaves {len(gate)} frames in the gate of a process that died")
         allowed = step.capacity + (1 if returned & (gate | draining) else 0)
