@@ -6,14 +6,15 @@ A record that holds something else can be written, and never be read again, nor 
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 import attrs
 
 from realtime_async.errors import ContractViolation
 
-__all__ = ["choice", "is_text", "shown", "text", "text_field"]
+__all__ = ["choice", "is_number", "is_text", "shown", "text", "text_field"]
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
@@ -50,6 +51,16 @@ def choice(kind: type[_Choice], value: object, what: str) -> _Choice:
     raise ContractViolation(
         f"the {what} is {shown(value)}: choose one of {', '.join(kind)}, or a member of {kind.__name__}"
     )
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether *value* is one that can be reckoned with as a float: True is none, nor is what no float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return not math.isnan(value)
+    except OverflowError:
+        return False
 
 
 def is_text(value: object) -> bool:

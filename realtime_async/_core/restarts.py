@@ -6,7 +6,7 @@ import math
 
 import attrs
 
-from realtime_async._core.given import shown
+from realtime_async._core.given import is_number, shown
 from realtime_async._core.records import RecordedError
 from realtime_async.errors import AgentErrorKind, ContractViolation, RetryClassification
 
@@ -62,18 +62,19 @@ class RestartPolicy:
 
     def __attrs_post_init__(self) -> None:
         for name, value in attrs.asdict(self).items():
-            if not (isinstance(value, int | float) or (value is None and name in _MAY_BE_NEVER)):
+            if not (is_number(value) or (value is None and name in _MAY_BE_NEVER)):
                 raise ContractViolation(f"{name} of a restart policy is {shown(value)}: give a number")
-        if self.attempts < 1 or self.lifetime_attempts < 1:
+        # Neither half an attempt, nor as many as nobody can count: restarts have a bound.
+        if not all(type(number) is int and number >= 1 for number in (self.attempts, self.lifetime_attempts)):
             raise ContractViolation(
-                f"a restart policy of {self.attempts!r} attempts and {self.lifetime_attempts!r} in a lifetime "
-                "allows no restart: give at least 1 of each"
+                f"a restart policy of {shown(self.attempts)} attempts and {shown(self.lifetime_attempts)} in a lifetime "
+                "cannot be followed: give at least 1 of each, as whole numbers"
             )
-        waits = self.first_wait_s >= 0 and self.max_wait_s >= 0
-        # Written so that NaN, of which nothing is true, is refused.
-        if not (waits and self.factor >= 1 and 0 <= self.jitter <= 1):
+        waits = 0 <= self.first_wait_s < math.inf and self.max_wait_s >= 0
+        if not (waits and 1 <= self.factor < math.inf and 0 <= self.jitter <= 1):
             raise ContractViolation(
-                f"{self!r} cannot be waited for: waits are at least 0, factor at least 1, jitter 0 to 1"
+                f"{self!r} cannot be waited for: waits are at least 0, factor at least 1, jitter 0 to 1, "
+                "and only max_wait_s may be infinite"
             )
         if not 0 <= self.turn_wait_s < math.inf:
             raise ContractViolation(f"turn_wait_s is {self.turn_wait_s!r}: give finite seconds of at least 0")

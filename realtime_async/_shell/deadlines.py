@@ -6,6 +6,7 @@ import math
 
 import attrs
 
+from realtime_async._core.given import is_number, shown
 from realtime_async.errors import ContractViolation
 
 __all__ = ["Deadlines"]
@@ -31,7 +32,7 @@ class Deadlines:
 
     def __attrs_post_init__(self) -> None:
         for name, seconds in attrs.asdict(self, recurse=False).items():
-            if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds <= 0:
+            if not (is_number(seconds) and 0 < seconds < math.inf):
                 raise ContractViolation(
-                    f"the deadline {name} is {seconds!r}: give finite seconds above 0, as nothing but receive may wait for ever"
+                    f"the deadline {name} is {shown(seconds)}: give finite seconds above 0, as nothing but receive may wait for ever"
                 )

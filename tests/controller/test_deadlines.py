@@ -27,7 +27,11 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert (deadlines.close, deadlines.gate, deadlines.journal) == (5, 30, 10)
 
 
-@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), "10", None])
+@pytest.mark.parametrize(
+    "seconds",
+    [0, -1, float("nan"), float("inf"), "10", None, True, 10**400, 10**5000],
+    ids=lambda it: f"{it!s:.9}" if not isinstance(it, int) or it < 10**9 else f"{it.bit_length()} bits",
+)
 def test_a_deadline_that_nothing_can_keep_is_refused(seconds: float) -> None:
     with pytest.raises(ContractViolation, match="connect"):
         Deadlines(connect=seconds)

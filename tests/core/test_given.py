@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from realtime_async._core.given import choice, is_text, shown, text
+from realtime_async._core.given import choice, is_number, is_text, shown, text
 from realtime_async._core.records import OTHER_CODE, RecordedError
 from realtime_async.errors import (
     AgentError,
@@ -54,6 +54,16 @@ class _Name(enum.StrEnum):
 )
 def test_an_error_names_a_value_in_short_whatever_it_is(value: object, name: str) -> None:
     assert shown(value) == name
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, 10**300, float("inf"), float("-inf")], ids=shown)
+def test_a_number_is_what_can_be_reckoned_with(value: float) -> None:
+    assert is_number(value)
+
+
+@pytest.mark.parametrize("value", [True, None, "1", 1j, float("nan"), 10**400], ids=shown)
+def test_what_cannot_be_reckoned_with_is_no_number(value: object) -> None:
+    assert not is_number(value)
 
 
 def test_a_choice_is_made_by_its_member_or_its_name() -> None:

@@ -61,6 +61,11 @@ def test_no_wait_is_longer_than_the_limit_and_its_jitter(
         {"stalled_after_s": math.inf},
         {"dials_per_s": 0},
         {"dials_per_s": math.nan},
+        {"attempts": math.inf},
+        {"attempts": 2.5},
+        {"lifetime_attempts": math.inf},
+        {"first_wait_s": math.inf},
+        {"factor": math.inf},
     ],
 )
 def test_a_policy_that_cannot_be_followed_is_refused(fields: dict[str, Any]) -> None:
@@ -73,6 +78,25 @@ def test_what_is_no_number_is_refused_by_name(name: str) -> None:
     fields: dict[str, Any] = {name: "3"}
 
     with pytest.raises(ContractViolation, match=f"{name} of a restart policy is '3': give a number"):
+        RestartPolicy(**fields)
+
+
+@pytest.mark.parametrize("name", list(attrs.fields_dict(RestartPolicy)))
+@pytest.mark.parametrize(
+    "value, shown",
+    [
+        (True, "True"),
+        (math.nan, "nan"),
+        (10**5000, "an int of 16610 bits"),
+        (-(10**5000), "an int of 16610 bits"),
+    ],
+    ids=["true", "nan", "huge", "huge and negative"],
+)
+def test_what_nobody_can_count_with_is_no_number(name: str, value: float, shown: str) -> None:
+    """NaN attempts would never be spent, and an int of 5000 digits cannot even be shown."""
+    fields: dict[str, Any] = {name: value}
+
+    with pytest.raises(ContractViolation, match=f"{name} of a restart policy is {shown}: give a number"):
         RestartPolicy(**fields)
 
 
