@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar, cast
 
 import attrs
 
-from realtime_async._core.given import shown
+from realtime_async._core.given import is_number, shown
 from realtime_async._core.identifiers import Identifier, PolicyRef, safe_id_fragment
 from realtime_async.errors import ContractViolation, InvalidIdentifier, MissingRequiredField
 
@@ -33,9 +33,9 @@ class RealtimeOverflowPolicy(StrEnum):
 
 
 def _seconds_of(value: float) -> float:
-    # 1 and 1.0 are equal, so their hashes must be; what is no number is `validate`'s to refuse.
+    # 1 and 1.0 are equal, and so are 0.0 and -0.0, so their hashes must be; what is no number is `validate`'s to refuse.
     try:
-        return float(value) if type(value) is int else value
+        return float(value) + 0.0 if type(value) in {int, float} else value
     except OverflowError:
         return math.inf
 
@@ -197,9 +197,17 @@ def _reference(name: str, value: str, kind: type[_Reference]) -> _Reference:
         raise InvalidIdentifier(f"the sidecar's {name} cannot be: {error}") from None
 
 
+# Beyond it a number is no size or time that anybody means, and not every reader of JSON keeps it.
+_MOST = 2**53
+
+
 def _whole(name: str, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ContractViolation(f"the sidecar's {name} is {shown(value)}: give a whole number of at least 1")
+    if value > _MOST:
+        raise ContractViolation(
+            f"the sidecar's {name} is {shown(value)}: give at most 2**53, which is no bound"
+        )
 
 
 def _enum(name: str, value: object) -> None:
@@ -210,7 +218,11 @@ def _enum(name: str, value: object) -> None:
 
 
 def _seconds(name: str, value: object, *, least: float) -> None:
-    if not isinstance(value, int | float) or not math.isfinite(value) or value < least:
+    if not (is_number(value) and least <= value < math.inf):
         raise ContractViolation(
             f"the sidecar's {name} is {shown(value)}: give finite seconds of at least {least}"
+        )
+    if value > _MOST:
+        raise ContractViolation(
+            f"the sidecar's {name} is {shown(value)}: give at most 2**53 seconds, which is for ever"
         )

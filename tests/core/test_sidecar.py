@@ -57,6 +57,13 @@ WRONG: list[tuple[str, Any, type[AgentError]]] = [
     ("span", MediaSpan(frames=0), ContractViolation),
     ("span", MediaSpan(seconds=0.0), ContractViolation),
     ("span", MediaSpan(seconds=float("inf")), ContractViolation),
+    ("span", MediaSpan(seconds=True), ContractViolation),
+    ("span", MediaSpan(frames=2**53 + 1), ContractViolation),
+    ("queue_capacity", 2**53 + 1, ContractViolation),
+    ("max_frame_bytes", 2**53 + 1, ContractViolation),
+    ("replay_tail_s", True, ContractViolation),
+    ("replay_tail_s", 1e300, ContractViolation),
+    ("stale_after_s", False, ContractViolation),
 ]
 
 
@@ -80,6 +87,8 @@ def test_a_value_that_no_session_can_run_by_is_refused(
         ("stale_after_s", 0.0),
         ("stale_after_s", 3),
         ("span", MediaSpan(1, 0.02)),
+        ("queue_capacity", 2**53),
+        ("replay_tail_s", 2.0**53),
         ("span", None),
     ],
 )
@@ -199,3 +208,14 @@ def test_whole_seconds_hash_like_the_same_seconds_with_a_point() -> None:
 
     assert whole == point
     assert whole.content_hash() == point.content_hash()
+
+
+@pytest.mark.parametrize("name", ["replay_tail_s", "stale_after_s"])
+def test_no_seconds_hash_alike_with_either_sign(name: str) -> None:
+    below: dict[str, Any] = {name: -0.0}
+    above: dict[str, Any] = {name: 0.0}
+    negative, positive = attrs.evolve(PLAIN, **below), attrs.evolve(PLAIN, **above)
+
+    negative.validate()
+    assert negative == positive
+    assert negative.content_hash() == positive.content_hash()
