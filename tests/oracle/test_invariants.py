@@ -152,6 +152,21 @@ def test_a_gate_may_hold_one_more_only_behind_a_frame_that_came_back() -> None:
     assert [each.invariant for each in check(tale.journal, tale.log)] == [11]
 
 
+def test_a_frame_that_came_back_out_of_a_span_is_such_a_one_too() -> None:
+    tale = connected()
+    span = tale.record("input_send_requested", extent=extent(1, 5))
+    call = tale.start("send", "a", 1)
+    tale.gate("b")
+    tale.gate("c")
+    tale.end(call, "lost_undelivered")
+    tale.record("input_send_failed", of=span, frame_id="a", extent=extent(None, None), error=CERTAIN)
+    tale.gate("a")
+
+    assert check(tale.journal, tale.log) == []
+    tale.gate("d")
+    assert [each.invariant for each in check(tale.journal, tale.log)] == [11]
+
+
 def test_an_unused_reservation_is_closed_with_no_frames() -> None:
     tale = connected()
     ahead = tale.record("input_send_requested", extent=extent(1, 5))
