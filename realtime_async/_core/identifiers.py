@@ -56,7 +56,7 @@ class Identifier(str):
                 f"{cls.__name__} {shown(value)} is not 1-256 characters out of A-Z a-z 0-9 . _ : - and no others; "
                 "pass it through safe_id_fragment() first"
             )
-        return super().__new__(cls, value)
+        return super().__new__(cls, _as_checked(value))
 
     @classmethod
     def known_valid(cls, value: str) -> Self:
@@ -65,6 +65,11 @@ class Identifier(str):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({super().__repr__()})"
+
+
+def _as_checked(text: str) -> str:
+    # `str` asks another kind of text for its name, and that of an enum's member is not what was looked at.
+    return text if type(text) is str else str.__str__(text)
 
 
 class RunId(Identifier):
@@ -137,6 +142,7 @@ def safe_id_fragment(text: str) -> str:
         raise InvalidIdentifier(
             f"a fragment of an id is made of a str, not of {shown(text)}: give it as text"
         )
+    text = _as_checked(text)
     replaced = _OTHER.sub("-", text)
     unchanged = replaced == text and 0 < len(text) <= _FRAGMENT_LENGTH
     if unchanged and _ENDS_LIKE_A_HASH.search(text) is None:
