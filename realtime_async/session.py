@@ -70,6 +70,7 @@ class RealtimeSession:
         self._went_on = controller._rt.changed
         # Each `send_audio_from` under way, by its scope, and the task that it runs in.
         self._listening: dict[anyio.CancelScope, int] = {}
+        controller._rt.when_ended = self._stop_listening
         self._tools = ToolCalls(controller, tasks, self.send, self._went_on.notify)
         if restart_policy is None:
             self._connection: Supervisor | ByHand = ByHand(controller, self._tools.heard)
@@ -117,6 +118,7 @@ class RealtimeSession:
 
         Raises:
             ContractViolation: It is no async iterable, or yielded something else.
+            RestartExhausted: The session has ended, as its connection could not be replaced.
         """
         if not isinstance(source, AsyncIterable):
             raise ContractViolation(
@@ -132,6 +134,10 @@ class RealtimeSession:
                 self._listening[scope] = anyio.get_current_task().id
                 stack.callback(self._listening.pop, scope)
                 await self._send_each(pieces)
+            if scope.cancelled_caught:
+                # As `send` would say.
+                self._check()
+                self.controller._rt.check()
 
     async def _send_each(self, pieces: AsyncIterator[bytes | RealtimeInputFrame]) -> None:
         stated = self.controller._rt.adapter.input_format
@@ -151,9 +157,7 @@ class RealtimeSession:
                     raise
 
     def _stop_listening(self) -> None:
-        """Where the session has ended: a source that says nothing would be waited for still."""
-        if not self.controller._rt.life.ended:
-            return
+        """The session has ended, by whomever: a source that says nothing would be waited for still."""
         here = anyio.get_current_task().id
         for scope, task in self._listening.items():
             # A source that ends the session itself comes to its own end.
@@ -236,10 +240,7 @@ class RealtimeSession:
 
     async def close(self, reason: RealtimeCloseReason = RealtimeCloseReason.NORMAL) -> RealtimeSessionRecord:
         """End the session; `frames` and `send_audio_from` end with it."""
-        try:
-            record = await self.controller.close(reason)
-        finally:
-            self._stop_listening()
+        record = await self.controller.close(reason)
         self._connection.closed()
         return record
 
@@ -267,10 +268,7 @@ class RealtimeSession:
         Best called after `between_turns`: what is under way ends, and what `frames` has not yielded is lost.
         The block of `open_session` or `resume_session` writes nothing more on its way out.
         """
-        try:
-            record = await self.controller.hand_over()
-        finally:
-            self._stop_listening()
+        record = await self.controller.hand_over()
         self._connection.closed()
         return record
 

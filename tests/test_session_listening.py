@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
+from anyio.abc import TaskGroup
 
-from realtime_async import RealtimeSession
-from realtime_async.adapters.scripted import Delay, ScriptedAdapter
-from realtime_async.errors import ContractViolation
+from realtime_async import RealtimeSession, RestartPolicy
+from realtime_async.adapters.scripted import Delay, Drop, Hang, ScriptedAdapter
+from realtime_async.errors import ContractViolation, JournalFailure, RestartExhausted
+from realtime_async.journals import MemoryJournal
 from realtime_async.ports import (
     AudioEncoding,
     AudioFormat,
@@ -20,9 +23,12 @@ from realtime_async.ports import (
     RealtimeMediaKind,
     RealtimeOutputFrame,
 )
-from tests.controller.begun import begin, settled
+from realtime_async.testing.journals import FaultyJournal, JournalFault
+from tests.controller.begun import Begun, begin, settled
 from tests.controller.staged import FRAME, plain_sidecar, text
 from tests.test_session import Call
+from tests.test_session_exhausted import exhausted
+from tests.test_session_supervised import EVEN
 
 pytestmark = pytest.mark.virtual_time
 
@@ -160,7 +166,30 @@ async def test_a_device_is_closed_when_sending_from_it_is_cancelled() -> None:
         assert not device.is_open
 
 
-@pytest.mark.parametrize("end", [RealtimeSession.close, RealtimeSession.hand_over])
+async def by_its_controller(session: RealtimeSession) -> None:
+    await session.controller.close()
+
+
+async def handed_over_by_its_controller(session: RealtimeSession) -> None:
+    await session.controller.hand_over()
+
+
+async def by_a_close_that_is_cancelled(session: RealtimeSession) -> None:
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await session.controller.close()
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        RealtimeSession.close,
+        RealtimeSession.hand_over,
+        by_its_controller,
+        handed_over_by_its_controller,
+        by_a_close_that_is_cancelled,
+    ],
+)
 @pytest.mark.parametrize("hears_more", [True, False])
 async def test_a_device_is_closed_when_the_session_ends_beside_it(
     end: Callable[[RealtimeSession], Awaitable[object]], hears_more: bool
@@ -181,6 +210,84 @@ async def test_a_device_is_closed_when_the_session_ends_beside_it(
 
     assert (sending.error, device.is_open) == (None, False)
     assert session.delivery.accepted == len(call.adapter.sent)
+
+
+@pytest.mark.parametrize("closers", [1, 2])
+async def test_a_device_is_closed_though_the_end_waited_for_what_was_sent_from_it(closers: int) -> None:
+    call, device = Call(faults={("send", 1): Hang()}), Device()
+    device.goes_on = anyio.Event()
+
+    async with call.open() as session, anyio.create_task_group() as tasks:
+        sending = await begin(tasks, partial(session.send_audio_from, device))
+        closing = [await begin(tasks, session.controller.close) for _ in range(closers)]
+        for each in closing:
+            each.scope.cancel()
+        await settled()
+        assert sending.is_over
+        device.goes_on.set()
+
+    assert (sending.error, device.is_open) == (None, False)
+
+
+async def test_a_device_is_closed_when_the_block_of_its_session_is_left() -> None:
+    call, device = Call(), Device()
+    device.goes_on = anyio.Event()
+
+    async with anyio.create_task_group() as tasks:
+        async with call.open() as session:
+            sending = await begin(tasks, partial(session.send_audio_from, device))
+        await settled()
+        assert sending.is_over
+        device.goes_on.set()
+
+    assert (sending.error, device.is_open) == (None, False)
+
+
+async def failing_while_it_listens(
+    call: Call, policy: RestartPolicy | None, device: Device, tasks: TaskGroup
+) -> Begun:
+    """Say on, beside a device that says nothing, until the journal fails."""
+    with suppress(JournalFailure):
+        async with call.open(restart_policy=policy) as session:
+            sending = await begin(tasks, partial(session.send_audio_from, device))
+            assert device.is_open
+            while True:
+                await session.send(text())
+    return sending
+
+
+@pytest.mark.parametrize("policy", [RestartPolicy(), None], ids=["supervised", "by hand"])
+async def test_whoever_waits_for_a_device_hears_that_the_journal_has_failed(
+    policy: RestartPolicy | None,
+) -> None:
+    call, device = Call(), Device()
+    device.goes_on = anyio.Event()
+    call.journal = FaultyJournal(MemoryJournal(), fail_at=9, how=JournalFault.REFUSE)
+
+    async with anyio.create_task_group() as tasks:
+        sending = await failing_while_it_listens(call, policy, device, tasks)
+        await settled()
+        assert sending.is_over
+        device.goes_on.set()
+
+    assert isinstance(sending.error, JournalFailure)
+    assert not device.is_open
+
+
+async def test_whoever_waits_for_a_device_hears_that_the_connection_could_not_be_replaced() -> None:
+    call, device = Call(Delay(1), *[Drop()] * 9), Device()
+    device.goes_on = anyio.Event()
+
+    async with call.open(restart_policy=EVEN) as session, anyio.create_task_group() as tasks:
+        sending = await begin(tasks, partial(session.send_audio_from, device))
+        assert device.is_open
+        await exhausted(session)
+        await settled()
+        assert sending.is_over
+        device.goes_on.set()
+
+    assert isinstance(sending.error, RestartExhausted)
+    assert not device.is_open
 
 
 async def test_a_source_that_closes_the_session_itself_comes_to_its_own_end() -> None:

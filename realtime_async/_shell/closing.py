@@ -195,7 +195,7 @@ class Closing:
                 await self._abandoned(ends_at)
             raise
         finally:
-            rt.changed.notify()
+            rt.notify_end()
         return await self._settled()
 
     def _leave(self) -> bool:
@@ -360,6 +360,7 @@ class Closing:
         with anyio.CancelScope(shield=True, deadline=ends_at):
             await self._until_ended()
         self._end_at_last()
+        self.rt.notify_end()
 
     def _end_at_last(self) -> None:
         """Wait no longer for a call of the adapter that does not end though it was cancelled."""
@@ -375,7 +376,7 @@ class Closing:
         assert failure is not None
         self.rt.give_up_calls(failure)
         self._sending.gate.forget_all()
-        self.rt.changed.notify()
+        self.rt.notify_end()
 
 
 def _closed(rt: SessionRuntime) -> AgentError:

@@ -168,6 +168,8 @@ class SessionRuntime:
         """How the connection was lost; None: it was not, or ended without a word."""
         self.when_lost: Callable[[], None] | None = None
         """What whoever supervises the session does then."""
+        self.when_ended: Callable[[], None] | None = None
+        """What whoever waits beside the session does then."""
         self.has_connected = False
         self.untold: Appended | None = None
         """That it is connected, where whoever connected it was cancelled before that was durable."""
@@ -279,7 +281,13 @@ class SessionRuntime:
             failure = self.lane.failure
             assert failure is not None
             self.tell("journal_failed", error_kind=str(failure.kind), retry=str(failure.retry))
+        self.notify_end()
+
+    def notify_end(self) -> None:
+        """Let all look again, and those who wait for something else than the session learn that it has ended."""
         self.changed.notify()
+        if self.life.ended and self.when_ended is not None:
+            self.when_ended()
 
     def superseded(self, conflict: JournalConflict) -> None:
         """Take note that another controller has the session: what is in flight is given up, unrecorded."""
