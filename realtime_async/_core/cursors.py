@@ -66,6 +66,10 @@ class CursorRange(NamedTuple):
         return self.last - self.first + 1
 
 
+# `NamedTuple` keeps what it finds, which is text in this file, and a converter of cattrs looks for a class there.
+CursorRange.__annotations__ = {"first": int, "last": int}
+
+
 def ranges_of(numbers: Iterable[int]) -> tuple[CursorRange, ...]:
     """Join consecutive *numbers* into ranges, in rising order."""
     ranges: list[CursorRange] = []

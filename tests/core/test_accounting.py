@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import cattrs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,6 +56,32 @@ def test_a_report_is_told_on_one_line() -> None:
         "unconfirmed 6; fenced 9"
     )
     assert str(nothing) == "age: 0.400 s away, 1 attempt; no frame concerned"
+
+
+RANGES = st.lists(st.builds(CursorRange, COUNT, COUNT)).map(tuple)
+REPORTS = st.builds(
+    RestartReport,
+    st.sampled_from(RealtimeRestartReason),
+    st.floats(0, 1e6),
+    COUNT,
+    gated=RANGES,
+    replayed=RANGES,
+    dropped=COUNT,
+    in_doubt=RANGES,
+    unconfirmed=RANGES,
+    fenced=COUNT,
+)
+
+
+@given(REPORTS)
+def test_a_report_is_plain_data_to_any_converter(report: RestartReport) -> None:
+    """A program that keeps its reports needs no hooks of ours, as they are, and as JSON."""
+    written = cattrs.unstructure(report)
+
+    assert cattrs.structure(written, RestartReport) == report
+    read = cattrs.structure(json.loads(json.dumps(written)), RestartReport)
+    assert read == report
+    assert all(type(each) is CursorRange for each in (*read.gated, *read.unconfirmed))
 
 
 def test_the_reasons_for_a_restart_are_these() -> None:
