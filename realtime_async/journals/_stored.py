@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 import anyio.to_thread
 
-from realtime_async.errors import JournalFailure
+from realtime_async._core.given import shown
+from realtime_async.errors import InvalidIdentifier, JournalFailure
 from realtime_async.journals._compact import Packed, pack, unpack
 from realtime_async.journals._group_commit import GroupCommit
 from realtime_async.journals._listing import Listing
@@ -102,6 +103,10 @@ def packed(record: JournalRecord) -> Packed:
     Raises:
         JournalFailure: It cannot be written down.
     """
+    try:
+        RunId(record.run_id)
+    except InvalidIdentifier as error:
+        raise JournalFailure(f"record {shown(record.journal_seq)} cannot be appended: {error}") from error
     try:
         return pack(record)
     except (AttributeError, TypeError, ValueError) as error:

@@ -6,6 +6,7 @@ import re
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+import attrs
 import pytest
 
 from realtime_async.errors import ContractViolation, JournalConflict, JournalFailure
@@ -77,3 +78,30 @@ async def test_a_position_that_is_none_is_refused_with_what_would_be_one(
 
         assert [one async for one in journal.read(RUN, after=2**63 - 1)] == []
         assert [one async for one in journal.read(RUN, after=0)] == [record(RUN, 1)]
+
+
+async def test_a_record_is_of_its_own_run_id_though_the_run_was_asked_for_by_a_plain_text(
+    each_journal: AbstractAsyncContextManager[MemoryJournal | SqliteJournal | PostgresJournal],
+) -> None:
+    async with each_journal as journal:
+        await journal.append(record(RUN, 1))
+
+        found = [one async for one in journal.read("run-1")]  # type: ignore[arg-type]  # what a program may do
+
+    assert found == [record(RUN, 1)]
+    assert [type(one.run_id) for one in found] == [RunId]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_a_record_of_a_run_that_could_not_be_read_is_not_taken(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    opened: AbstractAsyncContextManager[SqliteJournal | PostgresJournal]
+    if kind == "sqlite":
+        opened = SqliteJournal.open(tmp_path / "calls.db")
+    else:
+        opened = PostgresJournal.open(request.getfixturevalue("postgres_database").dsn)
+    nameless = attrs.evolve(record(RUN, 1), run_id="front desk")  # type: ignore[arg-type]  # what a program may get wrong
+    async with opened as journal:
+        with pytest.raises(JournalFailure, match="record 1 cannot be appended: RunId 'front desk' is not"):
+            await journal.append(nameless)
