@@ -10,7 +10,8 @@ from realtime_async.errors import SessionStateError
 __all__ = ["RealtimeCompletionGate"]
 
 
-@attrs.define
+# Without slots, as what waiting needs has a place beside the flags, where nobody takes it for one of them.
+@attrs.define(slots=False)
 class RealtimeCompletionGate:
     """
     Seven claims about a run; it may be called complete when all of them are true.
@@ -18,6 +19,7 @@ class RealtimeCompletionGate:
     Two are made by the controllers that were given this gate, and hold back while one of their
     sessions is without its terminal record; the agent loop makes the others.
     Final visible output is not completion: what it said may not be durable, or may be interrupted still.
+    A copy, however it is made, has the flags alone: nobody waits at it, and no session holds it back.
     """
 
     final_visible_output_seen: bool = False
@@ -35,9 +37,15 @@ class RealtimeCompletionGate:
     journal_terminal: bool = False
     """Every intent of the run has its result, and all of it is durable; marked by the controllers."""
 
-    _open: set[int] = attrs.field(factory=set, init=False, eq=False, repr=False)
-    # Events, each somebody's who waits; named by no type that cattrs would have to resolve.
-    _waiters: list[object] = attrs.field(factory=list, init=False, eq=False, repr=False)
+    def __attrs_post_init__(self) -> None:
+        self._open: set[int] = set()
+        self._waiters: list[anyio.Event] = []
+
+    def __getstate__(self) -> dict[str, bool]:
+        return {name: getattr(self, name) for name in attrs.fields_dict(type(self))}
+
+    def __setstate__(self, flags: dict[str, bool]) -> None:
+        self.__init__(**flags)  # type: ignore[misc]  # of this very class
 
     def mark_final_visible_output(self) -> None:
         self._mark("final_visible_output_seen")
@@ -110,8 +118,7 @@ class RealtimeCompletionGate:
     def _mark(self, name: str) -> None:
         setattr(self, name, True)
         for waiter in self._waiters:
-            assert isinstance(waiter, anyio.Event)
             waiter.set()
 
 
-_FLAGS = tuple(name for name in attrs.fields_dict(RealtimeCompletionGate) if not name.startswith("_"))
+_FLAGS = tuple(attrs.fields_dict(RealtimeCompletionGate))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
+import pickle
 from collections.abc import Callable
 
 import anyio
+import attrs
 import cattrs
 import pytest
 from cattrs.preconf.orjson import make_converter
@@ -41,6 +44,7 @@ from tests.controller.staged import plain_sidecar, text
 pytestmark = pytest.mark.virtual_time
 
 Gate = RealtimeCompletionGate
+AS_TUPLE = cattrs.Converter(unstruct_strat=cattrs.UnstructureStrategy.AS_TUPLE)
 
 MARKS: dict[str, Callable[[Gate], None]] = {
     "final_visible_output_seen": Gate.mark_final_visible_output,
@@ -149,6 +153,36 @@ async def test_what_a_gate_in_use_needs_is_not_stored_with_its_flags() -> None:
     assert "_" not in {name[0] for name in converter.unstructure(gate)}
     mark_everything(restored)
     assert restored.can_complete_run()
+    await controller.close()
+
+
+COPIES: dict[str, Callable[[Gate], Gate]] = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda gate: pickle.loads(pickle.dumps(gate)),
+    "attrs": lambda gate: Gate(**attrs.asdict(gate)),
+    "evolve": attrs.evolve,
+    "dict": lambda gate: cattrs.BaseConverter().structure(cattrs.BaseConverter().unstructure(gate), Gate),
+    "tuple": lambda gate: AS_TUPLE.structure(AS_TUPLE.unstructure(gate), Gate),
+}
+
+
+@pytest.mark.parametrize("way", COPIES)
+async def test_a_copy_of_a_gate_in_use_is_of_its_flags_alone(way: str) -> None:
+    gate = Gate()
+    controller = session_on(gate)
+    gate.mark_approvals_terminal()
+    async with anyio.create_task_group() as tasks:
+        await begin(tasks, gate.wait)
+
+        copied = COPIES[way](gate)
+
+        tasks.cancel_scope.cancel()
+    assert copied == gate
+    assert copied is not gate
+    mark_everything(copied)
+    assert copied.can_complete_run()
+    assert gate.pending() == tuple(flag for flag in MARKS if flag != "approvals_terminal")
     await controller.close()
 
 
