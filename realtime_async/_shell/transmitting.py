@@ -116,7 +116,7 @@ class Transmitting:
         try:
             if not rt.takes(life.session_id, stamped):
                 return Turn(frame=frame, since=now)
-        except Exception as raised:  # noqa: BLE001 - recorded, and raised again
+        except BaseException as raised:  # noqa: BLE001 - recorded, and raised again
             return self._refused(Turn(frame=frame, since=now, stamped=stamped), raised)
         life.send_cursor = cursor
         rt.totals.sent += 1
@@ -133,7 +133,7 @@ class Transmitting:
         if rt.takes is not None and intent.is_durable:
             try:
                 is_taken = rt.takes(rt.life.session_id, stamped)
-            except Exception as raised:  # noqa: BLE001 - recorded, and raised again
+            except BaseException as raised:  # noqa: BLE001 - recorded, and raised again
                 return self._refused(self._begun(frame, now, stamped, intent, fields), raised)
             if is_taken:
                 self._count_sent(frame, stamped, now)
@@ -153,7 +153,7 @@ class Transmitting:
         turn.on_failure = self._failed
         return turn
 
-    def _refused(self, turn: Turn, raised: Exception) -> RealtimeSessionRecord:
+    def _refused(self, turn: Turn, raised: BaseException) -> RealtimeSessionRecord:
         turn.on_failure = self._failed
         turn.started = True
         turn.accepted = True
@@ -161,7 +161,8 @@ class Transmitting:
         turn.fail(error)
         if turn.gated is not None:
             return turn.gated.record.payload
-        if error is raised:
+        # Ctrl-C comes wherever the program is, on Trio inside this call too.
+        if error is raised or not isinstance(raised, Exception):
             raise raised
         raise error from raised
 

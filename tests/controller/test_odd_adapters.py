@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,13 +21,15 @@ from realtime_async.ports import (
     InputCommitted,
     RealtimeConnectionId,
     RealtimeConnectResponse,
+    RealtimeInputFrame,
     RealtimeOutputFrame,
+    RealtimeSessionId,
     RealtimeSessionRecordKind,
     ResponseDone,
     StreamCursor,
     ToolCall,
 )
-from tests.controller.staged import SECRET, Stage, StagedSession, audio, text
+from tests.controller.staged import SECRET, Stage, StagedSession, audio, plain_sidecar, text
 from tests.controller.whole_call import WholeCall, answering, sidecar
 
 pytestmark = pytest.mark.virtual_time
@@ -195,3 +198,37 @@ async def test_an_event_that_cannot_be_true_is_the_adapter_s_failure_and_settles
     assert SECRET not in str(raised.value)
     assert (await staged.kinds()).count("output_receive_failed") == 1
     assert staged.controller.delivery.replayed == 1
+
+
+class Stopped(NowaitScriptedAdapter):
+    """Ctrl-C comes right when a frame has been taken."""
+
+    is_due = False
+
+    def send_nowait(self, session_id: RealtimeSessionId, frame: RealtimeInputFrame) -> bool:
+        super().send_nowait(session_id, frame)
+        if self.is_due:
+            self.is_due = False
+            raise KeyboardInterrupt
+        return True
+
+
+@pytest.mark.parametrize("span", [None, MediaSpan(3, 60.0)], ids=["alone", "spans"])
+@pytest.mark.parametrize("frame", [audio, text])
+async def test_a_frame_that_was_being_taken_when_the_program_was_stopped_is_in_doubt(
+    stage: Stage, frame: Callable[[], RealtimeInputFrame], span: MediaSpan | None
+) -> None:
+    provider = Stopped()
+    staged = await stage.connected(provider, sidecar=plain_sidecar(span=span))
+    await staged.controller.send(audio())
+    provider.is_due = True
+
+    with pytest.raises(KeyboardInterrupt):
+        await staged.controller.send(frame())
+    await staged.controller.send(audio())
+
+    delivery = staged.controller.delivery
+    assert (delivery.sent, delivery.in_doubt, delivery.queued) == (2, 1, 0)
+    await staged.check()
+    await staged.controller.close()
+    assert (await staged.kinds())[-1] == "closed"
