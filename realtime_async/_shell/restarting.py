@@ -18,7 +18,7 @@ import attrs
 from realtime_async._core.accounting import RestartReport
 from realtime_async._core.cursors import is_position, ranges_of
 from realtime_async._core.given import shown
-from realtime_async._core.lifecycle import Happening, Operation, Phase, refusal
+from realtime_async._core.lifecycle import Happening, Operation, Phase, Verdict, refusal
 from realtime_async._core.restarts import RestartBudget, RestartPolicy
 from realtime_async._shell.lane import Appended
 from realtime_async._shell.runtime import Flight, SessionRuntime, recorded
@@ -285,7 +285,7 @@ class Restarting:
         while True:
             wait = budget.wait(random.random())
             if wait:
-                await anyio.sleep(wait)
+                await self._pause(wait)
             if dial is not None:
                 await dial()
             if self.rt.life.phase is Phase.LOST:
@@ -300,6 +300,21 @@ class Restarting:
             why = budget.refusal(error)
             if why is not None:
                 raise self.exhausted(attempts, why)
+
+    async def _pause(self, seconds: float) -> None:
+        """
+        Let *seconds* pass before the next attempt.
+
+        Raises:
+            SessionStateError: The session ends, so there will be none.
+            JournalFailure: So, because the journal has failed.
+        """
+        rt = self.rt
+        with anyio.move_on_after(seconds):
+            while rt.life.verdict(Operation.CLOSE) is Verdict.GO:
+                await rt.changed.wait()
+            rt.check()
+            raise refusal("restart", rt.life.phase, rt.life.session_id)
 
     def exhausted(self, attempts: int, why: str) -> RestartExhausted:
         return RestartExhausted(

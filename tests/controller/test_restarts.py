@@ -12,14 +12,18 @@ from realtime_async._core.sidecar import RealtimeOverflowPolicy
 from realtime_async.adapters.scripted import Delay, Drop, FrameFate, Hang, Refuse, Script, ScriptedAdapter
 from realtime_async.controller import Deadlines
 from realtime_async.errors import (
+    JournalFailure,
     ProviderConnectionLost,
     ProviderFailure,
     RestartExhausted,
     RetryClassification,
+    SessionStateError,
 )
+from realtime_async.journals import MemoryJournal
 from realtime_async.ports import RealtimeOutputFrame, RealtimeRestartReason, StreamCursor
+from realtime_async.testing.journals import FaultyJournal, JournalFault
 from tests.controller.begun import begin, settled
-from tests.controller.staged import FRAME, Stage, audio, kinds_of, plain_sidecar, text
+from tests.controller.staged import FRAME, Stage, StagedSession, audio, kinds_of, plain_sidecar, text
 
 pytestmark = pytest.mark.virtual_time
 
@@ -236,6 +240,38 @@ async def test_a_restart_waits_between_its_attempts_as_its_policy_says(stage: St
     assert report.outage_s == pytest.approx(6)
     assert staged.adapter.operations == ["connect", *["restart"] * 4]
     assert staged.controller.state.restart_count == 1
+
+
+async def test_a_restart_that_waits_for_its_next_attempt_ends_with_the_session(stage: Stage) -> None:
+    staged = await stage.connected(ScriptedAdapter(Script(faults={("restart", 1): Refuse()})))
+    policy = RestartPolicy(attempts=2, first_wait_s=600, max_wait_s=600, jitter=0)
+    async with anyio.create_task_group() as tasks:
+        restart = await begin(tasks, partial(staged.controller.restart, policy=policy))
+        assert not restart.is_over
+
+        await staged.controller.close()
+        await settled()
+
+        assert restart.is_over
+        assert isinstance(restart.error, SessionStateError)
+        assert (await staged.kinds())[-1] == "closed"
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_restart_that_waits_for_its_next_attempt_is_told_that_the_journal_failed() -> None:
+    journal = FaultyJournal(MemoryJournal(), fail_at=6, how=JournalFault.REFUSE)
+    staged = StagedSession(ScriptedAdapter(Script(faults={("restart", 1): Refuse()})), journal=journal)
+    await staged.controller.connect()
+    policy = RestartPolicy(attempts=2, first_wait_s=600, max_wait_s=600, jitter=0)
+    async with anyio.create_task_group() as tasks:
+        restart = await begin(tasks, partial(staged.controller.restart, policy=policy))
+
+        with pytest.raises(JournalFailure):
+            await staged.controller.send(audio())
+        await settled()
+
+        assert isinstance(restart.error, JournalFailure)
+        tasks.cancel_scope.cancel()
 
 
 async def test_a_restart_gives_up_when_its_attempts_are_used_up(stage: Stage) -> None:
