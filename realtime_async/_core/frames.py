@@ -103,11 +103,25 @@ def _retention(value: str) -> RetentionClass:
     return value if type(value) is RetentionClass else choice(RetentionClass, value, "retention")
 
 
+def _signal(value: str | None) -> InputSignal | None:
+    return None if value is None else choice(InputSignal, value, "signal")
+
+
+def _call_id(value: str) -> str:
+    # Without one nobody knows what is answered.
+    return text(value, "call_id")
+
+
 def _check_payload(frame: RealtimeInputFrame, _: object, payload: bytes | str | None) -> None:
     # Nearly every frame is the first of these, and the look at its kind costs more than the rest.
-    is_audio = type(payload) is bytes and frame.media_kind is RealtimeMediaKind.AUDIO
-    if not is_audio and payload is not None:
+    if type(payload) is bytes and frame.media_kind is RealtimeMediaKind.AUDIO:
+        return
+    if payload is not None:
         payload_of(frame.media_kind, payload)
+    if frame.call_id is not None:
+        text(frame.call_id, "call_id")
+    if frame.mime_type is not None:
+        text(frame.mime_type, "mime_type")
 
 
 # Losing a piece of these is heard as a click; losing one of the others changes what is said.
@@ -143,7 +157,7 @@ class RealtimeInputFrame:
     """`bytes` for audio, images and video, `str` for all else; None where there is no such thing."""
     critical: bool = attrs.field()
     """False: the frame may be dropped to make room, see `RealtimeOverflowPolicy`."""
-    signal: InputSignal | None = None
+    signal: InputSignal | None = attrs.field(default=None, converter=_signal)
     """What a control frame asks for; None on all others."""
     call_id: str | None = None
     """Which tool call a tool result answers."""
@@ -216,7 +230,7 @@ class RealtimeInputFrame:
         return cls(
             media_kind=RealtimeMediaKind.TOOL_RESULT,
             payload=payload_of(RealtimeMediaKind.TOOL_RESULT, output),
-            call_id=call_id,
+            call_id=_call_id(call_id),
             frame_id=frame_id,
         )
 

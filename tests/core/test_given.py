@@ -21,6 +21,7 @@ from realtime_async.ports import (
     AudioFormat,
     DestinationRef,
     EntityRef,
+    InputSignal,
     PrivacyClass,
     RealtimeInputFrame,
     RealtimeMediaKind,
@@ -105,6 +106,40 @@ def test_text_is_what_can_be_written_down() -> None:
 def test_a_frame_is_not_made_of_what_no_record_can_hold(frame: Any, name: str, value: object) -> None:
     with pytest.raises(ContractViolation):
         frame(**{"media_kind": RealtimeMediaKind.TEXT, name: value})
+
+
+@pytest.mark.parametrize(
+    "name, value, said",
+    [
+        ("signal", "hang_up", "the signal is 'hang_up': choose one of request_response, "),
+        ("signal", 5, "the signal is 5: choose one of"),
+        ("call_id", 5, "the call_id is 5: give a str"),
+        ("call_id", HALF, "the call_id holds half of a surrogate pair"),
+        ("mime_type", b"image/png", "the mime_type is of type bytes: give a str"),
+    ],
+)
+def test_an_input_frame_asks_for_nothing_that_no_adapter_can_understand(
+    name: str, value: Any, said: str
+) -> None:
+    fields: dict[str, Any] = {"media_kind": "control", name: value}
+
+    with pytest.raises(ContractViolation, match=said):
+        RealtimeInputFrame(**fields)
+
+
+def test_a_signal_may_be_given_by_its_name() -> None:
+    name: Any = "request_response"
+
+    assert (
+        RealtimeInputFrame(media_kind=RealtimeMediaKind.CONTROL, signal=name).signal
+        is InputSignal.REQUEST_RESPONSE
+    )
+
+
+@pytest.mark.parametrize("call_id", [None, 5, b"call-1"])
+def test_a_tool_result_says_which_call_it_answers(call_id: Any) -> None:
+    with pytest.raises(ContractViolation, match=r"the call_id is .*: give a str"):
+        RealtimeInputFrame.tool_result(call_id, "booked")
 
 
 @pytest.mark.parametrize("frame", [RealtimeInputFrame, RealtimeOutputFrame])
