@@ -16,10 +16,10 @@ from realtime_async.adapters._websocket import WebSocket, WebSocketClosed
 from realtime_async.adapters.gemini.calls import ToolCalls
 from realtime_async.adapters.gemini.coverage import Coverage, InputKind, Kept
 from realtime_async.adapters.gemini.failures import connection_lost
-from realtime_async.adapters.gemini.inputs import Inputs, Plan
+from realtime_async.adapters.gemini.inputs import Inputs, Plan, Step
 from realtime_async.adapters.gemini.turns import Turns
 from realtime_async.adapters.gemini.wire import ServerMessage, read_message
-from realtime_async.errors import ProviderFailure
+from realtime_async.errors import ProviderConnectionLost, ProviderFailure
 from realtime_async.ports import (
     RealtimeConnectionId,
     RealtimeInputFrame,
@@ -41,6 +41,21 @@ class Connection:
     connection_id: RealtimeConnectionId
     websocket: WebSocket
     inputs: Inputs
+
+    def put(self, step: Step) -> bool:
+        """
+        Queue the message of *step*; False: there is no room.
+
+        Raises:
+            ProviderConnectionLost: The connection is gone; the message was not sent.
+        """
+        try:
+            is_put = self.websocket.send_nowait(step.message)
+        except WebSocketClosed as closed:
+            raise connection_lost(closed, delivered=False) from None
+        if is_put:
+            self.inputs.took(step)
+        return is_put
 
 
 class Session:
@@ -125,27 +140,23 @@ class Session:
     # Input
 
     async def send(self, frame: RealtimeInputFrame) -> None:
-        connection = self._open_connection()
-        plan = connection.inputs.plan(frame)
-        if self._is_known(frame, plan):
-            return
-        for step in plan.steps:
-            try:
-                await connection.websocket.send(step.message)
-            except WebSocketClosed as closed:
-                raise connection_lost(closed, delivered=False if closed.before_written else None) from None
-            connection.inputs.took(step)
-        self._sent(connection, frame, plan)
+        # Cancelled, it has put none of a message, or has noted what it put: a turn is begun once.
+        connection = self._current()
+        while not self.send_nowait(frame):
+            await connection.websocket.progress()
+            if self._connection is not connection:
+                raise ProviderConnectionLost(
+                    "the connection was replaced while the frame waited for room: send it on the new one",
+                    delivered=False,
+                )
 
     def send_nowait(self, frame: RealtimeInputFrame) -> bool:
         connection = self._open_connection()
         plan = connection.inputs.plan(frame)
         if self._is_known(frame, plan):
             return True
-        for step in plan.steps:
-            if not connection.websocket.send_nowait(step.message):
-                return False
-            connection.inputs.took(step)
+        if not all(connection.put(step) for step in plan.steps):
+            return False
         self._sent(connection, frame, plan)
         return True
 
@@ -204,15 +215,12 @@ class Session:
         connection = self._open_connection()
         if response_id not in {None, self._turns.current} or not self._turns.stop():
             return
-        step = connection.inputs.interruption()
-        if step is None:
-            return
-        self._turns.told_to_stop()
-        try:
-            await connection.websocket.send(step.message)
-        except WebSocketClosed as closed:
-            raise connection_lost(closed) from None
-        connection.inputs.took(step)
+        # While it waits for room, speech that is sent may stop the answer by itself.
+        while (step := connection.inputs.interruption()) is not None:
+            self._turns.told_to_stop()
+            if connection.put(step):
+                return
+            await connection.websocket.progress()
 
     def _current(self) -> Connection:
         assert self._connection is not None, "a session is handed out with its first connection"
