@@ -218,8 +218,6 @@ def unpack(run_id: RunId, journal_seq: int, packed: Packed) -> JournalRecord:
     """
     numbered(run_id, journal_seq)
     try:
-        # Whoever reads may have named the run by a plain text.
-        run_id = RunId(run_id)
         *shared, text = packed
         parts = _parts(*shared)
         if parts is None:

@@ -25,19 +25,20 @@ class Reading:
     It is no generator, as one that is left half-way must be closed, and Trio warns if it is not.
 
     Raises:
+        InvalidIdentifier: There can be no such run.
         ContractViolation: *after* is no position of a record.
     """
 
     def __init__(
         self, run_id: RunId, after: int, fetch: Callable[[RunId, int], Awaitable[Sequence[JournalRecord]]]
     ) -> None:
+        self._run_id = RunId(run_id)
         if not is_position(after) or after > _MOST:
             # Else a store says of it what its driver says, or that the run was damaged.
             raise ContractViolation(
                 f"run {str(run_id)!r} cannot be read after {shown(after)}: give the whole number of a record, "
                 "below 2**63, or 0 for all of them"
             )
-        self._run_id = run_id
         self._position = after
         self._fetch = fetch
         self._chunk: deque[JournalRecord] = deque()

@@ -47,6 +47,7 @@ class StoredRuns:
         Iterate over the durable records of a run whose journal_seq is greater than *after*, in order.
 
         Raises:
+            InvalidIdentifier: There can be no such run.
             ContractViolation: *after* is no whole number from 0 to 2**63 - 1.
         """
         return Reading(run_id, after, self._records_after)
@@ -55,9 +56,15 @@ class StoredRuns:
         return await anyio.to_thread.run_sync(self._store.records_after, run_id, position)
 
     async def last(self, run_id: RunId) -> JournalCursor | None:
-        """Return the position of the run's last durable record; None: it has none."""
-        seq = await anyio.to_thread.run_sync(self._store.last, run_id)
-        return JournalCursor(RunId(run_id), seq) if seq else None
+        """
+        Return the position of the run's last durable record; None: it has none.
+
+        Raises:
+            InvalidIdentifier: There can be no such run.
+        """
+        run = RunId(run_id)
+        seq = await anyio.to_thread.run_sync(self._store.last, run)
+        return JournalCursor(run, seq) if seq else None
 
     def runs(self, *, after: str = "", tag: str | None = None) -> Listing:
         """Iterate over the runs, as `realtime_async.ports.ListsRuns` says."""
@@ -79,11 +86,12 @@ class StoredJournal(StoredRuns):
         self._commits = commits
 
     def read(self, run_id: RunId, *, after: int = 0) -> Reading:
+        reading = super().read(run_id, after=after)
         self._commits.allow_again(run_id)
-        return super().read(run_id, after=after)
+        return reading
 
     async def last(self, run_id: RunId) -> JournalCursor | None:
-        self._commits.allow_again(run_id)
+        self._commits.allow_again(RunId(run_id))
         return await super().last(run_id)
 
     async def aclose(self) -> None:

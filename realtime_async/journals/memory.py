@@ -54,9 +54,10 @@ class MemoryJournal:
         return self._runs.get(run_id, [])[position : position + CHUNK]
 
     async def last(self, run_id: RunId) -> JournalCursor | None:
+        run = RunId(run_id)
         await checkpoint()
-        records = self._runs.get(run_id)
-        return JournalCursor(RunId(run_id), len(records)) if records else None
+        records = self._runs.get(run)
+        return JournalCursor(run, len(records)) if records else None
 
     def runs(self, *, after: str = "", tag: str | None = None) -> Listing:
         return Listing(after, tag, self._runs_after)

@@ -129,7 +129,7 @@ class PostgresJournal(StoredJournal):
     async def last(self, run_id: RunId) -> JournalCursor | None:
         cursor = await super().last(run_id)
         if cursor is not None:
-            self._has_read(run_id, cursor.journal_seq)
+            self._has_read(cursor.run_id, cursor.journal_seq)
         return cursor
 
     async def _records_after(self, run_id: RunId, position: int) -> Sequence[JournalRecord]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 
-from realtime_async.errors import ContractViolation, JournalConflict, JournalFailure
+from realtime_async.errors import ContractViolation, InvalidIdentifier, JournalConflict, JournalFailure
 from realtime_async.journals import MemoryJournal, PostgresJournal, SqliteJournal
-from realtime_async.ports import RunId
+from realtime_async.ports import JournalCursor, RunId
 from realtime_async.testing._journal_records import record
 from tests.postgres_server import Database
 
@@ -87,9 +88,23 @@ async def test_a_record_is_of_its_own_run_id_though_the_run_was_asked_for_by_a_p
         await journal.append(record(RUN, 1))
 
         found = [one async for one in journal.read("run-1")]  # type: ignore[arg-type]  # what a program may do
+        last = await journal.last("run-1")  # type: ignore[arg-type]  # so
 
     assert found == [record(RUN, 1)]
-    assert [type(one.run_id) for one in found] == [RunId]
+    assert last == JournalCursor(RUN, 1)
+    assert [type(found[0].run_id), type(last.run_id)] == [RunId, RunId]
+
+
+@pytest.mark.parametrize("run_id", ["", "front desk", "a\x00b", None, 5], ids=repr)
+async def test_a_run_that_cannot_be_is_not_looked_for(
+    run_id: Any, each_journal: AbstractAsyncContextManager[MemoryJournal | SqliteJournal | PostgresJournal]
+) -> None:
+    """To a database it would be one that nobody wrote, or an error of its driver."""
+    async with each_journal as journal:
+        with pytest.raises(InvalidIdentifier):
+            journal.read(run_id)
+        with pytest.raises(InvalidIdentifier):
+            await journal.last(run_id)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
