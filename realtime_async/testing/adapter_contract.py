@@ -23,6 +23,7 @@ from realtime_async.ports import (
     RealtimeSessionId,
     ResponseDone,
 )
+from realtime_async.testing._patience import patient
 from realtime_async.testing._provider_side import SESSION, Connected, ProviderSide, connect
 from realtime_async.testing.cancellation import Ending, Outcome, cancel_at_every_point, ways_to_cancel
 
@@ -52,7 +53,7 @@ class AdapterContract:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[ProviderSide]:
-        with anyio.fail_after(self.patience_s):
+        with patient(self.patience_s, "what an adapter promises", type(self).__name__):
             async with self.open_adapter() as side:
                 yield side
 

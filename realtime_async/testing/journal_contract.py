@@ -25,6 +25,7 @@ from anyio.abc import TaskStatus
 from realtime_async.errors import JournalConflict, JournalFailure
 from realtime_async.ports import JournalCursor, JournalRecord, RealtimeSessionRecordKind, RunId, RunJournal
 from realtime_async.testing._journal_records import first_of, record, records
+from realtime_async.testing._patience import patiently
 from realtime_async.testing.cancellation import Outcome, cancel_at_every_point, ways_to_cancel
 
 __all__ = ["JournalContract", "append_all", "read_all", "record", "records"]
@@ -52,6 +53,7 @@ class _Run:
     begun: list[Awaitable[JournalCursor]] = attrs.field(factory=list)
 
 
+@patiently
 @pytest.mark.anyio
 class JournalContract:
     """
@@ -59,6 +61,9 @@ class JournalContract:
 
     Inherit, and say how the journal is opened.
     """
+
+    patience_s = 30.0
+    """After which a test has failed that waits for the journal still; nothing is slept for."""
 
     def open_journal(self) -> AbstractAsyncContextManager[RunJournal]:
         """

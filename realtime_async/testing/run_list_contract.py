@@ -10,6 +10,7 @@ import pytest
 
 from realtime_async.ports import ListsRuns, RealtimeSessionRecordKind, RunId, RunJournal, RunSummary
 from realtime_async.testing._journal_records import first_of
+from realtime_async.testing._patience import patiently
 from realtime_async.testing.journal_contract import append_all, record, records
 
 __all__ = ["JournalThatLists", "RunListContract"]
@@ -23,6 +24,7 @@ async def _listed(journal: ListsRuns, *, after: str = "", tag: str | None = None
     return [one async for one in journal.runs(after=after, tag=tag)]
 
 
+@patiently
 @pytest.mark.anyio
 class RunListContract:
     """
@@ -30,6 +32,9 @@ class RunListContract:
 
     Inherit, and say how the journal is opened.
     """
+
+    patience_s = 30.0
+    """After which a test has failed that waits for the journal still; nothing is slept for."""
 
     def open_listed_journal(self) -> AbstractAsyncContextManager[JournalThatLists]:
         """Open the journal of this test, which holds nothing the first time."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable
-from contextlib import AbstractAsyncContextManager
-from typing import Self
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Self
 
+import anyio
 import pytest
 
 from realtime_async.journals import MemoryJournal
-from realtime_async.ports import JournalCursor, JournalRecord, RunId, RunSummary
+from realtime_async.ports import JournalCursor, JournalRecord, RunId, RunJournal, RunSummary
 from realtime_async.testing.journal_contract import JournalContract
 from realtime_async.testing.journals import SuspendingJournal
 from realtime_async.testing.run_list_contract import RunListContract
@@ -89,3 +90,71 @@ class TestPromptJournal(JournalContract):
 
     def open_journal(self) -> PromptJournal:
         return self.journal
+
+
+class Never:
+    def __await__(self) -> Generator[Any, Any, JournalCursor]:
+        yield from anyio.sleep_forever().__await__()
+        raise AssertionError
+
+
+class HangingJournal(GeneratingJournal):
+    """Never says that anything is durable."""
+
+    def append(self, record: JournalRecord) -> Awaitable[JournalCursor]:
+        self.store.append(record)
+        return Never()
+
+
+class Hanging(JournalContract, RunListContract):
+    """Not collected by its name: it fails."""
+
+    patience_s = 0.05
+
+    def open_journal(self) -> GeneratingJournal:
+        return HangingJournal()
+
+    def open_listed_journal(self) -> GeneratingJournal:
+        return HangingJournal()
+
+
+class Unopened(Hanging):
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[RunJournal]:
+        await anyio.sleep_forever()
+        yield MemoryJournal()
+
+    def open_journal(self) -> AbstractAsyncContextManager[RunJournal]:  # type: ignore[override]  # it never comes
+        return self._opened()
+
+
+WAITS: dict[str, tuple[Callable[[], Awaitable[None]], str]] = {
+    "an append": (
+        Hanging().test_what_has_returned_is_read_back_whole,
+        r"'what has returned is read back whole' .* at `await journal\.append\(record\(RUN, 1\)\)`",
+    ),
+    "many appends": (
+        Hanging().test_an_append_returns_where_the_record_stands,
+        r"at `return \[await one for one in taken\]`",
+    ),
+    "appends side by side": (
+        Hanging().test_runs_written_at_once_do_not_mix,
+        r"at `async with anyio\.create_task_group\(\) as tasks:`",
+    ),
+    "a list": (
+        Hanging().test_a_run_of_one_record_is_listed,
+        r"'a run of one record is listed' has not come true within 0\.05 s: it waited at `await journal\.append\(record\(",
+    ),
+    "opening": (
+        Unopened().test_a_run_that_nobody_wrote_is_empty,
+        r"at `async with self\.open_journal\(\) as journal:`; .* or give Unopened a longer patience_s",
+    ),
+}
+
+
+@pytest.mark.parametrize("waiting", WAITS)
+async def test_a_journal_that_hangs_fails_its_contract_with_what_was_waited_for(waiting: str) -> None:
+    test, said = WAITS[waiting]
+
+    with pytest.raises(TimeoutError, match=said):
+        await test()
