@@ -285,6 +285,8 @@ class Sending:
         if dropped is not None:
             records.append(dropped)
             return
+        # The frame waits until its own intent is begun, and what ends before that says so.
+        self.transmitting.book.end()
         rt.life.ungated()
         turn = Turn(frame=gated.frame, since=gated.since)
         try:

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from realtime_async._core.restarts import RestartPolicy
-from realtime_async._core.sidecar import RealtimeOverflowPolicy
+from realtime_async._core.sidecar import MediaSpan, RealtimeOverflowPolicy
 from realtime_async.adapters.scripted import Delay, Drop, FrameFate, Hang, Refuse, Script, ScriptedAdapter
 from realtime_async.controller import Deadlines
 from realtime_async.errors import (
@@ -108,6 +108,23 @@ async def test_a_frame_gated_for_a_restart_that_never_came_is_sent_first(stage: 
         second.frame_id,
         third.frame_id,
     ]
+
+
+async def test_a_span_that_such_a_frame_ends_is_told_of_while_that_waits(stage: Stage) -> None:
+    script = Script(faults={("send", 1): Delay(2)})
+    staged = await stage.connected(ScriptedAdapter(script), sidecar=plain_sidecar(span=MediaSpan(3, 60.0)))
+    async with anyio.create_task_group() as tasks:
+        await begin(tasks, partial(staged.controller.send, audio()))
+        restart = await begin(tasks, staged.controller.begin_restart)
+        await staged.controller.send(audio())
+        restart.scope.cancel()
+        await anyio.sleep(3)
+
+    await staged.controller.send(text())
+
+    ended = next(each.payload for each in await staged.records() if each.payload.kind == "input_sent")
+    assert ended.backpressure_state.queued_frames == 1
+    await staged.check()
 
 
 async def test_a_receive_that_waits_goes_on_with_the_new_connection_under_the_same_intent(
