@@ -43,7 +43,7 @@ async def begin_connection(rt: SessionRuntime) -> Appended:
     rt.check()
     rt.life.demand(Operation.CONNECT)
     rt.lane.claim(rt.life.session_id)
-    rt.keep_clock()
+    rt.keep_loop()
     rt.life.happen(Happening.CONNECT_BEGUN)
     try:
         return await _attempt(rt)

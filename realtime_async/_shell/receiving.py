@@ -163,7 +163,7 @@ class Receiving:
         flight = Flight("receive", _is_not_recorded, started=True)
         rt.flights.add(flight)
         try:
-            with anyio.CancelScope() as flight.scope:
+            with rt.scope() as flight.scope:
                 frame = _checked(await rt.adapter.receive(rt.life.session_id), rt.adapter.adapter_ref)
         except Exception as raised:  # noqa: BLE001 - recorded, and raised again
             self._failed(flight, raised)

@@ -183,15 +183,19 @@ class SessionRuntime:
         self._log = voice_of(str(lane.run_id), str(session_id))
         self.now: Callable[[], float] = anyio.current_time
         """Seconds, on the clock of the event loop."""
+        self.scope: type[anyio.CancelScope] = anyio.CancelScope
+        """Makes the scopes that each frame needs one of."""
         lane.join(self)
 
     @property
     def session_id(self) -> RealtimeSessionId:
         return self.life.session_id
 
-    def keep_clock(self) -> None:
-        """Ask the running event loop itself for the time from now on, where it has a clock to ask."""
+    def keep_loop(self) -> None:
+        """Have the running event loop itself tell the time, where it has a clock, and make scopes from now on."""
         self.now = getattr(current_token().native_token, "time", anyio.current_time)
+        # Asking anyio each time which loop runs costs a quarter of a scope.
+        self.scope = type(anyio.CancelScope())
 
     def append(
         self, kind: RealtimeSessionRecordKind, intent: Appended | None = None, **fields: Any

@@ -114,10 +114,10 @@ class Sending:
 
     async def _wait_for(self, turn: Turn) -> RealtimeSessionRecord:
         rt = self._rt
-        in_its_turn = self._begun if turn.accepted else self._in_line
+        in_its_turn = self._in_line if turn.stamped is None else self._numbered
         self._under_way += 1
         try:
-            with anyio.CancelScope(deadline=turn.since + rt.deadlines.send) as turn.scope:
+            with rt.scope(deadline=turn.since + rt.deadlines.send) as turn.scope:
                 return await in_its_turn(turn)
         except ProviderConnectionLost:
             if turn.gated is None:
@@ -214,11 +214,14 @@ class Sending:
             case _:
                 raise refusal(Operation.SEND, self._rt.life.phase, self._rt.life.session_id)
 
-    async def _begun(self, turn: Turn) -> RealtimeSessionRecord:
-        """Go on with a frame whose intent was begun at once; the wire is free, as nothing was awaited since."""
+    async def _numbered(self, turn: Turn) -> RealtimeSessionRecord:
+        """Go on with a frame that got its number at once; the wire is free, as nothing was awaited since."""
+        if not turn.accepted:
+            # The call of one who is cancelled already would be in doubt; it need not begin.
+            await anyio.lowlevel.checkpoint_if_cancelled()
         self.wire.take()
         try:
-            return (await self.transmitting.alone(turn)).record.payload
+            return (await self.transmitting.numbered(turn)).record.payload
         finally:
             self.wire.release()
 
@@ -290,7 +293,7 @@ class Sending:
         rt.life.ungated()
         turn = Turn(frame=gated.frame, since=gated.since)
         try:
-            with anyio.CancelScope(deadline=rt.now() + rt.deadlines.send) as turn.scope:
+            with rt.scope(deadline=rt.now() + rt.deadlines.send) as turn.scope:
                 sent = await self.transmitting.alone(turn)
                 self.drained.append(rt.life.send_cursor.chunk_sequence)
                 records += [turn.intent, sent] if turn.intent is not None else [sent]

@@ -65,6 +65,7 @@ class Turn(Flight):
     fields: dict[str, Any] = attrs.field(factory=dict)
     """What its records say of it, once it has an intent of its own."""
     stamped: RealtimeInputFrame | None = None
+    """With its number."""
     gated: Appended | None = None
     """Set where the frame, though its call failed, waits in the gate."""
 
@@ -108,16 +109,17 @@ class Transmitting:
         if not self._has_spans or frame.media_kind not in SPANNED_KINDS:
             return self._alone_at_once(frame, now)
         rt, life = self._rt, self._rt.life
-        if rt.takes is None or not self.book.is_ready(now):
+        if not self.book.is_ready(now):
             return Turn(frame=frame, since=now)
         number = life.send_cursor.chunk_sequence + 1
         cursor = StreamCursor(number)
         stamped = frame.stamped(cursor)
         try:
-            if not rt.takes(life.session_id, stamped):
-                return Turn(frame=frame, since=now)
+            is_taken = rt.takes is not None and rt.takes(life.session_id, stamped)
         except BaseException as raised:  # noqa: BLE001 - recorded, and raised again
             return self._refused(Turn(frame=frame, since=now, stamped=stamped), raised)
+        if not is_taken:
+            return Turn(frame=frame, since=now, stamped=stamped, on_failure=self._failed)
         life.send_cursor = cursor
         rt.totals.sent += 1
         rt.tail.add(number, frame, now)
@@ -182,7 +184,16 @@ class Transmitting:
             turn.waits_for_the_journal = False
             if rt.life.phase is not Phase.OPEN:
                 return None
-        stamped = self._stamp(turn)
+        self._stamp(turn)
+        return await self._in_span(turn)
+
+    async def numbered(self, turn: Turn) -> Appended:
+        """Send a frame that has its number, under its own intent or in the open span."""
+        return await (self._in_span(turn) if turn.intent is None else self.alone(turn))
+
+    async def _in_span(self, turn: Turn) -> Appended:
+        rt, stamped = self._rt, turn.stamped
+        assert stamped is not None
         turn.accept()
         self._span_in_flight = True
         try:

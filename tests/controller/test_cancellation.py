@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
+import anyio
 import attrs
 import pytest
 from anyio.lowlevel import checkpoint
@@ -278,3 +279,20 @@ async def test_a_gated_frame_stays_accepted_though_its_drain_is_cancelled(how: C
         assert delivery.failed == 0
 
     await cancel_at_every_point(lambda: prepared(case), partial(operated, case), check, how=how)
+
+
+async def test_a_frame_of_whoever_is_cancelled_already_meets_no_adapter(anyio_backend: object) -> None:
+    """Its call would be in doubt, and the end of its span."""
+    async with prepared(Case(connect, 0, open_both_spans, MediaSpan(9, 60.0), SAYS_TWO)) as staged:
+        calls = list(staged.adapter.operations)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await staged.controller.send(audio())
+
+        assert scope.cancelled_caught
+        assert staged.adapter.operations == calls
+        delivery = staged.controller.delivery
+        assert (delivery.accepted, delivery.refused) == (1, 1)
+        await staged.check()
+        await staged.controller.send(audio())
+        assert staged.controller.delivery.sent == 2
