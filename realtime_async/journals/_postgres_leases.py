@@ -37,6 +37,8 @@ class Held:
     renewed_at: float = 0.0
     """By the monotonic clock."""
     appended_at: float = 0.0
+    """0: it was claimed, and nothing is written yet."""
+    claimed_at: float = 0.0
     is_superseded: bool = False
     """Somebody else has raised the token.  It is kept, as the next append must be refused for it."""
     is_read_past: bool = False
@@ -73,6 +75,21 @@ class Leases:
                 and now - held.renewed_at >= age_s
                 and now - held.appended_at < LEFT_ALONE_S
             ]
+
+    def forget_claims(self, now: float, age_s: float) -> None:
+        """
+        Let go of what was claimed *age_s* ago and never written, so that it takes no place of a run that lives.
+
+        It has expired, so it is for whoever claims it; who resumes it here after all takes it over, as by its id.
+        """
+        with self._lock:
+            left = [
+                run_id
+                for run_id, held in self._held.items()
+                if not held.appended_at and now - held.claimed_at >= age_s
+            ]
+            for run_id in left:
+                del self._held[run_id]
 
     def ours(self) -> list[Held]:
         """All that were not taken over, as far as is known."""

@@ -194,6 +194,8 @@ class PostgresStore:
     def _refuse_too_many(self, pending: _Pending) -> None:
         """Fail those that begin to be held here beyond the bound; whoever is held already goes on."""
         begin = [run_id for run_id in pending.runs if self._leases.get(run_id) is None]
+        if len(begin) > OWNED_AT_MOST - len(self._leases):
+            self._forget_claims()
         for run_id in begin[max(0, OWNED_AT_MOST - len(self._leases)) :]:
             error = JournalFailure(
                 f"{self.name} holds {OWNED_AT_MOST} runs that have not ended already; close their sessions, "
@@ -283,16 +285,22 @@ class PostgresStore:
             each.is_superseded = each.run not in renewed
         return True
 
+    def _forget_claims(self) -> None:
+        """Those that have been expired for as long as they lasted: whoever was slow to follow one up is refused till then."""
+        self._leases.forget_claims(time.monotonic(), 2 * self._lease_s)
+
     def claim(self, limit: int) -> list[OrphanedRun]:
         return self.reading.run(partial(self._claim, limit))
 
     def _claim(self, limit: int, connection: Connection) -> list[OrphanedRun]:
+        # Who claims and follows nothing up asks again and again.
+        self._forget_claims()
         # What is written here may have expired while the server was away; its sessions live.  A claim has none yet.
         ours = _json_array(str(held.run) for held in self._leases.ours() if held.appended_at)
         asked = {"ours": ours, "limit": limit, "owner": self._owner, "lease_s": self._lease_s}
         orphans: list[OrphanedRun] = []
         for run_id, run, token, last_seq, since in connection.execute(_CLAIMED, asked).fetchall():
-            self._leases.hold(run_id, Held(run, token, last_seq))
+            self._leases.hold(run_id, Held(run, token, last_seq, claimed_at=time.monotonic()))
             orphans.append(OrphanedRun(RunId(run_id), last_seq, since.astimezone(UTC)))
         return sorted(orphans, key=lambda orphan: orphan.since)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta
 
 import anyio
@@ -116,6 +117,53 @@ def test_what_was_never_written_was_superseded_or_rests_too_long_is_not_renewed(
     leases.hold("left alone", Held(5, 1, 1, renewed_at=now - 10, appended_at=now - LEFT_ALONE_S))
 
     assert [lease.run for lease in leases.due(now, 5)] == [1]
+
+
+class Clock:
+    """The monotonic one, set ahead."""
+
+    ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead_s
+
+
+async def test_claims_that_nobody_followed_up_are_forgotten_in_time(
+    dsn: str, postgres_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, remembered = Clock(), list[int]()
+    monkeypatch.setattr(_postgres_store, "time", clock)
+    async with PostgresJournal.open(dsn) as dead, PostgresJournal.open(dsn, lease_s=30) as journal:
+        await append_all(dead, [record(f"run.{number}", 1) for number in range(6)])
+        expire(postgres_database)
+        for _ in range(3):
+            await journal.orphans(limit=2)
+            remembered.append(len(journal._database._leases))
+            clock.ahead_s += 40
+
+        # What was claimed 80 s before is gone, and what was claimed 40 s before may be resumed still.
+        assert remembered == [2, 4, 4]
+
+
+async def test_claims_that_nobody_followed_up_take_no_place_of_a_run_that_begins(
+    dsn: str, postgres_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(_postgres_store, "time", clock)
+    monkeypatch.setattr(_postgres_store, "OWNED_AT_MOST", 2)
+    async with PostgresJournal.open(dsn) as dead, PostgresJournal.open(dsn, lease_s=30) as journal:
+        await append_all(dead, [record("run.1", 1), record("run.2", 1)])
+        expire(postgres_database)
+        await journal.orphans()
+        with pytest.raises(JournalFailure, match="holds 2 runs"):
+            await journal.append(record("run.3", 1))
+
+        clock.ahead_s = 60
+        await journal.append(record("run.4", 1))
+
+        # Who resumes one after all takes it over, as by its id.
+        assert await journal.last(RunId("run.1")) == JournalCursor(RunId("run.1"), 1)
+        await journal.append(record("run.1", 2, nonce="heir"))
 
 
 async def test_more_runs_than_can_be_remembered_are_refused(
