@@ -88,7 +88,9 @@ class _Texts:
         if last is None or last[0] != values:
             text = self._all.get(values)
             if text is None:
-                text = self._all[values] = orjson.dumps(self._part_of(record)).decode()
+                part = self._part_of(record)
+                _check_readable(part)
+                text = self._all[values] = orjson.dumps(part).decode()
             last = self._last[owner] = values, text
             if len(self._last) > TEXTS_KEPT or len(self._all) > TEXTS_KEPT:
                 self._last.clear()
@@ -96,8 +98,20 @@ class _Texts:
         return last[1]
 
 
+def _check_readable(part: Public) -> None:
+    """Find out whether *part* can be read again: it raises what reading it would."""
+    for names, readers in ((part, _ENVELOPE), (part["payload"], _PAYLOAD)):
+        for name, value in names.items():
+            if name not in {"payload", "backpressure_state"} and value != _ITSELF:
+                readers[name](value)
+
+
 def pack(record: JournalRecord) -> Packed:
-    """Take *record* apart; equal parts are the same text."""
+    """
+    Take *record* apart; equal parts are the same text.
+
+    It raises one of UNREADABLE where that text would be no JSON, or none of a record.
+    """
     payload = record.payload
     rest = _rest_of(payload)
     rest["send_cursor"] = _short_cursor(payload.send_cursor)

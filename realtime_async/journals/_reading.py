@@ -11,10 +11,10 @@ from realtime_async._core.given import shown
 from realtime_async.errors import ContractViolation, JournalCorrupt
 from realtime_async.ports import JournalRecord, RunId
 
-__all__ = ["Reading"]
+__all__ = ["HIGHEST_SEQ", "Reading"]
 
 # Stores number records in 64 bits.
-_MOST: Final = 2**63 - 1
+HIGHEST_SEQ: Final = 2**63 - 1
 
 
 class Reading:
@@ -33,7 +33,7 @@ class Reading:
         self, run_id: RunId, after: int, fetch: Callable[[RunId, int], Awaitable[Sequence[JournalRecord]]]
     ) -> None:
         self._run_id = RunId(run_id)
-        if not is_position(after) or after > _MOST:
+        if not is_position(after) or after > HIGHEST_SEQ:
             # Else a store says of it what its driver says, or that the run was damaged.
             raise ContractViolation(
                 f"run {str(run_id)!r} cannot be read after {shown(after)}: give the whole number of a record, "

@@ -9,13 +9,14 @@ import anyio.to_thread
 
 from realtime_async._core.given import shown
 from realtime_async.errors import InvalidIdentifier, JournalFailure
+from realtime_async.journals._codec import UNREADABLE
 from realtime_async.journals._compact import Packed, pack, unpack
 from realtime_async.journals._group_commit import GroupCommit
 from realtime_async.journals._listing import Listing
-from realtime_async.journals._reading import Reading
+from realtime_async.journals._reading import HIGHEST_SEQ, Reading
 from realtime_async.ports import JournalCursor, JournalRecord, RunId, RunSummary
 
-__all__ = ["Readable", "StoredJournal", "StoredRuns", "packed", "records_of"]
+__all__ = ["Readable", "StoredJournal", "StoredRuns", "check_place", "packed", "records_of"]
 
 
 class Readable(Protocol):
@@ -104,23 +105,37 @@ class StoredJournal(StoredRuns):
         await self._commits.close()
 
 
-def packed(record: JournalRecord) -> Packed:
+def check_place(record: JournalRecord) -> None:
     """
-    Take *record* apart for a store.
+    Find out whether a run can have a record there.
 
     Raises:
-        JournalFailure: It cannot be written down.
+        JournalFailure: There is no such run, or its place is no number that a store can keep.
     """
     try:
         RunId(record.run_id)
     except InvalidIdentifier as error:
         raise JournalFailure(f"record {shown(record.journal_seq)} cannot be appended: {error}") from error
+    seq = record.journal_seq
+    if type(seq) is not int or not -HIGHEST_SEQ <= seq <= HIGHEST_SEQ:
+        raise JournalFailure(
+            f"run {str(record.run_id)!r} cannot append {shown(seq)}: give the whole number that comes next in it"
+        )
+
+
+def packed(record: JournalRecord) -> Packed:
+    """
+    Take *record* apart for a store.
+
+    Raises:
+        JournalFailure: It cannot be written down, or not be read again.
+    """
     try:
         return pack(record)
-    except (AttributeError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise JournalFailure(
             f"run {str(record.run_id)!r} cannot append {record.journal_seq}: "
-            f"a value in it has no JSON ({type(error).__name__})"
+            f"a value in it has no JSON, or none that could be read again ({type(error).__name__})"
         ) from error
 
 

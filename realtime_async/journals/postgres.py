@@ -15,7 +15,7 @@ from realtime_async.journals._orphans import OrphanedRun
 from realtime_async.journals._postgres_link import Address, Link
 from realtime_async.journals._postgres_schema import migrate
 from realtime_async.journals._postgres_store import PostgresStore
-from realtime_async.journals._stored import StoredJournal, packed
+from realtime_async.journals._stored import StoredJournal, check_place, packed
 from realtime_async.journals._taken import Taken
 from realtime_async.journals._verdicts import Durable, conflict, gap, released
 from realtime_async.ports import JournalCursor, JournalRecord, RunId
@@ -112,6 +112,7 @@ class PostgresJournal(StoredJournal):
         after that it raises.
         What only the server can tell, a conflict with another worker above all, is raised when it is awaited.
         """
+        check_place(record)
         run_id, seq = record.run_id, record.journal_seq
         if self._commits.follows(run_id, seq):
             return self._commits.take(record, packed(record))

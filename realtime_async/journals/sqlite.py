@@ -10,7 +10,7 @@ from typing import Self
 from realtime_async.errors import ContractViolation
 from realtime_async.journals._group_commit import GroupCommit
 from realtime_async.journals._sqlite_file import Durability, SqliteFile
-from realtime_async.journals._stored import StoredJournal, packed
+from realtime_async.journals._stored import StoredJournal, check_place, packed
 from realtime_async.journals._taken import Taken
 from realtime_async.journals._verdicts import Durable, conflict, gap
 from realtime_async.ports import JournalCursor, JournalRecord
@@ -66,6 +66,7 @@ class SqliteJournal(StoredJournal):
 
         Up to 20,000 records, or 32 million characters, gather while a commit runs; after that it raises.
         """
+        check_place(record)
         if not self._commits.follows(record.run_id, record.journal_seq):
             met = self._met_before(record)
             if met is not None:

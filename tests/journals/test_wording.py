@@ -107,16 +107,40 @@ async def test_a_run_that_cannot_be_is_not_looked_for(
             await journal.last(run_id)
 
 
+# As a program may put a record together by itself, whatever the types say.
+UNREADABLE: dict[str, tuple[dict[str, Any], str]] = {
+    "run": ({"run_id": "front desk"}, "record 1 cannot be appended: RunId 'front desk' is not"),
+    "place of a text": ({"journal_seq": "1"}, "run 'run-1' cannot append '1': give the whole number"),
+    "place of a bool": ({"journal_seq": True}, "run 'run-1' cannot append True: give the whole number"),
+    "place of a float": ({"journal_seq": 1.0}, "run 'run-1' cannot append 1.0: give the whole number"),
+    "place of 71 bits": ({"journal_seq": 2**70}, "run 'run-1' cannot append 1180591620717411303424: give"),
+    "agent": ({"agent_id": "a b"}, "run 'run-1' cannot append 1: .* none that could be read again"),
+    "session": ({"session_id": "a\x00b"}, "run 'run-1' cannot append 1: .* none that could be read again"),
+    "connection": ({"connection_id": ""}, "run 'run-1' cannot append 1: .* none that could be read again"),
+    "status": ({"status": "hopeful"}, "run 'run-1' cannot append 1: .* none that could be read again"),
+}
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-async def test_a_record_of_a_run_that_could_not_be_read_is_not_taken(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+@pytest.mark.parametrize("what", UNREADABLE)
+async def test_a_record_that_could_not_be_read_is_not_taken_and_stops_nobody(
+    kind: str, what: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    """To a server it would be an error of the whole commit."""
     opened: AbstractAsyncContextManager[SqliteJournal | PostgresJournal]
     if kind == "sqlite":
         opened = SqliteJournal.open(tmp_path / "calls.db")
     else:
         opened = PostgresJournal.open(request.getfixturevalue("postgres_database").dsn)
-    nameless = attrs.evolve(record(RUN, 1), run_id="front desk")  # type: ignore[arg-type]  # what a program may get wrong
+    values, said = UNREADABLE[what]
+    one = record(RUN, 1)
+    of_payload = {name: value for name, value in values.items() if hasattr(one.payload, name)}
+    of_envelope = {name: value for name, value in values.items() if name not in of_payload}
+    odd = attrs.evolve(one, payload=attrs.evolve(one.payload, **of_payload), **of_envelope)
     async with opened as journal:
-        with pytest.raises(JournalFailure, match="record 1 cannot be appended: RunId 'front desk' is not"):
-            await journal.append(nameless)
+        other = journal.append(record(RunId("run-2"), 1))
+        with pytest.raises(JournalFailure, match=said):
+            journal.append(odd)
+
+        assert await other == JournalCursor(RunId("run-2"), 1)
+        assert await journal.append(one) == JournalCursor(RUN, 1)
