@@ -146,9 +146,9 @@ def _refused(talk: Talk, refusal: Refusal) -> None:
         return
     if kind == "item":
         talk.items.drop(key)
-    before = talk.updates.refused(event_id)
-    if before is not None:
-        talk.config = before
+    without = talk.updates.refused(event_id)
+    if without is not None:
+        talk.config = without
         talk.input.finds_turns = talk.config.turns is not None
     if not talk.is_begun and refusal.code in PASSING:
         talk.ending = refusal.code

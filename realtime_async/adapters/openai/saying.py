@@ -226,8 +226,10 @@ def update(talk: Talk, config: OpenAIRealtimeConfig) -> None:
     changed = _difference(before, after)
     if changed:
         event_id = talk.draw_event_id("session")
-        talk.updates.asked(event_id, talk.config)
+        talk.updates.asked(event_id, talk.config, config)
         talk.to_send.append(wire.update_session({**changed, "type": "realtime"}, event_id))
+    else:
+        talk.updates.made(talk.config, config)
     talk.config = config
     talk.input.finds_turns = config.turns is not None
 

@@ -49,7 +49,7 @@ class Talk:
     unknown_events: int = 0
     names: dict[str, str] = attrs.field(factory=dict)
     """Which of its two names an event has come under first: a server may send it under both."""
-    updates: Updates = attrs.field(factory=Updates)
+    updates: Updates = attrs.field(init=False)
     is_begun: bool = False
     """This connection has said its first word."""
     is_configured: bool = False
@@ -65,6 +65,7 @@ class Talk:
     def __attrs_post_init__(self) -> None:
         self.input = InputAudio(self.config.input_format.bytes_per_second)
         self.input.finds_turns = self.config.turns is not None
+        self.updates = Updates(self.config)
 
     def next_event_id(self, kind: str) -> str:
         """The id that the next message of the client will bear; the same until `count_event`."""
@@ -114,8 +115,7 @@ class Talk:
         cut = self.answers.disconnected()
         self.to_send.clear()
         self.names.clear()
-        # The next connection is configured as was asked for, not step by step.
-        self.updates.clear()
+        self.updates.disconnected(self.config)
         self.is_begun = self.is_configured = False
         self.ending = self.refused = self.expires_at = None
         if cut is not None:

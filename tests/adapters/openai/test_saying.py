@@ -213,6 +213,46 @@ def test_a_change_that_the_provider_refuses_did_not_happen() -> None:
     assert "cannot_update_voice" in repr(warning)
 
 
+REFUSALS: dict[str, tuple[list[int], dict[str, object]]] = {
+    "none": ([], {"voice": "cedar", "max_output_tokens": 99, "instructions": "Be brief."}),
+    "the first": ([0], {"voice": "marin", "max_output_tokens": 99, "instructions": "Be brief."}),
+    "the last": ([2], {"voice": "cedar", "max_output_tokens": 99, "instructions": None}),
+    "both ends": ([0, 2], {"voice": "marin", "max_output_tokens": 99, "instructions": None}),
+    "both ends, the last first": ([2, 0], {"voice": "marin", "max_output_tokens": 99, "instructions": None}),
+    "all": ([0, 1, 2], {"voice": "marin", "max_output_tokens": None, "instructions": None}),
+}
+
+
+@pytest.mark.parametrize("refused", REFUSALS)
+def test_a_change_that_is_refused_takes_none_of_those_beside_it_along(refused: str) -> None:
+    """A new connection would be refused for good that is told what the provider has refused."""
+    talk, (numbers, remains) = new_talk(voice="marin"), REFUSALS[refused]
+    talk.is_begun = talk.is_configured = True
+    for change in ({"voice": "cedar"}, {"max_output_tokens": 99}, {"instructions": "Be brief."}):
+        saying.update(talk, attrs.evolve(talk.config, **change))
+    saying.update(talk, attrs.evolve(talk.config, connection_lifetime_s=600.0))
+    ids = [message["event_id"] for message in to_send(talk)]
+
+    heard(talk, *[refusal(ids[number], "invalid_value") for number in numbers])
+
+    assert {name: getattr(talk.config, name) for name in remains} == remains
+    assert talk.config.connection_lifetime_s == 600
+
+
+def test_what_is_replaced_whole_at_the_provider_is_so_when_a_change_before_it_is_refused() -> None:
+    talk = new_talk()
+    talk.is_begun = talk.is_configured = True
+    saying.update(talk, attrs.evolve(talk.config, transcription="gpt-4o-transcribe"))
+    saying.update(talk, attrs.evolve(talk.config, transcription_language="de"))
+    first, second = to_send(talk)
+
+    heard(talk, refusal(first["event_id"], "invalid_value"))
+
+    told = second["session"]["audio"]["input"]["transcription"]
+    assert told == {"model": "gpt-4o-transcribe", "language": "de"}
+    assert (talk.config.transcription, talk.config.transcription_language) == ("gpt-4o-transcribe", "de")
+
+
 def test_what_is_held_is_bounded_in_items_and_bytes() -> None:
     talk = new_talk()
 

@@ -68,6 +68,8 @@ def test_a_change_that_is_refused_late_did_not_happen_though_others_are_forgotte
     heard(talk, UPDATED, UPDATED, UPDATED)
     heard(talk, said("error", error={"code": "invalid_value", "event_id": ids[3]}))
 
+    assert talk.config.instructions == f"{Updates.UNCONFIRMED + 2}"
+    heard(talk, *[said("error", error={"code": "invalid_value", "event_id": each}) for each in ids[4:]])
     assert talk.config.instructions == "2"
 
 
