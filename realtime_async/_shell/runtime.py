@@ -193,7 +193,8 @@ class SessionRuntime:
 
     def keep_loop(self) -> None:
         """Have the running event loop itself tell the time, where it has a clock, and make scopes from now on."""
-        self.now = getattr(current_token().native_token, "time", anyio.current_time)
+        loop = current_token()
+        self.now = getattr(loop.native_token, "time", loop.backend_class.current_time)
         # Asking anyio each time which loop runs costs a quarter of a scope.
         self.scope = type(anyio.CancelScope())
 
