@@ -42,7 +42,7 @@ class ReplayTail:
     """
     The last seconds of input, less what is settled.
 
-    Audio is kept by its duration, all else by when it was sent.
+    Audio is kept by its duration, all else by when it was sent; so is audio without samples, which takes no time.
     It holds at most *seconds* of input in bytes, and one frame more; in frames, 200 a second. Of small frames, seven
     that are gone may lie in memory until the eighth goes too.
     """
@@ -64,6 +64,10 @@ class ReplayTail:
         """Those that keep frames."""
         self._audio_frames = 0
         self._others: deque[TailedFrame] = deque()
+        self._refs: deque[tuple[float, int]] = deque(maxlen=self._max_frames)
+        """When audio without samples was sent, which only refers to them, and as which frames."""
+        self._refs_gone = 0
+        """The last of those that were sent too long ago."""
         self._burst_began = self._sent_at = -math.inf
         self._lately: deque[tuple[float, float]] = deque()
         """When earlier bursts were sent, and the positions of their ends: the last second's, and one more."""
@@ -83,6 +87,8 @@ class ReplayTail:
         payload = frame.payload
         size = len(payload) if isinstance(payload, bytes) else payload_bytes(payload)
         if frame.media_kind is RealtimeMediaKind.AUDIO:
+            if not size:
+                self._refs.append((now, number))
             self._add_audio(number, frame, size, now)
         elif self._seconds:
             self._others.append(TailedFrame(number, frame, size, now))
@@ -188,8 +194,13 @@ class ReplayTail:
     def after(self, number: int, now: float) -> list[TailedFrame]:
         """What was said after frame *number*, in order."""
         self._trim(now, self._max_bytes)
+        while self._refs and now - self._refs[0][0] > self._seconds:
+            self._refs_gone = self._refs.popleft()[1]
         audio = (
-            TailedFrame(each, frame, frame.payload_bytes()) for kept in self._audio for each, frame in kept
+            TailedFrame(each, frame, frame.payload_bytes())
+            for kept in self._audio
+            for each, frame in kept
+            if frame.payload or each > self._refs_gone
         )
         return sorted(
             (tailed for tailed in (*audio, *self._others) if tailed.number > number),

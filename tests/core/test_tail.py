@@ -58,6 +58,18 @@ def test_text_is_kept_by_when_it_was_sent() -> None:
     assert numbers(tail, now=1.1) == []
 
 
+def test_audio_that_only_refers_to_its_samples_is_kept_by_when_it_was_sent() -> None:
+    """It takes no time, so however much is said after it, it would never be too old."""
+    tail = tail_of(1.0)
+    for number, now in ((1, 0.0), (2, 0.5), (3, 1.2)):
+        tail.add(number, RealtimeInputFrame.media_ref(RealtimeMediaKind.AUDIO, "ref"), now)
+    tail.add(4, audio(4), 1.2)
+
+    assert numbers(tail, now=1.2) == [2, 3, 4]
+    assert numbers(tail, now=1.5) == [2, 3, 4]
+    assert numbers(tail, now=9.0) == [4]
+
+
 def test_what_was_said_is_given_back_in_its_order() -> None:
     tail = tail_of(1.0)
     tail.add(1, audio(1), 0.0)
