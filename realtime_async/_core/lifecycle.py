@@ -354,6 +354,9 @@ class SessionLife:
 
     def happen(self, happening: Happening) -> None:
         self.phase = NEXT.get((self.phase, happening), self.phase)
+        if happening is Happening.JOURNAL_FAILED:
+            # The one thing that happens and is in no record.
+            self.status = RealtimeSessionStatus.FAILED
 
     @property
     def ended(self) -> bool:

@@ -281,7 +281,7 @@ class SessionRuntime:
 
     def journal_failed(self) -> None:
         """Take note that nothing can be written any more."""
-        if not self.life.ended:
+        if self.terminal is None and self.life.phase is not Phase.FAILED:
             self.life.happen(Happening.JOURNAL_FAILED)
             failure = self.lane.failure
             assert failure is not None

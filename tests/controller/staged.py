@@ -145,6 +145,10 @@ class StagedSession:
         if folded is None:
             return
         state, delivery = self.controller.state, self.controller.delivery
+        if self.controller._rt.lane.failure is not None:
+            # That the journal has failed is in no record.
+            assert state.lifecycle_status == "failed"
+            state = attrs.evolve(state, lifecycle_status=folded.state.lifecycle_status)
         told = folded.delivery()
         if any(intent.payload.extent is not None for intent in folded.open_intents.values()):
             state = attrs.evolve(

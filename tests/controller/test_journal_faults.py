@@ -104,6 +104,7 @@ async def test_wherever_the_journal_goes_wrong_the_run_stops_and_its_provider_is
         if failures:
             stopped += 1
             assert {type(error) for error in failures} == {RAISED[how]}
+            assert staged.controller.state.lifecycle_status == "failed"
             calls = list(staged.adapter.operations)
             if how in LATE and staged.journal.kinds[-1] in {"closed", "close_failed"}:
                 # The terminal record was taken before it was known to be late: nothing can follow it.
