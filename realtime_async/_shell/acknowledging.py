@@ -35,8 +35,10 @@ class CoroutineLine:
         self._failure: Exception | None = None
 
     def add(
-        self, ack: Coroutine[Any, Any, JournalCursor], again: Callable[[], Awaitable[JournalCursor]]
-    ) -> Awaitable[JournalCursor]:
+        self,
+        ack: Coroutine[Any, Any, JournalCursor | None],
+        again: Callable[[], Awaitable[JournalCursor | None]],
+    ) -> Awaitable[JournalCursor | None]:
         """
         Put *ack* at the end of the line; what is returned may be awaited by many.
 
@@ -55,8 +57,8 @@ class CoroutineLine:
             turn.drop()
         self._waiting.clear()
 
-    async def run_through(self, turn: _Turn) -> JournalCursor:
-        while turn.cursor is None:
+    async def run_through(self, turn: _Turn) -> JournalCursor | None:
+        while not turn.is_over:
             if self._failure is not None:
                 raise self._failure.with_traceback(None)
             if self._running is not None:
@@ -80,26 +82,29 @@ class CoroutineLine:
 
 
 class _Turn:
-    __slots__ = ("_ack", "_again", "_line", "cursor")
+    __slots__ = ("_ack", "_again", "_line", "cursor", "is_over")
 
     def __init__(
         self,
         line: CoroutineLine,
-        ack: Coroutine[Any, Any, JournalCursor],
-        again: Callable[[], Awaitable[JournalCursor]],
+        ack: Coroutine[Any, Any, JournalCursor | None],
+        again: Callable[[], Awaitable[JournalCursor | None]],
     ) -> None:
         self._line = line
-        self._ack: Coroutine[Any, Any, JournalCursor] | None = ack
+        self._ack: Coroutine[Any, Any, JournalCursor | None] | None = ack
         self._again = again
         self.cursor: JournalCursor | None = None
+        """What the journal returned at the end, where it did not forget to."""
+        self.is_over = False
 
-    def __await__(self) -> Generator[Any, Any, JournalCursor]:
+    def __await__(self) -> Generator[Any, Any, JournalCursor | None]:
         return self._line.run_through(self).__await__()
 
     async def run(self) -> None:
         # A coroutine that was cut cannot be awaited again; an equal record may be appended again.
         ack, self._ack = self._ack, None
         self.cursor = await (self._again() if ack is None else ack)
+        self.is_over = True
 
     def drop(self) -> None:
         if self._ack is not None:
@@ -115,7 +120,7 @@ class _Future(Protocol):
     def result(self) -> JournalCursor: ...
 
 
-async def outcome(ack: Awaitable[JournalCursor]) -> JournalCursor:
+async def outcome(ack: Awaitable[JournalCursor | None] | None) -> JournalCursor | None:
     """
     Wait for *ack*, and leave it whole for those who wait for it too.
 
@@ -123,7 +128,7 @@ async def outcome(ack: Awaitable[JournalCursor]) -> JournalCursor:
         JournalFailure: The journal has cancelled it, or it is something else; or what *ack* raises.
     """
     # The first look is a tenth of the second, and nearly always enough.
-    if not (hasattr(ack, "__await__") or inspect.isawaitable(ack)):
+    if ack is None or not (hasattr(ack, "__await__") or inspect.isawaitable(ack)):
         raise JournalFailure(
             f"the journal's append returned something of type {type(ack).__name__}, which nobody can wait for: let it return an awaitable"
         )

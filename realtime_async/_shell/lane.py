@@ -41,15 +41,18 @@ class Appended:
 
     __slots__ = ("_ack", "_known_durable", "record")
 
-    def __init__(self, record: JournalRecord, ack: Awaitable[JournalCursor] | None) -> None:
+    def __init__(self, record: JournalRecord, ack: Awaitable[JournalCursor | None] | None) -> None:
         self.record = record
+        # What a journal returned by mistake, None too, is no word of it that the record is durable.
         self._ack = ack
-        self._known_durable = ack is None
+        self._known_durable = False
 
     @classmethod
     def known(cls, record: JournalRecord) -> Self:
         """One that was read from the journal."""
-        return cls(record, None)
+        appended = cls(record, None)
+        appended._known_durable = True
+        return appended
 
     @property
     def is_durable(self) -> bool:
@@ -58,7 +61,6 @@ class Appended:
 
     async def durable(self) -> None:
         if not self.is_durable:
-            assert self._ack is not None
             await outcome(self._ack)
             self._known_durable = True
 
@@ -175,6 +177,7 @@ class Lane:
             JournalFailure: The journal did not take it.
         """
         self.check()
+        ack: Awaitable[JournalCursor | None]
         try:
             ack = self._journal.append(record)
         except JournalFailure as failure:

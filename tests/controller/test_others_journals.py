@@ -156,19 +156,52 @@ async def test_whatever_can_be_awaited_will_do() -> None:
     assert (await controller.close()).kind == "closed"
 
 
-class _GivesTheCursor(MemoryJournal):
+class _Gives(MemoryJournal):
+    """Returns another thing than an append is to return."""
+
+    def __init__(self, given: Callable[[JournalCursor], Any]) -> None:
+        super().__init__()
+        self._given = given
+
     def append(self, record: JournalRecord) -> Any:
         super().append(record)
-        return JournalCursor(record.run_id, record.journal_seq)
+        return self._given(JournalCursor(record.run_id, record.journal_seq))
 
 
-async def test_an_append_that_returns_what_nobody_can_wait_for_is_told_so() -> None:
+@pytest.mark.parametrize(
+    "given, named",
+    [(lambda cursor: cursor, "JournalCursor"), (lambda _: None, "NoneType")],
+    ids=["the cursor", "nothing"],
+)
+async def test_an_append_that_returns_what_nobody_can_wait_for_is_told_so(
+    given: Callable[[JournalCursor], Any], named: str
+) -> None:
+    """Nothing is what a journal returns that hands its records on and forgets to say so: they may not be durable."""
     adapter = ScriptedAdapter()
-    controller = RealtimeSessionController(plain_sidecar(), adapter, _GivesTheCursor(), run_id=RUN)
+    controller = RealtimeSessionController(plain_sidecar(), adapter, _Gives(given), run_id=RUN)
 
     with pytest.raises(
-        JournalFailure, match="append returned something of type JournalCursor, which nobody can wait for"
+        JournalFailure, match=f"append returned something of type {named}, which nobody can wait for"
     ):
         await controller.connect()
 
     assert adapter.calls == []
+
+
+class _ForgetsTheCursor(MemoryJournal):
+    async def append(self, record: JournalRecord) -> Any:  # type: ignore[override]  # an async function is served too
+        await checkpoint()
+        super().append(record)
+
+
+async def test_an_append_that_was_waited_for_is_durable_though_it_returned_nothing() -> None:
+    journal = _ForgetsTheCursor()
+    controller = RealtimeSessionController(plain_sidecar(), ScriptedAdapter(), journal, run_id=RUN)
+
+    await controller.connect()
+    await controller.send(text())
+
+    assert (await controller.close()).kind == "closed"
+    last = await journal.last(RUN)
+    assert last is not None
+    assert last.journal_seq == 6
