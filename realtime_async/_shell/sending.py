@@ -60,6 +60,8 @@ class Sending:
         self._may_join = 0
         """How many frames the drain under way still takes in; 0 also where there is none."""
         self._line = anyio.Lock(fast_acquire=True)
+        self._behind: set[Turn] = set()
+        """Who stands in line, but for the first."""
         self._format = rt.input_format
         self._sample = self._format.bytes_per_sample
         self._max_bytes = rt.sidecar.max_frame_bytes
@@ -185,7 +187,11 @@ class Sending:
 
     async def _in_line(self, turn: Turn) -> RealtimeSessionRecord:
         self._allow_for_the_gate(turn)
-        await self._line.acquire()
+        self._behind.add(turn)
+        try:
+            await self._line.acquire()
+        finally:
+            self._behind.discard(turn)
         turn.on_accepted = self._line.release
         try:
             while True:
@@ -238,7 +244,7 @@ class Sending:
         return None if sent is None else sent.record.payload
 
     async def _into_the_gate(self, turn: Turn) -> RealtimeSessionRecord | None:
-        self._allow_for_the_gate(turn)
+        self._allow_for_the_gate(turn, *self._behind)
         action = await self.gate.room()
         if action is None:
             return None
@@ -246,11 +252,12 @@ class Sending:
         turn.accept()
         return record
 
-    def _allow_for_the_gate(self, turn: Turn) -> None:
-        """Who must wait for room may wait as long as a restart takes."""
+    def _allow_for_the_gate(self, *turns: Turn) -> None:
+        """Who must wait for room, or for those who do, may wait as long as a restart takes."""
         if self.gate.is_full and self._rt.life.verdict(Operation.SEND) is Verdict.GATE:
-            assert turn.scope is not None
-            turn.scope.deadline = turn.since + self._rt.deadlines.gate
+            for turn in turns:
+                assert turn.scope is not None
+                turn.scope.deadline = turn.since + self._rt.deadlines.gate
 
     # -- after a restart
 

@@ -122,6 +122,23 @@ async def test_waiting_for_room_ends_at_the_deadline_of_the_gate(stage: Stage) -
     assert (staged.controller.delivery.refused, staged.controller.delivery.accepted) == (1, 1)
 
 
+async def test_who_stood_in_line_before_the_gate_was_full_waits_for_room_as_long(stage: Stage) -> None:
+    staged = await stage.connected(sidecar=holding(1), deadlines=Deadlines(send=4, gate=9))
+    staged.provider.inject("send", Delay(2))
+    began = anyio.current_time()
+    async with anyio.create_task_group() as tasks:
+        # The first is in flight, the second goes into the gate: two are in line for its room.
+        sends = [await begin(tasks, partial(staged.controller.send, text())) for _ in range(4)]
+        await staged.controller.begin_restart()
+        await anyio.sleep(5)
+
+        assert [send.is_over for send in sends] == [True, True, False, False]
+        await anyio.sleep(5)
+
+    assert [type(send.error) for send in sends[2:]] == [DeadlineExceeded, DeadlineExceeded]
+    assert [send.ended_at - began for send in sends[2:]] == pytest.approx([9, 9], abs=0.5)
+
+
 async def test_a_send_cancelled_while_it_waits_for_room_accepted_nothing(stage: Stage) -> None:
     first, second, third = audio(), audio(), audio()
     staged = await gated(stage, [first], sidecar=holding(1))
