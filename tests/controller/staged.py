@@ -145,8 +145,8 @@ class StagedSession:
         if folded is None:
             return
         state, delivery = self.controller.state, self.controller.delivery
-        if self.controller._rt.lane.failure is not None:
-            # That the journal has failed is in no record.
+        if self.controller._rt.lane.failure is not None and self.controller._rt.terminal is None:
+            # That the journal has failed is in no record; a session that had ended before has not failed.
             assert state.lifecycle_status == "failed"
             state = attrs.evolve(state, lifecycle_status=folded.state.lifecycle_status)
         told = folded.delivery()
