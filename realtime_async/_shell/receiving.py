@@ -21,6 +21,7 @@ from realtime_async._core.sidecar import MediaSpan
 from realtime_async._core.spans import SPANNED_KINDS, OpenSpan
 from realtime_async._core.stint import Stint
 from realtime_async._core.usage import countable
+from realtime_async._shell.groups import cancellation_in
 from realtime_async._shell.runtime import Flight, SessionRuntime, recorded
 from realtime_async._shell.spanning import SpanBook
 from realtime_async.errors import AgentError, ProviderFailure, SessionStateError
@@ -168,6 +169,8 @@ class Receiving:
         except Exception as raised:  # noqa: BLE001 - recorded, and raised again
             self._failed(flight, raised)
             return _Nothing.CUT
+        except BaseExceptionGroup as raised:
+            raise cancellation_in(raised) or raised from None
         finally:
             rt.landed(flight)
         if flight.scope.cancelled_caught or flight.settled:

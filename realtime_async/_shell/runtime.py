@@ -24,6 +24,7 @@ from realtime_async._core.sidecar import RealtimeSessionSidecar, runnable
 from realtime_async._core.tail import ReplayTail
 from realtime_async._core.totals import DeliveryTotals
 from realtime_async._shell.deadlines import Deadlines
+from realtime_async._shell.groups import cancellation_in
 from realtime_async._shell.lane import Appended, Lane
 from realtime_async._shell.meanwhile import Meanwhile
 from realtime_async._shell.nowait import given_by, taken_by
@@ -344,6 +345,9 @@ class SessionRuntime:
                 raise
             error = self.failure_of(flight, raised)
             flight.fail(error)
+            cancellation = cancellation_in(raised)
+            if cancellation is not None:
+                raise cancellation from None
             if error is raised or not isinstance(raised, Exception):
                 raise
             raise error from raised

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+import anyio
 import pytest
 
 from realtime_async import MediaSpan
 from realtime_async.adapters.scripted import NowaitScriptedAdapter, Script, ScriptedAdapter
+from realtime_async.controller import RealtimeReceived
 from realtime_async.errors import (
+    AgentError,
     AgentErrorKind,
     JournalConflict,
     JournalFailure,
@@ -29,6 +33,7 @@ from realtime_async.ports import (
     StreamCursor,
     ToolCall,
 )
+from tests.controller.begun import begin
 from tests.controller.staged import SECRET, Stage, StagedSession, audio, plain_sidecar, text
 from tests.controller.whole_call import WholeCall, answering, sidecar
 
@@ -232,3 +237,87 @@ async def test_a_frame_that_was_being_taken_when_the_program_was_stopped_is_in_d
     await staged.check()
     await staged.controller.close()
     assert (await staged.kinds())[-1] == "closed"
+
+
+def with_tasks(operation: str) -> ScriptedAdapter:
+    """An adapter whose *operation* never ends, in a task that fails when it is cancelled."""
+    adapter = ScriptedAdapter()
+
+    async def fail_at_the_end() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise ValueError(SECRET)
+
+    async def call(*_: Any, **__: Any) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fail_at_the_end)
+            await anyio.sleep_forever()
+
+    setattr(adapter, operation, call)
+    return adapter
+
+
+async def taken(staged: StagedSession, operation: str) -> object:
+    """Connect, and do what calls *operation*."""
+    controller = staged.controller
+    await controller.connect()
+    match operation:
+        case "send":
+            await controller.send(text())
+        case "receive":
+            await controller.receive()
+        case "interrupt":
+            await controller.interrupt()
+        case "restart":
+            await controller.begin_restart()
+            return (await controller.complete_restart())[-1].error
+        case _:
+            await controller.close()
+    return None
+
+
+@pytest.mark.parametrize("operation", [each for each in OPERATIONS if each != "receive"])
+async def test_what_an_adapter_s_tasks_raise_when_they_are_out_of_time_is_for_nobody(operation: str) -> None:
+    staged = StagedSession(with_tasks(operation))
+
+    raised: object = None
+    try:
+        raised = await taken(staged, operation)
+    except AgentError as error:
+        raised = error
+
+    # A task group of anyio on asyncio raises the failure instead of the cancellation.
+    kinds = {AgentErrorKind.DEADLINE_EXCEEDED, AgentErrorKind.PROVIDER_FAILURE}
+    assert getattr(raised, "kind", None) in kinds
+    assert SECRET not in str(raised)
+    with suppress(AgentError):
+        await staged.controller.close()
+    await staged.check()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_what_an_adapter_s_tasks_raise_when_the_call_is_cancelled_is_for_nobody(operation: str) -> None:
+    staged = StagedSession(with_tasks(operation))
+
+    with anyio.move_on_after(1), suppress(AgentError):
+        await taken(staged, operation)
+
+    with suppress(AgentError):
+        await staged.controller.close()
+    await staged.check()
+
+
+async def test_a_receive_whose_tasks_fail_when_it_is_cut_goes_on_with_the_next_connection(
+    stage: Stage,
+) -> None:
+    provider = with_tasks("receive")
+    staged = await stage.connected(provider)
+    async with anyio.create_task_group() as tasks:
+        receive = await begin(tasks, staged.controller.receive)
+        await staged.controller.begin_restart()
+        del provider.receive
+        provider.feed(RealtimeOutputFrame.of(ResponseDone()))
+        await staged.controller.complete_restart()
+
+    assert isinstance(receive.result, RealtimeReceived)
