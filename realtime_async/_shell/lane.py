@@ -57,7 +57,8 @@ class Appended:
     @property
     def is_durable(self) -> bool:
         """Whether it is known, without waiting, that it cannot be lost any more."""
-        return self._known_durable or bool(getattr(self._ack, "is_durable", False))
+        # A method of that name is true as well, and tells nothing.
+        return self._known_durable or getattr(self._ack, "is_durable", False) is True
 
     async def durable(self) -> None:
         if not self.is_durable:

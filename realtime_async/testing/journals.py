@@ -50,7 +50,7 @@ class _Ack:
 
 
 def _is_durable(ack: Awaitable[JournalCursor]) -> bool:
-    return bool(getattr(ack, "is_durable", False))
+    return getattr(ack, "is_durable", False) is True
 
 
 class _PassingJournal:

@@ -205,3 +205,29 @@ async def test_an_append_that_was_waited_for_is_durable_though_it_returned_nothi
     last = await journal.last(RUN)
     assert last is not None
     assert last.journal_seq == 6
+
+
+class _AnswersWhetherItIsDurable:
+    """What an append returned, in a library that has a method where the port has an attribute."""
+
+    def __init__(self, cursor: JournalCursor) -> None:
+        self._cursor = cursor
+
+    def is_durable(self) -> bool:
+        return False
+
+    def __await__(self) -> Generator[Any, Any, JournalCursor]:
+        yield from anyio.sleep(3).__await__()
+        return self._cursor
+
+
+async def test_a_method_that_would_tell_whether_a_record_is_durable_is_not_taken_for_its_answer() -> None:
+    controller = RealtimeSessionController(
+        plain_sidecar(), ScriptedAdapter(), _Gives(_AnswersWhetherItIsDurable), run_id=RUN
+    )
+    began = anyio.current_time()
+
+    await controller.connect()
+
+    assert anyio.current_time() - began == pytest.approx(6)
+    await controller.close()
