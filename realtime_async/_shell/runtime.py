@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import anyio
 import attrs
-from anyio.lowlevel import current_token
+from anyio.lowlevel import checkpoint_if_cancelled, current_token
 
 from realtime_async._core.copying import copied
 from realtime_async._core.fence import OutputFence
@@ -336,8 +336,9 @@ class SessionRuntime:
                 raise flight.cut_by
             if intent is not None and not intent.is_durable:
                 await self.durable(intent, flight.scope)
-                # Whoever has taken the session over meanwhile has closed the intent.
+                # Meanwhile another may have closed the intent, or the call was given up while the journal shields its write.
                 self.lane.check()
+                await checkpoint_if_cancelled()
             flight.started = True
             result = await call()
         except BaseException as raised:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from anyio.lowlevel import checkpoint_if_cancelled
+
 from realtime_async._core.cursors import CursorLabel, StreamCursor
 from realtime_async._core.sidecar import MediaSpan
 from realtime_async._core.spans import NO_FRAMES, OpenSpan, first_limit, reserved
@@ -78,6 +80,8 @@ class SpanBook:
         """Have an intent, and wait until it is durable."""
         intent = self._open()
         await self._rt.durable(intent)
+        # A journal may shield its writing: who gave up meanwhile goes no further.
+        await checkpoint_if_cancelled()
         if intent is self.intent:
             self._durable = True
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from realtime_async import Deadlines, RealtimeSessionController
+from realtime_async import Deadlines, MediaSpan, RealtimeSessionController
 from realtime_async.adapters.scripted import ScriptedAdapter
 from realtime_async.errors import JournalConflict, JournalFailure, JournalStalled
 from realtime_async.journals import MemoryJournal
-from realtime_async.ports import JournalCursor, JournalRecord, RunId
-from tests.controller.staged import SECRET, plain_sidecar, text
+from realtime_async.ports import JournalCursor, JournalRecord, RealtimeRestartReason, RunId
+from tests.controller.begun import begin
+from tests.controller.staged import SECRET, audio, plain_sidecar, text
 
 pytestmark = pytest.mark.virtual_time
 
@@ -231,3 +233,72 @@ async def test_a_method_that_would_tell_whether_a_record_is_durable_is_not_taken
 
     assert anyio.current_time() - began == pytest.approx(6)
     await controller.close()
+
+
+class _Shields(MemoryJournal):
+    """Lets nobody interrupt it while it writes."""
+
+    writes_s = 0.0
+
+    def append(self, record: JournalRecord) -> Any:
+        super().append(record)
+        return _Written(JournalCursor(record.run_id, record.journal_seq), self.writes_s)
+
+
+class _Written:
+    def __init__(self, cursor: JournalCursor, seconds: float) -> None:
+        self._cursor = cursor
+        self._seconds = seconds
+
+    def __await__(self) -> Generator[Any, Any, JournalCursor]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> JournalCursor:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(self._seconds)
+        return self._cursor
+
+
+async def test_a_call_that_was_given_up_while_its_intent_was_written_is_not_made() -> None:
+    journal, adapter = _Shields(), ScriptedAdapter()
+    controller = RealtimeSessionController(plain_sidecar(), adapter, journal, run_id=RUN)
+    await controller.connect()
+    journal.writes_s = 2.0
+
+    with anyio.move_on_after(1) as scope:
+        await controller.send(text())
+
+    assert scope.cancelled_caught
+    assert adapter.calls == ["connect"]
+    assert (controller.delivery.failed, controller.delivery.accepted) == (1, 1)
+
+
+async def test_a_frame_given_up_while_the_intent_of_its_span_was_written_is_not_accepted() -> None:
+    journal, adapter = _Shields(), ScriptedAdapter()
+    controller = RealtimeSessionController(
+        plain_sidecar(span=MediaSpan(3, 60.0)), adapter, journal, run_id=RUN
+    )
+    await controller.connect()
+    journal.writes_s = 2.0
+
+    with anyio.move_on_after(1):
+        await controller.send(audio())
+
+    assert adapter.calls == ["connect"]
+    assert (controller.delivery.refused, controller.delivery.accepted) == (1, 0)
+
+
+async def test_a_frame_that_was_cut_while_its_intent_was_written_does_not_meet_the_dead_connection() -> None:
+    journal, adapter = _Shields(), ScriptedAdapter()
+    controller = RealtimeSessionController(plain_sidecar(), adapter, journal, run_id=RUN)
+    await controller.connect()
+    journal.writes_s = 2.0
+    async with anyio.create_task_group() as tasks:
+        send = await begin(tasks, partial(controller.send, text()))
+
+        await controller.begin_restart(RealtimeRestartReason.CONNECTION_LOST)
+
+    assert adapter.calls == ["connect"]
+    assert send.result.kind == "backpressure_applied"  # type: ignore[attr-defined]  # a record
+    await controller.complete_restart()
+    assert adapter.calls == ["connect", "restart", "send"]
