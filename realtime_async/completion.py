@@ -45,7 +45,9 @@ class RealtimeCompletionGate:
         return {name: getattr(self, name) for name in attrs.fields_dict(type(self))}
 
     def __setstate__(self, flags: dict[str, bool]) -> None:
-        self.__init__(**flags)  # type: ignore[misc]  # of this very class
+        for name, flag in flags.items():
+            setattr(self, name, flag)
+        self.__attrs_post_init__()
 
     def mark_final_visible_output(self) -> None:
         self._mark("final_visible_output_seen")
