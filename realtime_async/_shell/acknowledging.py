@@ -49,6 +49,11 @@ class CoroutineLine:
         self._waiting.append(turn)
         return turn
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is one that somebody still has to await."""
+        return bool(self._waiting)
+
     def give_up(self, failure: Exception) -> None:
         """Run nothing any more, because of *failure*, which whoever waits is told."""
         if self._failure is None:

@@ -9,6 +9,7 @@ terminal record forbids that another controller resumes it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -111,6 +112,9 @@ class Closing:
             # It is in no journal, so the session has ended without it.
             self.rt.terminal = None
             self.rt.life.happen(Happening.JOURNAL_FAILED)
+            raise
+        except BaseException:
+            await self._written()
             raise
         if self._ending is _CLOSE:
             self._on_terminal()
@@ -360,6 +364,17 @@ class Closing:
         with anyio.CancelScope(shield=True, deadline=ends_at):
             await self._until_ended()
         self._end_at_last()
+        await self._written()
+
+    async def _written(self) -> None:
+        """Have all that was begun written, where that takes somebody who awaits it: nobody will, after a close."""
+        rt = self.rt
+        if rt.terminal is not None and rt.lane.has_to_be_awaited:
+            with (
+                suppress(JournalFailure),
+                anyio.CancelScope(shield=True, deadline=rt.now() + rt.deadlines.close),
+            ):
+                await rt.durable(rt.terminal)
         self.rt.notify_end()
 
     def _end_at_last(self) -> None:

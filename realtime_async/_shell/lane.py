@@ -112,6 +112,11 @@ class Lane:
     def failure(self) -> JournalFailure | None:
         return self._superseded or self._position.failure
 
+    @property
+    def has_to_be_awaited(self) -> bool:
+        """Whether the journal has been given what it writes only while somebody awaits it."""
+        return self._position.coroutines.is_waiting
+
     def supersede(self, conflict: JournalConflict) -> None:
         """Stop this session alone, because it has another controller."""
         self._superseded = conflict

@@ -176,6 +176,44 @@ async def test_one_that_was_cut_is_asked_for_again(
     assert points >= 4
 
 
+@pytest.mark.parametrize(
+    "anyio_backend, how",
+    [
+        (backend, way)
+        for backend in ("asyncio", "trio")
+        for way in ways_to_cancel(backend)
+        # Who is cancelled twice is not let wait for what no task of its own would write.
+        if way is not Cancellation.NATIVE_TWICE
+    ],
+    indirect=["anyio_backend"],
+)
+@KINDS
+@SPANS
+async def test_a_close_that_is_cancelled_leaves_nothing_unwritten(
+    kind: type[_TakesInTheCall | _TakesWhenAwaited], span: MediaSpan | None, how: Cancellation
+) -> None:
+    """Nobody would await it any more."""
+
+    @asynccontextmanager
+    async def connected() -> AsyncIterator[_Session]:
+        session = _Session(kind, span)
+        await session.controller.connect()
+        await session.controller.send(audio(1))
+        yield session
+
+    async def close(session: _Session) -> object:
+        return await session.controller.close()
+
+    async def is_whole(session: _Session, outcome: Outcome[object]) -> None:
+        records = session.journal.records
+        assert str(records[-1].payload.kind) in {"closed", "close_failed"}
+        assert session.journal.durable == len(records)
+
+    points = await cancel_at_every_point(connected, close, is_whole, how=how)
+
+    assert points >= 4
+
+
 @KINDS
 async def test_a_failure_is_told_to_all_who_wait(
     kind: type[_TakesInTheCall | _TakesWhenAwaited],
