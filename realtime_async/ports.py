@@ -270,6 +270,7 @@ class TakesWithoutWaiting(Protocol):
         """
         Take *frame* as `send` would, without waiting; False: there is no room, use `send`.
 
+        Any other answer leaves the frame in doubt.
         Raises what `send` raises.
         """
         ...

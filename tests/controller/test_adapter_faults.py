@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import anyio
 import pytest
@@ -22,7 +23,7 @@ from realtime_async.adapters.scripted import (
     Refuse,
     ScriptedAdapter,
 )
-from realtime_async.errors import AgentError, ContractViolation, RetryClassification
+from realtime_async.errors import AgentError, ContractViolation, ProviderFailure, RetryClassification
 from realtime_async.journals import MemoryJournal
 from realtime_async.ports import RealtimeInputFrame, RealtimeOutputFrame, RealtimeSessionId
 from tests.controller.carrying_on import carry_on
@@ -132,3 +133,43 @@ def test_what_must_not_wait_may_not_be_async(kind: type[ScriptedAdapter], name: 
 
     gate.mark_realtime_sessions_terminal()
     assert gate.realtime_sessions_terminal, "it waits for no session"
+
+
+class _OddAnswer(NowaitScriptedAdapter):
+    """Hands its frames on, and makes of the answer what it was told to."""
+
+    def __init__(self, made_of: Callable[[bool], Any]) -> None:
+        super().__init__()
+        self._made_of = made_of
+
+    def send_nowait(self, session_id: RealtimeSessionId, frame: RealtimeInputFrame) -> Any:
+        return self._made_of(super().send_nowait(session_id, frame))
+
+
+async def _later(answer: bool) -> bool:
+    return answer
+
+
+@pytest.mark.parametrize(
+    "made_of, named",
+    [(_later, "coroutine"), (lambda _: None, "NoneType"), (lambda _: "no", "str")],
+    ids=["a coroutine", "nothing", "a text"],
+)
+@pytest.mark.parametrize("span", [None, MediaSpan()], ids=["alone", "span"])
+async def test_an_answer_that_is_neither_yes_nor_no_leaves_the_frame_in_doubt(
+    span: MediaSpan | None, made_of: Callable[[bool], Any], named: str
+) -> None:
+    """A coroutine is true, though nothing will send its frame; nothing is false, though the frame may be on its way."""
+    staged = StagedSession(_OddAnswer(made_of), sidecar=sidecar(span))
+    controller = staged.controller
+    await controller.connect()
+
+    with pytest.raises(
+        ProviderFailure, match=f"returned {named} from send_nowait: it must return True"
+    ) as odd:
+        await controller.send(audio())
+
+    assert odd.value.retry == "unknown_outcome"
+    assert (controller.delivery.sent, controller.delivery.in_doubt) == (0, 1)
+    assert len(staged.provider.sent) <= 1, "it is not sent once more"
+    await controller.close()
