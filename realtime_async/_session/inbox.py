@@ -16,7 +16,7 @@ import attrs
 from realtime_async._core.media import payload_bytes
 from realtime_async._core.stint import CALLS_AT_MOST
 from realtime_async._core.supervision import OUTPUT
-from realtime_async._shell.runtime import Broadcast
+from realtime_async._shell.broadcast import Broadcast
 from realtime_async.errors import AgentError, ProviderFailure, SessionStateError
 from realtime_async.ports import RealtimeOutputFrame, ResponseDone, Restarted
 

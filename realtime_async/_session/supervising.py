@@ -19,7 +19,7 @@ from realtime_async._core.restarts import RestartBudget, RestartPolicy
 from realtime_async._core.supervision import Supervision
 from realtime_async._session.dialing import Dialing
 from realtime_async._session.inbox import Entry, Inbox
-from realtime_async._shell.runtime import Broadcast
+from realtime_async._shell.broadcast import Broadcast
 from realtime_async.controller import RealtimeSessionController
 from realtime_async.errors import (
     AgentError,

@@ -16,8 +16,9 @@ import anyio
 import attrs
 
 from realtime_async._core.lifecycle import Happening, Operation, Phase, Verdict, refusal
+from realtime_async._shell.flights import Flight, tool_at_work
 from realtime_async._shell.lane import Appended
-from realtime_async._shell.runtime import Flight, SessionRuntime, recorded, tool_at_work
+from realtime_async._shell.runtime import SessionRuntime, recorded
 from realtime_async.errors import (
     AgentError,
     AgentErrorKind,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import anyio
 
 from realtime_async._core.lifecycle import Happening, Operation, Phase
+from realtime_async._shell.flights import Flight
 from realtime_async._shell.lane import Appended
 from realtime_async._shell.restarting import checked_response
-from realtime_async._shell.runtime import Flight, SessionRuntime, recorded
+from realtime_async._shell.runtime import SessionRuntime, recorded
 from realtime_async.errors import AgentError
 from realtime_async.ports import (
     RealtimeConnectRequest,

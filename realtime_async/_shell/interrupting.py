@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from realtime_async._core.lifecycle import Operation, Verdict
+from realtime_async._shell.flights import Flight
 from realtime_async._shell.lane import Appended
-from realtime_async._shell.runtime import Flight, SessionRuntime, recorded
+from realtime_async._shell.runtime import SessionRuntime, recorded
 from realtime_async.errors import AgentError, JournalFailure, ProviderConnectionLost, ProviderFailure
 from realtime_async.ports import RealtimeResponseId, RealtimeSessionRecord, RealtimeSessionRecordKind
 

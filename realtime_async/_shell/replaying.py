@@ -19,8 +19,9 @@ from realtime_async._core.sidecar import MediaSpan
 from realtime_async._core.spans import OpenSpan
 from realtime_async._core.stint import CALLS_AT_MOST
 from realtime_async._core.tail import TailedFrame
+from realtime_async._shell.flights import Flight
 from realtime_async._shell.lane import Appended
-from realtime_async._shell.runtime import Flight, SessionRuntime, recorded
+from realtime_async._shell.runtime import SessionRuntime, recorded
 from realtime_async.errors import AgentError
 from realtime_async.ports import RealtimeSessionRecordKind, StreamChannel, StreamCursor, StreamDirection
 

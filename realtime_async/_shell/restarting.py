@@ -20,8 +20,9 @@ from realtime_async._core.cursors import is_position, ranges_of
 from realtime_async._core.given import shown
 from realtime_async._core.lifecycle import Happening, Operation, Phase, Verdict, refusal
 from realtime_async._core.restarts import RestartBudget, RestartPolicy
+from realtime_async._shell.flights import Flight
 from realtime_async._shell.lane import Appended
-from realtime_async._shell.runtime import Flight, SessionRuntime, recorded
+from realtime_async._shell.runtime import SessionRuntime, recorded
 from realtime_async.errors import (
     AgentError,
     DeadlineExceeded,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import anyio
@@ -23,7 +22,9 @@ from realtime_async._core.records import EVENT_KIND, INTENTS, RecordedError
 from realtime_async._core.sidecar import RealtimeSessionSidecar, runnable
 from realtime_async._core.tail import ReplayTail
 from realtime_async._core.totals import DeliveryTotals
+from realtime_async._shell.broadcast import Broadcast
 from realtime_async._shell.deadlines import Deadlines
+from realtime_async._shell.flights import Flight
 from realtime_async._shell.groups import cancellation_in
 from realtime_async._shell.lane import Appended, Lane
 from realtime_async._shell.meanwhile import Meanwhile
@@ -48,88 +49,11 @@ from realtime_async.ports import (
     RealtimeSessionRecordKind,
 )
 
-__all__ = ["Broadcast", "Flight", "SessionRuntime", "recorded", "tool_at_work"]
+__all__ = ["SessionRuntime", "recorded"]
 
 _T = TypeVar("_T")
 
-tool_at_work: ContextVar[Flight | None] = ContextVar("tool_at_work", default=None)
-"""The tool call that the current task, or whoever started it, is at."""
-
 _Kind = RealtimeSessionRecordKind
-
-
-class Broadcast:
-    """Wakes all who wait; each looks again whether what it waits for has come."""
-
-    def __init__(self) -> None:
-        self._event: anyio.Event | None = None
-        self._make: type[anyio.Event] | None = None
-
-    async def wait(self) -> None:
-        if self._event is None:
-            if self._make is None:
-                # The event loop's own class: asking anyio each time which loop runs costs more than the event.
-                self._make = type(anyio.Event())
-            self._event = self._make()
-        await self._event.wait()
-
-    def notify(self) -> None:
-        if self._event is not None:
-            self._event.set()
-            self._event = None
-
-
-@attrs.define(eq=False)
-class Flight:
-    """
-    One call of the adapter, from its intent to its result.
-
-    Whoever ends it first writes the result: the task that made the call, or a close that gave it up.
-    """
-
-    name: str
-    """The adapter's method."""
-    on_failure: Callable[[AgentError, Flight], Appended | None]
-    """Records how it failed."""
-    result: Appended | None = None
-    """The record of how it failed."""
-    scope: anyio.CancelScope | None = None
-    started: bool = False
-    settled: bool = False
-    error: AgentError | None = None
-    cut_by: AgentError | None = None
-
-    @property
-    def uses_the_connection(self) -> bool:
-        """Whether it ends with the connection; a tool goes on."""
-        return self.name != "tool"
-
-    def cut(self, error: AgentError) -> None:
-        """End the call; it fails with *error*."""
-        if self.cut_by is None:
-            self.cut_by = error
-        if self.scope is not None:
-            self.scope.cancel()
-
-    def fail(self, error: AgentError) -> None:
-        """Record that it failed, unless it has a result already."""
-        if self.settled:
-            return
-        self.settled = True
-        self.error = error
-        self.result = self.on_failure(error, self)
-
-    def succeed(self) -> None:
-        """
-        Claim the result for the caller.
-
-        Raises:
-            AgentError: The call was given up, and has a result already.
-        """
-        if self.settled:
-            assert self.error is not None
-            raise self.error
-        self.settled = True
 
 
 class SessionRuntime:
