@@ -6,6 +6,7 @@ import gc
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 import pytest
@@ -145,6 +146,24 @@ async def test_every_record_lands_in_its_place(
     assert controller.delivery.sent == 11
 
 
+@asynccontextmanager
+async def connected(
+    kind: type[_TakesInTheCall | _TakesWhenAwaited], span: MediaSpan | None
+) -> AsyncIterator[_Session]:
+    session = _Session(kind, span)
+    await session.controller.connect()
+    yield session
+
+
+@asynccontextmanager
+async def sent_one(
+    kind: type[_TakesInTheCall | _TakesWhenAwaited], span: MediaSpan | None
+) -> AsyncIterator[_Session]:
+    async with connected(kind, span) as session:
+        await session.controller.send(audio(1))
+        yield session
+
+
 @pytest.mark.parametrize(
     "anyio_backend, how",
     [(backend, way) for backend in ("asyncio", "trio") for way in ways_to_cancel(backend)],
@@ -155,12 +174,6 @@ async def test_every_record_lands_in_its_place(
 async def test_one_that_was_cut_is_asked_for_again(
     kind: type[_TakesInTheCall | _TakesWhenAwaited], span: MediaSpan | None, how: Cancellation
 ) -> None:
-    @asynccontextmanager
-    async def connected() -> AsyncIterator[_Session]:
-        session = _Session(kind, span)
-        await session.controller.connect()
-        yield session
-
     async def send(session: _Session) -> object:
         await session.controller.send(audio(1))
         return await session.controller.send(text(2))
@@ -171,7 +184,7 @@ async def test_one_that_was_cut_is_asked_for_again(
         await session.end()
         assert session.adapter.came[-1] == "audio.3"
 
-    points = await cancel_at_every_point(connected, send, goes_on, how=how)
+    points = await cancel_at_every_point(partial(connected, kind, span), send, goes_on, how=how)
 
     assert points >= 4
 
@@ -194,13 +207,6 @@ async def test_a_close_that_is_cancelled_leaves_nothing_unwritten(
 ) -> None:
     """Nobody would await it any more."""
 
-    @asynccontextmanager
-    async def connected() -> AsyncIterator[_Session]:
-        session = _Session(kind, span)
-        await session.controller.connect()
-        await session.controller.send(audio(1))
-        yield session
-
     async def close(session: _Session) -> object:
         return await session.controller.close()
 
@@ -209,7 +215,7 @@ async def test_a_close_that_is_cancelled_leaves_nothing_unwritten(
         assert str(records[-1].payload.kind) in {"closed", "close_failed"}
         assert session.journal.durable == len(records)
 
-    points = await cancel_at_every_point(connected, close, is_whole, how=how)
+    points = await cancel_at_every_point(partial(sent_one, kind, span), close, is_whole, how=how)
 
     assert points >= 4
 
