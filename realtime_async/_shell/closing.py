@@ -365,6 +365,7 @@ class Closing:
         with anyio.CancelScope(shield=True, deadline=ends_at):
             await self._until_ended()
         self._end_at_last()
+        self.rt.notify_end()
         await self._written()
 
     async def _written(self) -> None:
@@ -376,7 +377,6 @@ class Closing:
                 anyio.CancelScope(shield=True, deadline=rt.now() + rt.deadlines.close),
             ):
                 await rt.durable(rt.terminal)
-        self.rt.notify_end()
 
     def _end_at_last(self) -> None:
         """Wait no longer for a call of the adapter that does not end though it was cancelled."""
