@@ -7,10 +7,12 @@ its two files beside the journal, it can read without a lock alone; and then we 
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from stat import S_ISREG
 from threading import Event
 from time import monotonic, time_ns
 from typing import Any, Final, NamedTuple
@@ -71,12 +73,30 @@ class _Look(SqliteReading):
         self._unlocked: _Untouched | None = None
 
     def open(self) -> None:
-        if not self._path.is_file():
-            raise JournalFailure(f"{self._name} cannot be opened: there is no such file; look at its path")
-        # Its two files lie beside the file itself, not beside a link to it.
-        self._path = self._path.resolve()
+        self._path = self._found()
         with self._turn.taken(), told_as(self._name, "cannot be opened"):
             self.begin(self._opened())
+
+    def _found(self) -> Path:
+        try:
+            is_file = S_ISREG(self._path.stat().st_mode)
+            # Its two files lie beside the file itself, not beside a link to it.
+            path = self._path.resolve()
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            raise self._refused("there is no such file; look at its path") from None
+        except OSError as error:
+            raise self._refused(
+                f"{error.strerror}; look at its path, and at what its directory allows"
+            ) from error
+        if not is_file:
+            raise self._refused("it is no file; look at its path")
+        # Not by opening it: to close it would end the locks of a journal that this process has open there.
+        if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise self._refused("it may not be read; allow reading it")
+        return path
+
+    def _refused(self, why: str) -> JournalFailure:
+        return JournalFailure(f"{self._name} cannot be opened: {why}")
 
     def _opened(self) -> sqlite3.Connection:
         ends = monotonic() + BETWEEN_S
@@ -108,9 +128,7 @@ class _Look(SqliteReading):
         )
         try:
             if not is_journal(connection, self._name):
-                raise JournalFailure(
-                    f"{self._name} cannot be opened: it is empty, and no journal yet; look at its path"
-                )
+                raise self._refused("it is empty, and no journal yet; look at its path")
         except BaseException:
             connection.close()
             raise

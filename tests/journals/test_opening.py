@@ -82,6 +82,27 @@ async def test_a_file_that_is_not_there_is_not_made(path: Path) -> None:
     assert contents(path) is None
 
 
+@pytest.mark.parametrize(
+    "url", ["sqlite:calls\0.db", f"sqlite:{__file__}/calls.db"], ids=["odd", "in a file"]
+)
+async def test_a_path_at_which_no_file_can_be_leads_to_none(url: str) -> None:
+    with pytest.raises(JournalFailure, match="no such file"):
+        async with open_journal(url):
+            pass
+
+
+async def test_a_directory_is_told_from_what_is_not_there(path: Path) -> None:
+    with pytest.raises(JournalFailure, match="it is no file; look at its path"):
+        async with open_journal(f"sqlite:{path.parent}"):
+            pass
+
+
+async def test_a_path_that_the_system_refuses_is_told_with_its_reason(path: Path) -> None:
+    with pytest.raises(JournalFailure, match="cannot be opened: File name too long; look at its path"):
+        async with open_journal(f"sqlite:{path}{'x' * 300}"):
+            pass
+
+
 async def test_an_empty_file_stays_empty(path: Path) -> None:
     await anyio.Path(path).touch()
 

@@ -63,6 +63,21 @@ def may_be_written(directory: Path) -> Iterator[None]:
         os.seteuid(nobody)
 
 
+@contextmanager
+def not_even_read(closed: Path) -> Iterator[None]:
+    """For a while, within `may_only_be_read`."""
+    nobody, me = os.geteuid(), os.getuid()
+    os.seteuid(me)
+    closed.chmod(0)
+    os.seteuid(nobody)
+    try:
+        yield
+    finally:
+        os.seteuid(me)
+        closed.chmod(0o755)
+        os.seteuid(nobody)
+
+
 @pytest.fixture
 def read_only_journal() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
@@ -209,4 +224,25 @@ async def test_a_copy_is_not_looked_into_past_its_log(path: Path) -> None:
 
         with may_only_be_read(Path(name)), pytest.raises(JournalFailure, match="directory"):
             async with open_journal(f"sqlite:{name}/calls.db"):
+                pass
+
+
+@pytest.mark.parametrize(
+    "closed, said",
+    [
+        ("calls.db", "cannot be opened: it may not be read; allow reading it$"),
+        (".", "cannot be opened: Permission denied; look at its path, and at what its directory allows$"),
+    ],
+    ids=["the file", "its directory"],
+)
+async def test_one_that_may_not_be_read_is_told_from_one_that_is_not_there(closed: str, said: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "calls.db"
+        await write_one(path)
+        with (
+            may_only_be_read(path.parent),
+            not_even_read(path.parent / closed),
+            pytest.raises(JournalFailure, match=said),
+        ):
+            async with open_journal(f"sqlite:{path}"):
                 pass
