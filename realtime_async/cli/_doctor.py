@@ -14,7 +14,7 @@ from realtime_async._version import __version__
 from realtime_async.cli._asking import Exit, journal_at, masked
 from realtime_async.cli._output import perhaps_unread
 from realtime_async.cli._printing import as_json, line
-from realtime_async.errors import AgentError
+from realtime_async.errors import AgentError, JournalCorrupt
 
 __all__ = ["doctor"]
 
@@ -91,5 +91,7 @@ async def _journal(url: str | None) -> tuple[str, Exit]:
     try:
         async with journal_at(url):
             return f"{masked(url)} can be read", Exit.FINE
+    except JournalCorrupt as error:
+        return error.message, Exit.FINDING
     except AgentError as error:
         return error.message, Exit.UNANSWERED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,16 @@ def test_the_doctor_finds_a_journal_that_cannot_be_reached() -> None:
     assert asked.exit_code == 2
     assert "cannot be reached" in asked.stdout
     assert PASSWORD not in asked.output
+
+
+def test_the_doctor_ends_by_a_damaged_journal_as_the_other_commands_do(tmp_path: Path) -> None:
+    path = tmp_path / "calls.db"
+    path.write_bytes(b"SQLite format 3\0" + bytes(4096))
+
+    asked = [ask(command, "--journal", f"sqlite:{path}") for command in ("doctor", "runs", "verify")]
+
+    assert [each.exit_code for each in asked] == [1, 1, 1]
+    assert "choose another path" in asked[0].stdout
 
 
 def test_the_doctor_finds_it_though_nobody_reads_what_he_says() -> None:
