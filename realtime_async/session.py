@@ -70,7 +70,7 @@ class RealtimeSession:
         self._went_on = controller._rt.changed
         # Each `send_audio_from` under way, by its scope, and the task that it runs in.
         self._listening: dict[anyio.CancelScope, int] = {}
-        controller._rt.when_ended = self._stop_listening
+        controller._rt.when_ended = self._ended
         self._tools = ToolCalls(controller, tasks, self.send, self._went_on.notify)
         if restart_policy is None:
             self._connection: Supervisor | ByHand = ByHand(controller, self._tools.heard)
@@ -156,8 +156,10 @@ class RealtimeSession:
                 if not self._connection.outlives_connections:
                     raise
 
-    def _stop_listening(self) -> None:
-        """The session has ended, by whomever: a source that says nothing would be waited for still."""
+    def _ended(self) -> None:
+        """The session has ended, by whomever, and with it whatever waits for something else."""
+        self._connection.closed()
+        # A source that says nothing would be waited for still.
         here = anyio.get_current_task().id
         for scope, task in self._listening.items():
             # A source that ends the session itself comes to its own end.
@@ -240,9 +242,7 @@ class RealtimeSession:
 
     async def close(self, reason: RealtimeCloseReason = RealtimeCloseReason.NORMAL) -> RealtimeSessionRecord:
         """End the session; `frames` and `send_audio_from` end with it."""
-        record = await self.controller.close(reason)
-        self._connection.closed()
-        return record
+        return await self.controller.close(reason)
 
     async def between_turns(self) -> None:
         """
@@ -268,9 +268,7 @@ class RealtimeSession:
         Best called after `between_turns`: what is under way ends, and what `frames` has not yielded is lost.
         The block of `open_session` or `resume_session` writes nothing more on its way out.
         """
-        record = await self.controller.hand_over()
-        self._connection.closed()
-        return record
+        return await self.controller.hand_over()
 
     def _check(self) -> None:
         if self._connection.ended_by is not None:

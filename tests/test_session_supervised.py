@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
 
 import anyio
 import pytest
 
 from realtime_async import RealtimeSession, RestartPolicy, RestartReport
-from realtime_async.adapters.scripted import Delay, Drop, EndOfStream, FrameFate, Played, Refuse
-from realtime_async.errors import (
-    ProviderConnectionLost,
-)
+from realtime_async.adapters.scripted import Delay, Drop, EndOfStream, FrameFate, Hang, Played, Refuse
+from realtime_async.errors import JournalFailure, ProviderConnectionLost
+from realtime_async.journals import MemoryJournal
 from realtime_async.ports import (
     GoAway,
     RealtimeCloseReason,
@@ -24,7 +24,8 @@ from realtime_async.ports import (
     ResponseStarted,
     Restarted,
 )
-from tests.controller.begun import begin, settled
+from realtime_async.testing import FaultyJournal, JournalFault
+from tests.controller.begun import Begun, begin, settled
 from tests.controller.staged import audio
 from tests.test_session import Call, next_frames
 from tests.test_session_frames import heard, spoken
@@ -234,3 +235,58 @@ async def test_restarts_asked_for_are_not_counted_against_the_provider() -> None
 
         assert session.state.restart_count == 80
     assert reports_in(frames)
+
+
+# -- whoever waits when the block is left
+
+
+async def listened_after_the_block(call: Call, *, fails_at: int | None = None) -> Begun:
+    """Leave the block beside a loop that goes on in a task of its own."""
+    if fails_at is not None:
+        call.journal = FaultyJournal(MemoryJournal(), fail_at=fails_at, how=JournalFault.REFUSE)
+    async with anyio.create_task_group() as tasks:
+        with suppress(JournalFailure):
+            async with call.open() as session:
+                loop = await begin(tasks, partial(listen_to, session, []))
+        await settled()
+        assert loop.is_over
+    return loop
+
+
+async def test_a_loop_beside_the_block_ends_with_it() -> None:
+    call = Call()
+
+    loop = await listened_after_the_block(call)
+
+    assert loop.error is None
+    assert await call.ending() == ("closed", RealtimeCloseReason.NORMAL)
+
+
+async def test_a_loop_beside_the_block_hears_that_the_journal_fails_as_it_is_left() -> None:
+    # After connect_requested, connected and output_receive_requested comes the end.
+    loop = await listened_after_the_block(Call(), fails_at=4)
+
+    assert isinstance(loop.error, JournalFailure)
+
+
+async def test_a_loop_entered_after_the_block_is_over_at_once() -> None:
+    call = Call()
+
+    async with call.open() as session:
+        pass
+
+    with anyio.fail_after(1):
+        assert await next_frames(session, 1) == []
+
+
+async def test_whoever_waits_for_a_restart_hears_that_the_block_was_left() -> None:
+    call = Call(faults={("restart", 1): Hang()})
+
+    async with anyio.create_task_group() as tasks:
+        async with call.open() as session:
+            asking = await begin(tasks, session.restart)
+        await settled()
+        assert asking.is_over
+
+    assert isinstance(asking.error, ProviderConnectionLost)
+    assert "open a session of its own" in str(asking.error)

@@ -112,8 +112,10 @@ class Supervisor:
                 self._wake.notify()
 
     def closed(self) -> None:
-        """Take note that the session was closed."""
-        self._end(None)
+        """Take note that the session has ended; where its block was left, pump and watch are gone, and cannot tell."""
+        self._end(None if self._rt.terminal is not None else self._rt.lane.failure)
+        for request in self._taken_requests():
+            request.settle(None, self.ended_by or self._failure or _over(self._controller.session_id))
 
     @property
     def is_drained(self) -> bool:
