@@ -79,11 +79,12 @@ def _timeout_triggered(talk: Talk, event: ServerMessage) -> None:
 
 def _committed(talk: Talk, event: ServerMessage) -> None:
     item_id = event.text("item_id")
-    was_asked = talk.input.awaits_commit
+    was_asked = talk.input.awaits_commit and not talk.input.has_found_turn
     committed = talk.input.committed()
     talk.items.speak(talk.key(item_id), committed)
-    # A commit of ours never starts an answer.
-    talk.answers.is_due = talk.config.answers_by_itself and not was_asked
+    # A commit of ours never starts an answer, nor ends what is owed.
+    if talk.config.answers_by_itself and not was_asked:
+        talk.answers.is_due = True
     talk.say(InputCommitted(committed.audio_end_ms))
 
 
@@ -156,9 +157,10 @@ def _refused(talk: Talk, refusal: Refusal) -> None:
         talk.refused = _fatal(refusal.code)
     if talk.answers.failed(refusal.event_id):
         talk.pump()
-    if refusal.code == "input_audio_buffer_commit_empty":
+    is_empty = refusal.code == "input_audio_buffer_commit_empty"
+    if is_empty or kind == "commit":
         talk.input.commit_refused(refusal.event_id)
-        if talk.config.turns is not None:
+        if is_empty and talk.config.turns is not None:
             # The provider was faster, and took the turn itself.
             return
     talk.say(ProviderWarning(refusal.code))

@@ -130,12 +130,16 @@ class InputAudio:
             self._commits.popleft()
             self._forgotten_commits += 1
 
-    def commit_refused(self, event_id: str | None) -> bool:
-        """Forget the commit that *event_id* asked for; False: none did."""
-        refused = [commit for commit in self._commits if commit.event_id == event_id]
-        for commit in refused:
-            self._commits.remove(commit)
-        return bool(refused)
+    @property
+    def has_found_turn(self) -> bool:
+        """Whether the provider has heard the end of a turn, so that the next commit is its own."""
+        return self._speech is not None and self._speech[1] is not None
+
+    def commit_refused(self, event_id: str | None) -> None:
+        """Forget the commit that *event_id* asked for; None: the oldest."""
+        refused = next((commit for commit in self._commits if event_id in {None, commit.event_id}), None)
+        if refused is not None:
+            self._commits.remove(refused)
 
     def awaits_commit_before(self, number: int) -> bool:
         """Whether a commit that was asked for before frame *number* isn't confirmed."""
@@ -165,7 +169,8 @@ class InputAudio:
 
     def _range(self) -> tuple[int, int, int]:
         """From and to where the committed turn goes, in ms of this connection, and the frame that asked for it."""
-        if self._speech is not None and self._speech[1] is not None and not self._commits:
+        # It commits a turn that it has found at once; a commit of ours that it met finds what is left, or nothing.
+        if self._speech is not None and self._speech[1] is not None:
             return self._speech[0], self._speech[1], 0
         if self._forgotten_commits:
             # Which turn that was is not known any more, so it settles nothing, and is said again where it must be.

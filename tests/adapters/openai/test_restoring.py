@@ -11,8 +11,8 @@ import pytest
 
 from realtime_async.adapters.openai.input_audio import InputAudio
 from realtime_async.adapters.openai.talk import Talk
-from realtime_async.ports import RealtimeInputFrame
-from tests.adapters.openai.talks import audio, heard, new_talk, said, say, stamped, to_send
+from realtime_async.ports import InputCommitted, RealtimeInputFrame, SpeechStarted, SpeechStopped
+from tests.adapters.openai.talks import audio, events, heard, new_talk, said, say, stamped, to_send
 
 Frame = RealtimeInputFrame
 COMMITTED = said("input_audio_buffer.committed", item_id="item_u")
@@ -33,6 +33,10 @@ ANSWER = said(
 
 def items(talk: Talk) -> list[Any]:
     return [item for _, item in talk.items.restored()]
+
+
+def refused_commit(code: str, **fields: Any) -> str:
+    return said("error", error={"type": "invalid_request_error", "code": code, **fields})
 
 
 def replaced(talk: Talk) -> tuple[int, list[str]]:
@@ -129,6 +133,47 @@ def test_a_turn_that_was_committed_is_not_replayed_and_its_answer_is_asked_for()
 
     assert (kept, asked) == (11, ["response.create"])
     assert [message["type"] for message in again] == ["input_audio_buffer.append"] * 5
+
+
+def test_a_turn_that_the_provider_took_before_the_program_ended_it_goes_as_far_as_the_provider_says() -> None:
+    talk = new_talk()
+    say(talk, *stamped([*audio(60), Frame.end_of_turn()]))
+
+    taken = heard(talk, *SPEECH, refused_commit("input_audio_buffer_commit_empty"))
+
+    assert events(taken) == [SpeechStarted(200), SpeechStopped(1000), InputCommitted(1000)]
+    assert replaced(talk) == (50, ["response.create"])
+
+
+def test_an_answer_that_the_provider_owes_stays_owed_though_a_commit_of_ours_comes_after_it() -> None:
+    talk = new_talk()
+    say(talk, *stamped([*audio(60), Frame.end_of_turn()]))
+
+    taken = heard(talk, *SPEECH, said("input_audio_buffer.committed", item_id="item_v"))
+
+    assert events(taken)[-2:] == [InputCommitted(1000), InputCommitted(1200)]
+    assert replaced(talk)[1] == ["response.create"]
+
+
+@pytest.mark.parametrize(
+    "code, names_it",
+    [
+        ("not_implemented", True),
+        ("input_audio_buffer_commit_empty", True),
+        ("input_audio_buffer_commit_empty", False),
+    ],
+)
+def test_a_commit_that_was_refused_is_not_taken_for_the_next_one(code: str, names_it: bool) -> None:
+    talk = new_talk(turns=None)
+    talk.is_begun = True
+    asked = say(talk, *stamped([*audio(10), Frame.end_of_turn()]))[-1]
+    heard(talk, refused_commit(code, event_id=asked["event_id"] if names_it else None))
+    say(talk, *stamped([*audio(10), Frame.end_of_turn()], first=12))
+
+    taken = heard(talk, COMMITTED)
+
+    assert events(taken) == [InputCommitted(400)]
+    assert replaced(talk)[0] == 22
 
 
 def test_what_was_put_back_is_not_said_again_by_a_replay() -> None:
