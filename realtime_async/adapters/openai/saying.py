@@ -223,6 +223,8 @@ def update(talk: Talk, config: OpenAIRealtimeConfig) -> None:
     before, after = session_update(talk.config), session_update(config)
     if talk.config.instructions is not None and config.instructions is None:
         after["instructions"] = ""
+    if talk.config.max_output_tokens is not None and config.max_output_tokens is None:
+        after["max_output_tokens"] = "inf"
     changed = _difference(before, after)
     if changed:
         event_id = talk.draw_event_id("session")

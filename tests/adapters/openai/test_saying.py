@@ -183,10 +183,10 @@ def test_a_request_that_is_refused_though_nobody_speaks_is_given_up_in_the_end()
 
 
 def test_a_configuration_is_changed_by_what_is_new_in_it() -> None:
-    talk = new_talk(instructions="Be brief.", voice="marin")
+    talk = new_talk(instructions="Be brief.", voice="marin", max_output_tokens=100)
     saying.update(talk, attrs.evolve(talk.config, voice="cedar", turns=None))
     [first] = to_send(talk)
-    saying.update(talk, attrs.evolve(talk.config, instructions=None))
+    saying.update(talk, attrs.evolve(talk.config, instructions=None, max_output_tokens=None))
     [second] = to_send(talk)
     saying.update(talk, talk.config)
 
@@ -194,7 +194,7 @@ def test_a_configuration_is_changed_by_what_is_new_in_it() -> None:
         "type": "realtime",
         "audio": {"input": {"turn_detection": None}, "output": {"voice": "cedar"}},
     }
-    assert second["session"] == {"type": "realtime", "instructions": ""}
+    assert second["session"] == {"type": "realtime", "instructions": "", "max_output_tokens": "inf"}
     assert to_send(talk) == []
     with pytest.raises(ContractViolation, match="model"):
         saying.update(talk, attrs.evolve(talk.config, model="another"))
