@@ -13,6 +13,7 @@ from realtime_async.adapters.openai.conversation import Called
 from realtime_async.adapters.openai.reading import ServerMessage, usage_of
 from realtime_async.adapters.openai.refusals import known_code
 from realtime_async.adapters.openai.talk import Talk
+from realtime_async.errors import ProviderFailure
 from realtime_async.ports import (
     OutputText,
     OutputTranscript,
@@ -20,6 +21,7 @@ from realtime_async.ports import (
     RealtimeOutputFrame,
     ResponseDone,
     ResponseStarted,
+    ResponseUsage,
     ToolCall,
 )
 
@@ -197,10 +199,25 @@ def _response_done(talk: Talk, event: ServerMessage) -> None:
     answer = talk.answers.find(wire_id) or _begin(talk, wire_id)
     if answer is not talk.answers.active:
         return
+    try:
+        status, usage = _ended_as(talk, answer, response)
+    except ProviderFailure:
+        # It says nothing that can be read, but that it is over: what waits for that must not wait for ever.
+        _end(talk, answer, "incomplete", None)
+        raise
+    _end(talk, answer, status, usage)
+
+
+def _ended_as(talk: Talk, answer: Answer, response: ServerMessage) -> tuple[str, ResponseUsage | None]:
+    """
+    How *answer* ended, and what it cost.
+
+    Raises:
+        ProviderFailure: The provider doesn't say it in words that anybody knows.
+    """
     said = response.optional_text("status")
     # One server reports an answer that was cut off as completed; what it doesn't say is taken for that, too.
     status = "completed" if said is None else said if said in _STATUSES else "incomplete"
-    # Read before anything is changed: an answer whose end is malformed still has to end.
     usage, items = usage_of(response), response.parts("output")
     if status == "completed":
         _call_the_rest(talk, answer, items)
@@ -208,6 +225,10 @@ def _response_done(talk: Talk, event: ServerMessage) -> None:
     if status == "failed":
         error = response.optional_within("status_details").optional_within("error")
         talk.say(ProviderWarning(known_code(error.raw("code"), error.raw("type"))))
+    return status, usage
+
+
+def _end(talk: Talk, answer: Answer, status: str, usage: ResponseUsage | None) -> None:
     talk.answers.ended(answer)
     talk.say(ResponseDone(status, usage), answer)
     talk.pump()

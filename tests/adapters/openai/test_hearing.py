@@ -17,6 +17,7 @@ from realtime_async.ports import (
     OutputAudio,
     OutputText,
     ProviderWarning,
+    RealtimeInputFrame,
     ResponseDone,
     ResponseStarted,
     ResponseUsage,
@@ -24,7 +25,7 @@ from realtime_async.ports import (
     SpeechStopped,
     ToolCall,
 )
-from tests.adapters.openai.talks import audio, events, heard, new_talk, said, say, stamped
+from tests.adapters.openai.talks import audio, events, heard, new_talk, said, say, stamped, to_send
 from tests.testing.loopback.openai_types import adapters
 
 SECRET = "mauve-door-91"
@@ -329,6 +330,28 @@ def test_a_malformed_message_is_named_by_its_type_and_not_quoted(
     assert failure.code == "malformed_event"
     assert SECRET not in f"{failure!s}{failure!r}{vars(failure)}"
     assert failure.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        {"status": 7},
+        {"status": "completed", "usage": SECRET},
+        {"status": "completed", "output": [SECRET]},
+        {"status": "completed", "output": [{"type": "function_call", "id": "item_1"}]},
+        {"status": "failed", "status_details": SECRET},
+    ],
+)
+def test_an_answer_whose_end_is_malformed_is_over_and_the_next_one_is_asked_for(end: dict[str, Any]) -> None:
+    talk = new_talk()
+    heard(talk, CREATED)
+    say(talk, RealtimeInputFrame.request_response())
+
+    done, failure = heard(talk, said("response.done", response={"id": "resp_1", **end}))
+
+    assert events([done]) == [ResponseDone("incomplete")]
+    assert isinstance(failure, ProviderFailure)
+    assert [message["type"] for message in to_send(talk)] == ["response.create"]
 
 
 def test_transcripts_that_fail_are_a_warning_and_those_in_pieces_are_heard() -> None:
