@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio.to_thread
 
@@ -13,7 +13,7 @@ from realtime_async.journals._in_turn import InTurn
 from realtime_async.journals._listing import LISTED_AT_ONCE, summaries_of
 from realtime_async.journals._postgres_link import Address, Link
 from realtime_async.journals._postgres_schema import Connection, check_for_reading
-from realtime_async.journals._stored import StoredRuns, records_of
+from realtime_async.journals._stored import StoredRuns, records_of, whole_of
 from realtime_async.journals._verdicts import numbered
 from realtime_async.ports import JournalRecord, RunId, RunSummary
 
@@ -76,7 +76,7 @@ class PostgresReading:
     def records_after(self, run_id: RunId, position: int) -> list[JournalRecord]:
         """The next records of a run, up to a chunk of them."""
         first = position + 1 if position else _LOWEST
-        return self.run(lambda connection: records(connection, run_id, first, CHUNK))
+        return self.run(lambda connection: whole_of(run_id, _rows(connection, run_id, first, CHUNK)))
 
     def last(self, run_id: RunId) -> int:
         """Where a run stands in the database; 0 where it isn't there."""
@@ -123,7 +123,11 @@ async def looked_into(dsn: str) -> AsyncIterator[StoredRuns]:
 
 
 def records(connection: Connection, run_id: RunId, first: int, count: int) -> list[JournalRecord]:
-    return records_of(run_id, connection.execute(_READ, (run_id, first, count)).fetchall())
+    return records_of(run_id, _rows(connection, run_id, first, count))
+
+
+def _rows(connection: Connection, run_id: RunId, first: int, count: int) -> list[tuple[Any, ...]]:
+    return connection.execute(_READ, (run_id, first, count)).fetchall()
 
 
 def stands(connection: Connection, run_id: RunId) -> int:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from realtime_async.errors import JournalCorrupt, JournalFailure
 from realtime_async.journals._in_turn import InTurn
 from realtime_async.journals._listing import LISTED_AT_ONCE, summaries_of
-from realtime_async.journals._stored import records_of
+from realtime_async.journals._stored import records_of, whole_of
 from realtime_async.journals._verdicts import closed, numbered
 from realtime_async.ports import JournalRecord, RunId, RunSummary
 
@@ -104,7 +104,7 @@ class SqliteReading:
 
     def records_after(self, run_id: RunId, position: int) -> list[JournalRecord]:
         """The next records of a run, up to a chunk of them."""
-        return records_of(run_id, self._read(READ, run_id, position or _BELOW_ALL, CHUNK))
+        return whole_of(run_id, self._read(READ, run_id, position or _BELOW_ALL, CHUNK))
 
     def record_at(self, run_id: RunId, journal_seq: int) -> JournalRecord | None:
         rows = self._read(READ, run_id, journal_seq - 1, 1)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import anyio.to_thread
 
 from realtime_async._core.given import shown
-from realtime_async.errors import InvalidIdentifier, JournalFailure
+from realtime_async.errors import InvalidIdentifier, JournalCorrupt, JournalFailure
 from realtime_async.journals._codec import UNREADABLE
 from realtime_async.journals._compact import Packed, pack, unpack
 from realtime_async.journals._group_commit import GroupCommit
@@ -16,7 +16,7 @@ from realtime_async.journals._listing import Listing
 from realtime_async.journals._reading import HIGHEST_SEQ, Reading
 from realtime_async.ports import JournalCursor, JournalRecord, RunId, RunSummary
 
-__all__ = ["Readable", "StoredJournal", "StoredRuns", "check_place", "packed", "records_of"]
+__all__ = ["Readable", "StoredJournal", "StoredRuns", "check_place", "packed", "records_of", "whole_of"]
 
 
 class Readable(Protocol):
@@ -145,3 +145,21 @@ def records_of(run_id: RunId, rows: Iterable[tuple[Any, ...]]) -> list[JournalRe
         unpack(run_id, seq, (session, connection, sort, body))
         for seq, session, connection, sort, body in rows
     ]
+
+
+def whole_of(run_id: RunId, rows: Iterable[tuple[Any, ...]]) -> list[JournalRecord]:
+    """
+    Put the records of a run together that stand before one that is damaged; who reads on begins with that one.
+
+    Raises:
+        JournalCorrupt: The first one is damaged.
+    """
+    found: list[JournalRecord] = []
+    for row in rows:
+        try:
+            found += records_of(run_id, (row,))
+        except JournalCorrupt:
+            if not found:
+                raise
+            break
+    return found

@@ -78,6 +78,19 @@ def test_a_spoilt_record_is_told_in_one_line_and_quoted_in_none(
     assert SECRET not in asked.output
 
 
+def test_the_records_before_a_damaged_one_are_told(tmp_path: Path) -> None:
+    url = made(tmp_path / "calls.db")
+    whole = ask("export", RUN, "--journal", url).stdout.splitlines()
+    changed(path_of(url), "UPDATE record SET body = '{' WHERE run = 1 AND seq = 4")
+
+    exported, shown = ask("export", RUN, "--journal", url), ask("show", RUN, "--journal", url)
+    (told,) = ask_json("verify", RUN, "--journal", url)
+
+    assert exported.stdout.splitlines() == whole[:3]
+    assert len(shown.stdout.splitlines()) == 1 + 3
+    assert told["records"] == 3
+
+
 @pytest.mark.parametrize("command", ["verify", "show", "report", "export", "tail"])
 @pytest.mark.parametrize("number", NO_NUMBERS)
 def test_a_record_whose_number_is_none_is_told_in_one_line(number: str, command: str, tmp_path: Path) -> None:

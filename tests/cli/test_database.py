@@ -84,6 +84,17 @@ def test_damage_is_found_with_its_record(command: str, postgres_database: Databa
     assert PASSWORD not in asked.output
 
 
+def test_the_records_before_a_damaged_one_are_told(postgres_database: Database) -> None:
+    written(postgres_database.dsn, records(RUN, 5))
+    postgres_database.execute("UPDATE realtime_async.record SET body = '{}' WHERE seq = 4")
+
+    exported = ask("export", RUN, "--journal", postgres_database.dsn)
+    (told,) = ask_json("verify", RUN, "--journal", postgres_database.dsn)
+
+    assert len(exported.stdout.splitlines()) == 3
+    assert told["records"] == 3
+
+
 def test_records_whose_run_is_gone_are_damage_that_is_told_in_a_line(postgres_database: Database) -> None:
     for run_id in (RUN, "call-2", "call-3"):
         written(postgres_database.dsn, records(run_id, 2))
