@@ -70,7 +70,8 @@ class SqliteFile:
 
     def __init__(self, path: str, durability: Durability) -> None:
         self.name = f"journal {path!r}"
-        self._path = path
+        # Some builds of SQLite take what begins so for a URI, and that for another file.
+        self._path = f"./{path}" if path.startswith("file:") else path
         self._durability = durability
         self._runs: dict[str, int] = {}
         self._parts: dict[str, int] = {}

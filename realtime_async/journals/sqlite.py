@@ -51,7 +51,7 @@ class SqliteJournal(StoredJournal):
         """
         if durability not in {"full", "normal"}:
             raise ContractViolation(f"durability {durability!r} is unknown: choose 'full' or 'normal'")
-        file = SqliteFile(os.fspath(path), durability)
+        file = SqliteFile(os.fsdecode(path), durability)
         commits = GroupCommit(file, file.name)
         await commits.open()
         journal = cls(file, commits)

@@ -45,6 +45,25 @@ async def test_a_file_is_looked_into_while_it_is_written(path: Path) -> None:
         await journal.append(record(RUN, 5))
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["a b?mode=memory.db", "a%20b#c&d=e.db", "file:calls.db", "file:calls.db?mode=memory", "ü'\"€😀.db"],
+)
+async def test_a_path_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async with SqliteJournal.open(name) as journal:
+        await journal.append(record(RUN, 1))
+
+    assert names(tmp_path) == [name]
+    async with open_journal(f"sqlite:{name}") as looked:
+        assert await looked.last(RUN) == JournalCursor(RUN, 1)
+
+
+def names(directory: Path) -> list[str]:
+    return [entry.name for entry in directory.iterdir()]
+
+
 def contents(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
