@@ -41,7 +41,10 @@ async def open_journal(url: str) -> AsyncIterator[StoredRuns]:
         yield runs
 
 
-def _reader(url: str) -> AbstractAsyncContextManager[StoredRuns]:
+def _reader(url: object) -> AbstractAsyncContextManager[StoredRuns]:
+    # Where it comes from the environment, it may be missing there.
+    if not isinstance(url, str):
+        raise ContractViolation(f"the URL of a journal cannot be read: {EXPECTED}")
     scheme, colon, rest = url.partition(":")
     home = _READERS.get(scheme) if colon else None
     # Not the URL itself: a DSN may hold a password.

@@ -77,11 +77,14 @@ class Address:
         )
 
 
-def _read(dsn: str) -> Mapping[str, Any] | None:
+def _read(dsn: object) -> Mapping[str, Any] | None:
     """The parameters of a DSN; None: it is none, and what libpq says of that quotes it."""
+    # Where it comes from the environment, it may be missing there.
+    if not isinstance(dsn, str):
+        return None
     try:
         return conninfo_to_dict(dsn)
-    except psycopg.Error:
+    except (psycopg.Error, UnicodeError):
         return None
 
 
@@ -104,6 +107,13 @@ _AWAY = Trouble(
 )
 _SILENT = Trouble(
     "its server does not answer; look at its load, and at the network in between", passes=True, ends=True
+)
+_UNUSABLE = Trouble("a parameter of its DSN has a value that cannot be used; look at the DSN", ends=True)
+_UNSAFE = Trouble(
+    "its DSN demands a safe connection, and there is none; look at its sslmode and sslrootcert, "
+    "and at the server's certificate",
+    passes=True,
+    ends=True,
 )
 _DENIED = Trouble("the server refuses its role or password; look at the DSN and at the server's pg_hba.conf")
 
@@ -146,12 +156,22 @@ _TROUBLES = {
 }
 
 # A refused connection bears no SQLSTATE, so its text must do; in another language, the server counts as away.
-_REFUSALS = (
+# One that is made safe and then lost says SSL, too: only what keeps it from being made safe is to be told here.
+_REFUSALS: tuple[tuple[re.Pattern[str], str | Trouble], ...] = (
     (re.compile(r"starting up|shutting down|not yet accepting|recovery"), "57P03"),
     (re.compile(r"authentication failed|no password supplied|role .* does not exist|pg_hba"), "28P01"),
     (re.compile(r"database .* does not exist"), "3D000"),
     (re.compile(r"permission denied"), "42501"),
     (re.compile(r"too many|connection slots"), "53300"),
+    (re.compile(r"session is read-only|server is in hot standby"), "25006"),
+    (re.compile(r"does not support SSL|SSL not in use|[Cc]ertificate"), _UNSAFE),
+    (
+        re.compile(
+            r"invalid [^:]*value|invalid port number|could not match|could not parse network address"
+            r"|definition of service|service file|unrecognized configuration parameter"
+        ),
+        _UNUSABLE,
+    ),
 )
 
 
@@ -161,7 +181,10 @@ def _trouble(error: psycopg.Error) -> Trouble:
     state = error.sqlstate
     if state is None and isinstance(error, psycopg.OperationalError):
         text = str(error)
-        state = next((state for pattern, state in _REFUSALS if pattern.search(text)), "08006")
+        said = next((said for pattern, said in _REFUSALS if pattern.search(text)), "08006")
+        if isinstance(said, Trouble):
+            return said
+        state = said
     if state is None:
         return Trouble(f"the driver raised {type(error).__name__}", ends=True)
     if state.startswith("08"):

@@ -8,6 +8,7 @@ import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import anyio
 import psycopg
@@ -158,6 +159,13 @@ async def test_what_is_no_url_of_a_journal_is_refused_without_being_quoted(url: 
             pass
 
     assert "open-sesame" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", [None, b"sqlite:calls.db", Path("calls.db")], ids=repr)
+async def test_what_is_no_text_is_no_url(url: Any) -> None:
+    with pytest.raises(ContractViolation, match="expected sqlite:FILE or postgresql://"):
+        async with open_journal(url):
+            pass
 
 
 @pytest.mark.parametrize("path", ["calls.db", "./calls", "/var/lib/calls.db", "of_today/calls"])

@@ -10,12 +10,13 @@ import threading
 from collections.abc import Iterator
 
 import anyio
+import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from realtime_async.errors import AgentError, ContractViolation, JournalFailure, RetryClassification
 from realtime_async.journals import PostgresJournal, _postgres_schema
-from realtime_async.journals._postgres_link import Address, Link
+from realtime_async.journals._postgres_link import Address, Link, _trouble
 from realtime_async.ports import JournalCursor
 from realtime_async.testing.journal_contract import RUN, record
 from tests.postgres_server import PASSWORD, WORKER_RIGHTS, Database, DatabaseMaker
@@ -243,6 +244,59 @@ async def test_a_dsn_that_cannot_be_read_is_not_repeated(dsn: str, work: object)
         await work(dsn)  # type: ignore[operator]  # each of them takes a DSN
 
     assert_shows_nothing(raised.value)
+
+
+@pytest.mark.parametrize("dsn", [None, b"postgresql://h/d", "host=\ud800"], ids=ascii)
+@pytest.mark.parametrize("work", [PostgresJournal.migrate, opened])
+async def test_what_is_no_text_is_no_dsn(dsn: object, work: object) -> None:
+    with pytest.raises(ContractViolation, match="the DSN cannot be read: expected"):
+        await work(dsn)  # type: ignore[operator]  # each of them takes a DSN
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("sslmode=verify-full sslrootcert=/nowhere", "its DSN demands a safe connection, and there is none"),
+        ("sslmode=always", "a parameter of its DSN has a value that cannot be used"),
+        ("keepalives=often", "a parameter of its DSN has a value that cannot be used"),
+        ("service=of-nobody", "a parameter of its DSN has a value that cannot be used"),
+        ("options='-c no_such=1'", "a parameter of its DSN has a value that cannot be used"),
+        (
+            "target_session_attrs=read-write options='-c default_transaction_read_only=on'",
+            "read-only, as a standby is; point the DSN at the primary",
+        ),
+    ],
+)
+async def test_what_the_dsn_demands_in_vain_is_told(
+    postgres_database: Database, words: str, said: str
+) -> None:
+    dsn = make_conninfo(postgres_database.dsn, **conninfo_to_dict(words))
+
+    with pytest.raises(JournalFailure) as raised:
+        async with PostgresJournal.open(dsn, patience_s=0.0):
+            pass
+
+    assert said in raised.value.message
+    assert_shows_nothing(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "server does not support SSL, but SSL was required",
+        'root certificate file "/home/worker/.postgresql/root.crt" does not exist',
+        "SSL error: certificate verify failed",
+        'server certificate for "db1" does not match host name "db2"',
+    ],
+)
+def test_a_connection_that_cannot_be_made_safe_is_told(text: str) -> None:
+    assert "and at the server's certificate" in _trouble(psycopg.OperationalError(text)).said
+
+
+def test_a_safe_connection_that_was_lost_counts_as_away() -> None:
+    lost = _trouble(psycopg.OperationalError("SSL connection has been closed unexpectedly"))
+
+    assert "it cannot be reached, or went away" in lost.said
 
 
 @pytest.mark.parametrize(
