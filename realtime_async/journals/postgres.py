@@ -9,12 +9,15 @@ from typing import Self
 
 import anyio.to_thread
 
+from realtime_async._core.cursors import is_position
+from realtime_async._core.given import shown
 from realtime_async.errors import ContractViolation
 from realtime_async.journals._group_commit import GroupCommit
 from realtime_async.journals._orphans import OrphanedRun
 from realtime_async.journals._postgres_link import Address, Link
 from realtime_async.journals._postgres_schema import migrate
 from realtime_async.journals._postgres_store import PostgresStore
+from realtime_async.journals._reading import HIGHEST_SEQ
 from realtime_async.journals._stored import StoredJournal, check_place, packed
 from realtime_async.journals._taken import Taken
 from realtime_async.journals._verdicts import Durable, conflict, gap, released
@@ -153,11 +156,13 @@ class PostgresJournal(StoredJournal):
         and the run is an orphan again.
 
         Raises:
-            ContractViolation: The limit is less than 1.
+            ContractViolation: The limit is no whole number from 1 to 2**63 - 1.
             JournalFailure: The server is away, or refuses.
         """
-        if limit < 1:
-            raise ContractViolation(f"orphans cannot be limited to {limit!r}: ask for 1 or more")
+        if not is_position(limit) or not 1 <= limit <= HIGHEST_SEQ:
+            raise ContractViolation(
+                f"orphans cannot be limited to {shown(limit)}: ask for 1 or more, below 2**63"
+            )
         claimed = await anyio.to_thread.run_sync(self._database.claim, limit)
         for orphan in claimed:
             # Whoever claims a run is told where it stands, and must be able to give it back, too.

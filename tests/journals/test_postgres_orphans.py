@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -174,10 +175,11 @@ async def test_no_two_workers_get_the_same_run(dsn: str, postgres_database: Data
     assert sorted(claimed) == sorted(runs)
 
 
-async def test_nobody_asks_for_no_orphans(dsn: str) -> None:
+@pytest.mark.parametrize("limit", [0, -1, 2**63, True, 1.5, float("inf"), "1", None], ids=repr)
+async def test_nobody_asks_for_no_orphans(dsn: str, limit: Any) -> None:
     async with PostgresJournal.open(dsn) as journal:
         with pytest.raises(ContractViolation, match="ask for 1 or more"):
-            await journal.orphans(limit=0)
+            await journal.orphans(limit=limit)
 
 
 async def test_the_longest_abandoned_come_first(dsn: str, postgres_database: Database) -> None:
