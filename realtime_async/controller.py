@@ -16,8 +16,7 @@ from typing import Self
 import anyio
 
 from realtime_async._core.accounting import Delivery, RealtimeRestartReason, RestartReport
-from realtime_async._core.cursors import is_position
-from realtime_async._core.given import choice, shown
+from realtime_async._core.given import choice
 from realtime_async._core.lifecycle import RealtimeSessionState
 from realtime_async._core.recovery import check_sidecar
 from realtime_async._core.restarts import RestartPolicy
@@ -37,13 +36,12 @@ from realtime_async._shell.sending import Sending
 from realtime_async._shell.transmitting import Turn
 from realtime_async._shell.writing import writer_of
 from realtime_async.completion import RealtimeCompletionGate
-from realtime_async.errors import AgentError, ContractViolation, PolicyDenied, ProviderFailure
+from realtime_async.errors import AgentError, PolicyDenied, ProviderFailure
 from realtime_async.ports import (
     RealtimeCloseReason,
     RealtimeInputFrame,
     RealtimeOutputFrame,
     RealtimeProviderAdapter,
-    RealtimeResponseId,
     RealtimeSessionId,
     RealtimeSessionRecord,
     RunId,
@@ -272,12 +270,7 @@ class RealtimeSessionController:
         Args:
             played_ms: How much of it was heard, in milliseconds.
         """
-        response = None if response_id is None else RealtimeResponseId(response_id)
-        if played_ms is not None and not is_position(played_ms):
-            raise ContractViolation(
-                f"played_ms is {shown(played_ms)}: give the milliseconds that were heard, at least 0"
-            )
-        return await self._interrupting.interrupt(response, played_ms)
+        return await self._interrupting.interrupt(response_id, played_ms)
 
     async def begin_restart(
         self, reason: RealtimeRestartReason = RealtimeRestartReason.REQUESTED

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 
 import anyio
 import pytest
 
+from realtime_async import Deadlines
 from realtime_async._session.inbox import MAX_BYTES, MAX_FRAMES
 from realtime_async.adapters.scripted import Delay, Drop, Hang, Refuse
 from realtime_async.errors import DeadlineExceeded, ProviderFailure, SessionStateError
+from realtime_async.journals import MemoryJournal
 from realtime_async.ports import (
+    OutputText,
     OutputTranscript,
     RealtimeOutputFrame,
     ResponseDone,
     ResponseStarted,
     Restarted,
+    ToolCall,
 )
+from realtime_async.testing import FaultyJournal, JournalFault
 from tests.controller.begun import begin, settled
 from tests.controller.staged import FRAME, audio
 from tests.test_session import Call, next_frames, on_asyncio
@@ -171,6 +176,38 @@ async def test_an_answer_that_could_not_be_interrupted_goes_on() -> None:
         after = await next_frames(session, 25)
 
     assert heard(before + after) == [f"answer.{number}" for number in range(1, 31)]
+
+
+async def test_what_came_within_an_answer_that_could_not_be_interrupted_keeps_its_place() -> None:
+    played = said(ResponseStarted(), OutputText("A table", final=True), ToolCall("call-1"), ResponseDone())
+    call = Call(*played, Delay(1), faults={("interrupt", 1): Refuse()})
+
+    async with call.open() as session:
+        await settled()
+        with pytest.raises(ProviderFailure):
+            await session.interrupt()
+        after = await next_frames(session, 4)
+
+    assert heard(after) == heard(played)
+
+
+@pytest.mark.parametrize("patience_s", [1, 60], ids=["cancelled", "out of time"])
+async def test_an_answer_of_whose_interrupt_the_provider_was_not_told_goes_on(patience_s: float) -> None:
+    """The intent was not durable in time, so nobody stopped the answer."""
+    answer = spoken(9)
+    call = Call(*answer, Delay(100))
+    # connect_requested, connected, and two for each frame that is waited for; then the interrupt's.
+    stalls_at = 2 + 2 * len(answer) + 1 + 1
+    call.journal = FaultyJournal(MemoryJournal(), fail_at=stalls_at, how=JournalFault.STALL, stall_s=20)
+
+    async with call.open(deadlines=Deadlines(interrupt=5, close=60, journal=60)) as session:
+        await settled()
+        with anyio.move_on_after(patience_s), suppress(DeadlineExceeded):
+            await session.interrupt()
+        after = await next_frames(session, len(answer))
+
+    assert heard(after) == heard(answer)
+    assert "interrupt" not in call.calls
 
 
 @pytest.mark.parametrize("fault", [Hang(), Drop()], ids=["hung", "lost"])

@@ -8,7 +8,7 @@ When it is full the pump stops, and with it the provider.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import anyio.lowlevel
 import attrs
@@ -162,22 +162,35 @@ class Inbox:
             raise entry.what
         return entry.what
 
-    def take_out(self, response_id: str | None) -> list[Entry]:
-        """Remove the output of an answer, of every answer if it is not named, and return it."""
-        taken = [
+    def take_out(self, response_id: str | None) -> Callable[[], None]:
+        """
+        Remove the output of an answer, of every answer if it is not named.
+
+        Returns:
+            What undoes it: the output is back in its place among all that was there.
+        """
+        before = list(self._entries)
+        taken = {
             entry
-            for entry in self._entries
+            for entry in before
             if entry.is_output
             and isinstance(entry.what, RealtimeOutputFrame)
             and (response_id is None or entry.what.response_id in (response_id, None))
-        ]
+        }
         self._remove(taken)
-        return taken
 
-    def put_back(self, entries: Iterable[Entry]) -> None:
-        """Undo `take_out`: what was taken comes first."""
-        returned = [entry for entry in entries if entry.generation >= self._generation]
-        self._entries.extendleft(reversed(returned))
+        def put_back() -> None:
+            self._put_back({entry for entry in taken if entry.generation >= self._generation}, before)
+            taken.clear()
+
+        return put_back
+
+    def _put_back(self, returned: set[Entry], before: Sequence[Entry]) -> None:
+        if self._is_over and self._failure is None:
+            return
+        here, known = set(self._entries), set(before)
+        came_since = [entry for entry in self._entries if entry not in known]
+        self._entries = deque([entry for entry in before if entry in here or entry in returned] + came_since)
         self._bytes += sum(entry.size for entry in returned)
         self._changed.notify()
 

@@ -127,10 +127,10 @@ class Supervisor:
 
     async def interrupt(self, response_id: str | None, played_ms: int | None) -> RealtimeSessionRecord:
         """Stop an answer, and what is left of it here."""
-        silenced = self._inbox.take_out(response_id)
+        put_back = self._inbox.take_out(response_id)
         self._watched.interrupted()
         try:
-            return await self._controller.interrupt(response_id, played_ms)
+            return await self._controller._interrupting.interrupt(response_id, played_ms, put_back)
         except ProviderConnectionLost:
             # The answer was cut off with its connection, and what came of it is fenced: that was the wish.
             failed = self._controller._interrupting.failed
@@ -139,8 +139,8 @@ class Supervisor:
         except DeadlineExceeded:
             raise
         except AgentError:
-            # It was refused, so the answer goes on.
-            self._inbox.put_back(silenced)
+            # Nobody was told, so the answer goes on.
+            put_back()
             raise
 
     async def restart(self, reason: RealtimeRestartReason) -> RestartReport:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from realtime_async._core.cursors import is_position
+from realtime_async._core.given import shown
 from realtime_async._core.lifecycle import Operation, Verdict
 from realtime_async._shell.flights import Flight
 from realtime_async._shell.lane import Appended
 from realtime_async._shell.runtime import SessionRuntime, recorded
-from realtime_async.errors import AgentError, JournalFailure, ProviderConnectionLost, ProviderFailure
+from realtime_async.errors import (
+    AgentError,
+    ContractViolation,
+    JournalFailure,
+    ProviderConnectionLost,
+    ProviderFailure,
+)
 from realtime_async.ports import RealtimeResponseId, RealtimeSessionRecord, RealtimeSessionRecordKind
 
 if TYPE_CHECKING:
@@ -29,8 +38,22 @@ class Interrupting:
         """How the last one failed; None: none has."""
 
     async def interrupt(
-        self, response_id: RealtimeResponseId | None, played_ms: int | None
+        self,
+        given_id: str | None,
+        played_ms: int | None,
+        when_lifted: Callable[[], None] | None = None,
     ) -> RealtimeSessionRecord:
+        """
+        Do what `RealtimeSessionController.interrupt` says.
+
+        Args:
+            when_lifted: Called where the answer goes on, as the provider refused, or was not told.
+        """
+        response_id = None if given_id is None else RealtimeResponseId(given_id)
+        if played_ms is not None and not is_position(played_ms):
+            raise ContractViolation(
+                f"played_ms is {shown(played_ms)}: give the milliseconds that were heard, at least 0"
+            )
         rt = self.rt
         rt.check()
         verdict = rt.life.demand(Operation.INTERRUPT)
@@ -51,6 +74,8 @@ class Interrupting:
             if isinstance(error, ProviderConnectionLost):
                 # The next connection must not be asked for it.
                 rt.meanwhile.interrupted(target, played_ms)
+            elif when_lifted is not None and (refused or not flight.started):
+                when_lifted()
             rt.lost_if(error)
             appended = rt.append(_Kind.INTERRUPT_FAILED, intent, response_id=target, error=recorded(error))
             self.failed = appended.record.payload
