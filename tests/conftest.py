@@ -20,12 +20,8 @@ from realtime_async.testing.clock import BACKENDS, backend_options
 if TYPE_CHECKING:
     from tests.postgres_server import Cluster, Database, DatabaseMaker
 
-# A failed promise of a contract class, or of a stage, is explained like any other failed assertion.
-pytest.register_assert_rewrite(
-    "realtime_async.testing.adapter_contract",
-    "realtime_async.testing.journal_contract",
-    "tests.controller.staged",
-)
+# A failed promise of a stage is explained like any other failed assertion.
+pytest.register_assert_rewrite("tests.controller.staged")
 
 # Timing is no property of the code under test: a busy machine must not fail a test that is right.
 hypothesis.settings.register_profile(

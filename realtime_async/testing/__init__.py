@@ -8,6 +8,7 @@ Nothing is imported before it is asked for, so what needs pytest or Hypothesis a
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,12 @@ _HOMES = {
     "run_list_contract": ["RunListContract"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+if "pytest" in sys.modules:
+    # So that a promise that is not kept is explained with its values, as the assertions of a test are.
+    sys.modules["pytest"].register_assert_rewrite(
+        *(f"{__name__}.{home}" for home in _HOMES if home.endswith("_contract"))
+    )
 
 
 def __getattr__(name: str) -> object:

@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from realtime_async.journals import MemoryJournal
+from realtime_async.journals._verdicts import Durable
 from realtime_async.ports import JournalCursor, JournalRecord, RunId, RunJournal, RunSummary
 from realtime_async.testing.journal_contract import JournalContract
 from realtime_async.testing.journals import SuspendingJournal
@@ -158,3 +159,22 @@ async def test_a_journal_that_hangs_fails_its_contract_with_what_was_waited_for(
 
     with pytest.raises(TimeoutError, match=said):
         await test()
+
+
+class FarJournal(GeneratingJournal):
+    """Says of each record that it stands one further."""
+
+    def append(self, record: JournalRecord) -> Awaitable[JournalCursor]:
+        return Durable(JournalCursor(record.run_id, record.journal_seq + 1))
+
+
+class Far(Hanging):
+    def open_journal(self) -> GeneratingJournal:
+        return FarJournal()
+
+
+async def test_a_promise_that_is_not_kept_is_explained_with_its_values() -> None:
+    with pytest.raises(
+        AssertionError, match=r"diff: JournalCursor\(.*journal_seq=2\) != JournalCursor\(.*=1\)"
+    ):
+        await Far().test_an_append_returns_where_the_record_stands()
