@@ -13,7 +13,7 @@ What every journal must do, as tests that any implementation can inherit.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 
 import anyio
@@ -23,7 +23,14 @@ import pytest
 from anyio.abc import TaskStatus
 
 from realtime_async.errors import JournalConflict, JournalFailure
-from realtime_async.ports import JournalCursor, JournalRecord, RealtimeSessionRecordKind, RunId, RunJournal
+from realtime_async.ports import (
+    JournalCursor,
+    JournalRecord,
+    RealtimeSessionRecordKind,
+    RunId,
+    RunJournal,
+    StreamCursor,
+)
 from realtime_async.testing._journal_records import first_of, record, records
 from realtime_async.testing._patience import patiently
 from realtime_async.testing.cancellation import Outcome, cancel_at_every_point, ways_to_cancel
@@ -32,6 +39,17 @@ __all__ = ["JournalContract", "append_all", "read_all", "record", "records"]
 
 RUN = RunId("run.contract")
 OTHER_RUN = RunId("run.other")
+
+
+# A store that looks for an id alone, or for what it has in columns of its own, takes these for the same.
+OTHERWISE: Mapping[str, Callable[[JournalRecord], JournalRecord]] = {
+    "id": lambda one: attrs.evolve(one, record_id=f"{one.record_id}.other"),
+    "time": lambda one: attrs.evolve(one, timestamp_millis=one.timestamp_millis + 1),
+    "tags": lambda one: attrs.evolve(one, tags=(*one.tags, "other")),
+    "payload": lambda one: attrs.evolve(
+        one, payload=attrs.evolve(one.payload, send_cursor=StreamCursor.chunk(99))
+    ),
+}
 
 
 async def append_all(journal: RunJournal, run: Iterable[JournalRecord]) -> list[JournalCursor]:
@@ -197,6 +215,16 @@ class JournalContract:
 
             with pytest.raises(JournalConflict):
                 await journal.append(record(RUN, 3, nonce="second-owner"))
+
+            assert await read_all(journal, RUN) == records(RUN, 3)
+
+    @pytest.mark.parametrize("what", OTHERWISE)
+    async def test_a_record_that_differs_in_one_field_is_another(self, what: str) -> None:
+        async with self.open_journal() as journal:
+            await append_all(journal, records(RUN, 3))
+
+            with pytest.raises(JournalConflict):
+                await journal.append(OTHERWISE[what](record(RUN, 2)))
 
             assert await read_all(journal, RUN) == records(RUN, 3)
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 import anyio
 import pytest
 
+from realtime_async.errors import JournalConflict
 from realtime_async.journals import MemoryJournal
 from realtime_async.journals._verdicts import Durable
 from realtime_async.ports import JournalCursor, JournalRecord, RunId, RunJournal, RunSummary
@@ -159,6 +160,29 @@ async def test_a_journal_that_hangs_fails_its_contract_with_what_was_waited_for(
 
     with pytest.raises(TimeoutError, match=said):
         await test()
+
+
+class ByIdJournal(GeneratingJournal):
+    """Takes a record with the same id for the same record."""
+
+    def append(self, record: JournalRecord) -> Awaitable[JournalCursor]:
+        try:
+            return self.store.append(record)
+        except JournalConflict:
+            if self.store._runs[record.run_id][record.journal_seq - 1].record_id != record.record_id:
+                raise
+            return Durable(JournalCursor(record.run_id, record.journal_seq))
+
+
+class ById(Hanging):
+    def open_journal(self) -> GeneratingJournal:
+        return ByIdJournal()
+
+
+@pytest.mark.parametrize("what", ["time", "tags", "payload"])
+async def test_a_journal_that_looks_for_an_id_alone_fails_its_contract(what: str) -> None:
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE JournalConflict"):
+        await ById().test_a_record_that_differs_in_one_field_is_another(what=what)
 
 
 class FarJournal(GeneratingJournal):
