@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import linecache
 import traceback
@@ -46,6 +47,7 @@ def patient(seconds: float, promise: str, owner: str) -> Iterator[None]:
 
     Raises:
         TimeoutError: They were too few; it names the line of the contract that was waiting.
+        AssertionError: What it waited for was cancelled, though nobody cancelled the wait.
     """
     waited_at = ""
     with anyio.move_on_after(seconds) as scope:
@@ -54,12 +56,25 @@ def patient(seconds: float, promise: str, owner: str) -> Iterator[None]:
         except BaseException as ended:
             if scope.cancel_called:
                 waited_at = _line_of(ended)
+            elif _is_cancelled_with_another(ended):
+                raise AssertionError(
+                    f"{promise!r} does not hold: what was awaited at `{_line_of(ended)}` had been cancelled itself, "
+                    "as a bare future is by cancelling one who awaits it; let each await wait by itself"
+                ) from ended
             raise
     if scope.cancelled_caught:
         raise TimeoutError(
             f"{promise!r} has not come true within {seconds:g} s: it waited at `{waited_at}`; "
             f"mend what does not return there, or give {owner} a longer patience_s"
         )
+
+
+def _is_cancelled_with_another(ended: BaseException) -> bool:
+    """Whether *ended* says so of what was awaited, and not of whoever awaited it.  On Trio nothing else can be cancelled."""
+    if not isinstance(ended, asyncio.CancelledError):
+        return False
+    task = asyncio.current_task()
+    return task is not None and not task.cancelling()
 
 
 def _line_of(ended: BaseException) -> str:

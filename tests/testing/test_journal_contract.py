@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Self
@@ -202,3 +203,32 @@ async def test_a_promise_that_is_not_kept_is_explained_with_its_values() -> None
         AssertionError, match=r"diff: JournalCursor\(.*journal_seq=2\) != JournalCursor\(.*=1\)"
     ):
         await Far().test_an_append_returns_where_the_record_stands()
+
+
+class FutureJournal(GeneratingJournal):
+    """Returns a future, which is cancelled with the first who awaits it."""
+
+    def append(self, record: JournalRecord) -> Awaitable[JournalCursor]:
+        loop = asyncio.get_running_loop()
+        written = loop.create_future()
+        cursor = self.store.append(record).cursor
+        loop.call_soon(self._written, written, cursor)
+        return written
+
+    @staticmethod
+    def _written(written: asyncio.Future[JournalCursor], cursor: JournalCursor) -> None:
+        if not written.cancelled():
+            written.set_result(cursor)
+
+
+class Future(Hanging):
+    def open_journal(self) -> GeneratingJournal:
+        return FutureJournal()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_a_journal_that_returns_bare_futures_is_told_so() -> None:
+    with pytest.raises(
+        AssertionError, match=r"awaited at `cursors = \[await one .* as a bare future is by cancel"
+    ):
+        await Future().test_what_was_begun_lands_wherever_its_wait_is_cancelled()
