@@ -25,6 +25,8 @@ class Request:
     number: int | None
     """The input frame that asked; None: the provider was to answer by itself."""
     instructions: str | None = attrs.field(default=None, repr=False)
+    is_about_results: bool = False
+    """It came right after what a tool returned, and asks for no more than to go on."""
     refusals: int = 0
 
 
@@ -101,6 +103,10 @@ class Answers:
         self._was_due = False
         self._recent: deque[Answer] = deque(maxlen=self.RECENT)
         self._known: deque[int] = deque(maxlen=self.WAITING)
+        self._calling: Answer | None = None
+        self._open_calls: set[str] = set()
+        """Of the answer that called tools last, the calls that have no result."""
+        self._has_result = False
 
     @property
     def is_busy(self) -> bool:
@@ -121,11 +127,26 @@ class Answers:
                 retry=RetryClassification.NOT_RETRYABLE,
             )
 
+    def goes_at_once(self, instructions: str | None) -> bool:
+        """Whether the provider is free for a request with *instructions* that is made now."""
+        return not self.is_busy and not (self._asks_to_go_on(instructions) and self._open_calls)
+
     def ask(self, request: Request) -> None:
         """*request* was sent, where the provider is free, and waits otherwise."""
         if request.number is not None:
             self._known.append(request.number)
-        (self._waiting if self.is_busy else self._asked).append(request)
+        goes_at_once = self.goes_at_once(request.instructions)
+        request.is_about_results = self._asks_to_go_on(request.instructions)
+        self._has_result = False
+        same = (each for each in (*self._asked, *self._waiting) if each.is_about_results)
+        if request.is_about_results and (other := next(same, None)) is not None:
+            # One answer is enough to all that the tools of an answer returned.
+            other.number = request.number
+            return
+        (self._asked if goes_at_once else self._waiting).append(request)
+
+    def _asks_to_go_on(self, instructions: str | None) -> bool:
+        return self._has_result and instructions is None
 
     def has_frame(self, number: int) -> bool:
         """Whether frame *number* asked for an answer already."""
@@ -133,10 +154,13 @@ class Answers:
 
     def next_due(self) -> Request | None:
         """Take the next request that may be sent now."""
-        if self.is_busy or not self._waiting:
+        if self.is_busy:
             return None
-        request = self._waiting.popleft()
-        self._asked.append(request)
+        due = (each for each in self._waiting if not (each.is_about_results and self._open_calls))
+        request = next(due, None)
+        if request is not None:
+            self._waiting.remove(request)
+            self._asked.append(request)
         return request
 
     def refused(self, event_id: str | None) -> bool:
@@ -171,6 +195,26 @@ class Answers:
             request, active.request = active.request, None
             return request
         return None
+
+    # Tool calls
+
+    def called(self, answer: Answer, call_id: str) -> None:
+        """The program was told of the tool call *call_id* of *answer*."""
+        answer.called.add(call_id)
+        if answer is not self._calling:
+            self._calling = answer
+            self._open_calls.clear()
+        self._open_calls.add(call_id)
+
+    def given(self, call_id: str | None) -> None:
+        """The program put something into the conversation: the result of *call_id*; None: anything else."""
+        self._has_result = call_id is not None
+        if call_id is None:
+            return
+        self._open_calls.discard(call_id)
+        # They went before this result.
+        for request in self._asked:
+            request.is_about_results = False
 
     # Answers
 
@@ -233,6 +277,8 @@ class Answers:
         self._was_due = self._was_due or self.is_due
         self._asked.clear()
         self.is_due = False
+        # A call that nobody answers keeps a request back no longer than its connection.
+        self._open_calls.clear()
         self.connection += 1
         return cut
 

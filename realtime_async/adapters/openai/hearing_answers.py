@@ -185,7 +185,7 @@ def _call(talk: Talk, answer: Answer, call: PendingCall) -> None:
     """Tell the program of *call*, once."""
     if call.call_id in answer.called:
         return
-    answer.called.add(call.call_id)
+    talk.answers.called(answer, call.call_id)
     talk.items.call(f"call.{call.call_id}", Called(call.call_id, call.name, call.arguments))
     talk.say(ToolCall(call.call_id, call.name, call.arguments), answer, call.arguments)
 

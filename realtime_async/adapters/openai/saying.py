@@ -59,6 +59,8 @@ def sent(talk: Talk, frame: RealtimeInputFrame) -> None:
     elif not talk.items.has_frame(number):
         _, _, key = talk.draw_event_id("item").partition("_")
         talk.items.place(key, _item(talk, frame), number=number, size=_size(frame))
+        talk.answers.given(frame.call_id)
+        talk.pump()
 
 
 def _number(talk: Talk, frame: RealtimeInputFrame) -> int:
@@ -112,7 +114,7 @@ def _signal(talk: Talk, frame: RealtimeInputFrame, number: int) -> str | None:
         case InputSignal.CLEAR_INPUT if not is_settled:
             return wire.CLEAR
         case InputSignal.REQUEST_RESPONSE if not talk.answers.has_frame(number):
-            if not talk.answers.is_busy:
+            if talk.answers.goes_at_once(_instructions(frame)):
                 return wire.create_response(talk.next_event_id("response"), _instructions(frame))
             talk.answers.check_room()
     return None

@@ -190,6 +190,9 @@ class Session:
         except WebSocketClosed as error:
             raise _lost(error, self.talk.ending, delivered=False) from None
         saying.sent(self.talk, frame)
+        if self.talk.to_send:
+            # A request that waited for the last result of a tool.
+            self.flush_what_fits()
         return True
 
     async def take_when_possible(self, frame: RealtimeInputFrame) -> None:

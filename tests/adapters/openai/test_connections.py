@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Callable
 
@@ -25,6 +26,7 @@ from realtime_async.journals import MemoryJournal
 from realtime_async.ports import (
     GoAway,
     OutputAudio,
+    OutputTranscript,
     RealtimeCloseReason,
     RealtimeConnectRequest,
     RealtimeEvent,
@@ -33,9 +35,10 @@ from realtime_async.ports import (
     RecordedError,
     ResponseDone,
     ResponseStarted,
+    ToolCall,
 )
 from realtime_async.testing.loopback import DropHow, LoopbackServer, Peer
-from realtime_async.testing.loopback.openai import Answer, LoopbackOpenAI, OpenAIScript
+from realtime_async.testing.loopback.openai import Answer, Call, LoopbackOpenAI, OpenAIScript
 from tests.adapters.openai.openai_side import OpenAISide, Stubborn, config_for, open_openai_side
 from tests.adapters.openai.talks import audio, config
 from tests.testing.loopback.openai_types import misfits
@@ -351,6 +354,28 @@ async def test_one_answer_is_given_at_a_time() -> None:
             await until(adapter, ResponseDone)
 
         assert server.log[0].errors == []
+
+
+async def test_two_tools_of_one_answer_have_one_answer_between_them() -> None:
+    async def book() -> str:
+        return "booked"
+
+    script = OpenAIScript([Answer(text=None, calls=[Call("book"), Call("book")])], Answer("Both are booked."))
+    sidecar = RealtimeSessionSidecar.voice_defaults("front-desk")
+    async with (
+        LoopbackOpenAI(script) as server,
+        OpenAIRealtimeAdapter(config_for(server, tools=[book])) as adapter,
+        open_session(sidecar, adapter, MemoryJournal(), run_id="call-42") as session,
+    ):
+        await session.send(ASK)
+        async for frame in session.frames():
+            if isinstance(frame.event, ToolCall):
+                await session.answer(frame.event, book)
+            if isinstance(frame.event, OutputTranscript) and frame.event.final:
+                break
+
+        received = [json.loads(message)["type"] for message in server.log[0].received]
+        assert received[1:] == ["response.create", *["conversation.item.create"] * 2, "response.create"]
 
 
 async def test_frames_are_taken_without_waiting_while_the_provider_does_not_read() -> None:

@@ -133,6 +133,104 @@ def test_a_request_during_an_answer_waits_for_its_end() -> None:
     assert said_with == ["First.", "Second.", "Third."]
 
 
+def calls_made(*call_ids: str) -> list[str]:
+    """An answer that begins, and calls these tools; it isn't over."""
+    items = [
+        {"id": f"item_{each}", "type": "function_call", "call_id": each, "name": "book", "arguments": "{}"}
+        for each in call_ids
+    ]
+    return [
+        said("response.created", response={"id": "resp_1"}),
+        *(
+            said("response.output_item.done", response_id="resp_1", output_index=0, item=item)
+            for item in items
+        ),
+    ]
+
+
+OVER = said("response.done", response={"id": "resp_1", "status": "completed"})
+
+
+def kinds(messages: list[dict[str, object]]) -> list[object]:
+    return [message["type"] for message in messages]
+
+
+def test_an_answer_is_asked_for_once_though_each_of_its_tools_brings_a_request() -> None:
+    talk = new_talk()
+    first, second, asked = (
+        Frame.tool_result("call_1", "1"),
+        Frame.tool_result("call_2", "2"),
+        Frame.request_response(),
+    )
+    heard(talk, *calls_made("call_1", "call_2"))
+    say(talk, first, asked)
+    heard(talk, OVER)
+    early = to_send(talk)
+
+    say(talk, second)
+    due = to_send(talk)
+    say(talk, asked)
+    heard(talk, said("response.created", response={"id": "resp_2"}))
+    heard(talk, said("response.done", response={"id": "resp_2", "status": "completed"}))
+
+    assert early == []
+    assert kinds(due) == ["response.create"]
+    assert to_send(talk) == []
+
+
+def test_a_request_after_one_of_two_results_waits_though_the_answer_that_called_is_over() -> None:
+    talk = new_talk()
+    heard(talk, *calls_made("call_1", "call_2"), OVER)
+
+    early = say(talk, Frame.tool_result("call_1", "1"), Frame.request_response())
+    late = say(talk, Frame.tool_result("call_2", "2"))
+
+    assert kinds([*early, *late, *to_send(talk)]) == [
+        "conversation.item.create",
+        "conversation.item.create",
+        "response.create",
+    ]
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [Frame.request_response("Go on without it.")],
+        [Frame.text("Go on."), Frame.request_response()],
+        [Frame.request_response(), Frame.request_response()],
+    ],
+    ids=["instructions", "text", "twice"],
+)
+def test_a_program_may_ask_for_an_answer_though_a_call_has_no_result(frames: list[Frame]) -> None:
+    talk = new_talk()
+    heard(talk, *calls_made("call_1", "call_2"), OVER)
+
+    sent = say(talk, Frame.tool_result("call_1", "1"), *frames)
+
+    assert kinds(sent)[-1] == "response.create"
+
+
+def test_a_request_that_waits_for_a_result_stops_none_behind_it() -> None:
+    talk = new_talk()
+    heard(talk, *calls_made("call_1", "call_2"))
+    say(talk, Frame.tool_result("call_1", "1"), Frame.request_response(), Frame.request_response("Mine."))
+
+    heard(talk, OVER)
+
+    assert [each["response"] for each in to_send(talk)] == [{"instructions": "Mine."}]
+
+
+def test_a_call_that_nobody_answers_keeps_a_request_back_on_its_connection_only() -> None:
+    talk = new_talk()
+    heard(talk, *calls_made("call_1", "call_2"), OVER)
+    say(talk, Frame.tool_result("call_1", "1"), Frame.request_response())
+
+    talk.disconnected()
+    talk.reconnected()
+
+    assert kinds(to_send(talk)) == ["response.create"]
+
+
 def test_too_many_requests_are_refused() -> None:
     talk = new_talk()
     say(talk, *[Frame.request_response()] * 33)
