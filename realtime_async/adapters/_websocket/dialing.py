@@ -113,6 +113,7 @@ async def _through(proxy: Proxy, stream: ByteStream, address: WebSocketURI) -> B
         raise HandshakeRefused(
             f"proxy {proxy.host}:{proxy.port} refused to connect to {address.host}: HTTP {status}",
             status=status,
+            proxy=f"{proxy.host}:{proxy.port}",
         )
     return stream
 

@@ -40,9 +40,11 @@ class Untrusted(Unreachable):
 class HandshakeRefused(WebSocketFailure):
     """The server, or the proxy, answered the handshake with another HTTP status."""
 
-    def __init__(self, message: str, *, status: int) -> None:
+    def __init__(self, message: str, *, status: int, proxy: str | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.proxy = proxy
+        """Host and port of the proxy that answered; None: the server did."""
 
 
 class WebSocketClosed(WebSocketFailure):

@@ -83,11 +83,13 @@ def setup_failure(failure: WebSocketFailure) -> ProviderFailure:
     if isinstance(failure, HandshakeRefused):
         otherwise = _SERVER_ERROR if failure.status >= 500 else _OTHER_STATUS
         retry, code = _STATUSES.get(failure.status, otherwise)
+        who = "Gemini Live" if failure.proxy is None else f"the proxy {failure.proxy}"
+        to_look_at = "api_key, base_url and api_version" if failure.proxy is None else "https_proxy"
         return ProviderFailure(
-            f"Gemini Live refused the connection with HTTP status {failure.status!r}: "
-            f"{'try again later' if retry is _RETRY else 'look at api_key, base_url and api_version'}",
+            f"{who} refused the connection with HTTP status {failure.status!r}: "
+            f"{'try again later' if retry is _RETRY else f'look at {to_look_at}'}",
             retry=retry,
-            code=code,
+            code=code if failure.proxy is None else None,
             http_status=failure.status,
         )
     if isinstance(failure, WebSocketClosed):

@@ -82,9 +82,11 @@ class Dialer:
             )
         except HandshakeRefused as error:
             is_passing = error.status >= 500 or error.status in _PASSING
+            who = "the provider" if error.proxy is None else f"the proxy {error.proxy}"
+            to_check = "the key, the model and the address" if error.proxy is None else "https_proxy"
             raise ProviderFailure(
-                f"the provider answered the handshake with HTTP {error.status}: "
-                + ("try again later" if is_passing else "check the key, the model and the address"),
+                f"{who} answered the handshake with HTTP {error.status}: "
+                + ("try again later" if is_passing else f"check {to_check}"),
                 code="handshake_refused",
                 http_status=error.status,
                 retry=RetryClassification.RETRYABLE if is_passing else RetryClassification.NOT_RETRYABLE,

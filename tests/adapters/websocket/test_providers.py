@@ -39,7 +39,7 @@ from realtime_async.ports import (
 from realtime_async.testing.loopback import DropHow, LoopbackServer, Peer
 from realtime_async.testing.loopback.gemini import GeminiAnswer, GeminiScript, LoopbackGemini
 from realtime_async.testing.loopback.openai import LoopbackOpenAI
-from tests.adapters.websocket.raw import RawServer
+from tests.adapters.websocket.raw import RawPeer, RawServer
 from tests.adapters.websocket.test_proxy import ConnectProxy, no_proxies
 
 __all__ = ["no_proxies"]
@@ -193,6 +193,29 @@ async def test_a_certificate_that_expires_during_a_call_ends_it_with_one_dial(re
 
     assert "untrusted_certificate" in shown(exhausted.value)
     assert (reached.dials, reached.server.connections) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "status, advice", [(403, "https_proxy"), (407, "https_proxy"), (503, "try again later")]
+)
+@pytest.mark.parametrize("adapter", [openai, gemini])
+async def test_what_the_proxy_refuses_is_not_laid_to_the_provider(
+    monkeypatch: pytest.MonkeyPatch, adapter: Adapter, status: int, advice: str
+) -> None:
+    def refuse(peer: RawPeer) -> None:
+        peer.socket.recv(65536)
+        peer.socket.sendall(f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n".encode())
+
+    with RawServer(refuse, upgrades=False) as server, LoopbackOpenAI() as provider:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.port}")
+        async with adapter(provider, None) as reaching:
+            with pytest.raises(
+                ProviderFailure, match=f"the proxy 127.0.0.1:{server.port} .*{advice}"
+            ) as refused:
+                await reaching.connect(REQUEST)
+
+    assert "key" not in str(refused.value)
+    assert refused.value.http_status == status
 
 
 class Azure(LoopbackServer):
