@@ -138,7 +138,7 @@ class Answers:
         goes_at_once = self.goes_at_once(request.instructions)
         request.is_about_results = self._asks_to_go_on(request.instructions)
         self._has_result = False
-        same = (each for each in (*self._asked, *self._waiting) if each.is_about_results)
+        same = (each for each in (*self._sent(), *self._waiting) if each.is_about_results)
         if request.is_about_results and (other := next(same, None)) is not None:
             # One answer is enough to all that the tools of an answer returned.
             other.number = request.number
@@ -213,8 +213,13 @@ class Answers:
             return
         self._open_calls.discard(call_id)
         # They went before this result.
-        for request in self._asked:
+        for request in self._sent():
             request.is_about_results = False
+
+    def _sent(self) -> tuple[Request, ...]:
+        """The requests that the provider has, and has not answered to the end."""
+        begun = None if self.active is None else self.active.request
+        return tuple(self._asked) if begun is None else (begun, *self._asked)
 
     # Answers
 
