@@ -27,12 +27,15 @@ from tests.postgres_server import Database, DatabaseMaker, cluster, databases
 
 __all__ = ["postgres", "written_out"]
 
-SIZES = (1, 8, 64, 512)
-"""Rows of a commit."""
+SIZES = (1, 8, 64, 512, 4_096, 16_384)
+"""Rows of a commit; the last is nearly all that may gather behind one."""
 APPENDERS = (1, 10, 100, 1000)
 ROWS = 5_000
 """About as many as one reading has, however many appenders share them."""
 COMMITS = 100
+"""In one reading of a commit's waits, or as many as `MOST_ROWS` allow."""
+FEWEST_COMMITS = 5
+MOST_ROWS = 60_000
 
 Run = Sequence[JournalRecord]
 
@@ -72,7 +75,8 @@ def _commits(effort: Effort, maker: DatabaseMaker) -> Table:
     """Single commits of a given size, without the way to the writer thread."""
     rows: list[Row] = []
     for size in SIZES:
-        run = anyio.run(recorded_run, size * min(COMMITS, effort.appends) // 2 + 4)
+        commits = max(FEWEST_COMMITS, min(COMMITS, effort.appends, MOST_ROWS // size))
+        run = anyio.run(recorded_run, size * commits // 2 + 4)
         rounds = [_commit_waits(maker, run, size, number) for number in range(effort.rounds)]
         raw, mine = zip(*rounds, strict=True)
         ratios = (one / floor for one, floor in zip(mine, raw, strict=True))
