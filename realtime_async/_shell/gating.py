@@ -75,8 +75,10 @@ class Gating:
         """Accept *frame*; the caller has seen that there is room."""
         if self.channel.is_empty:
             self._is_told_full = False
+        # Begun first: where the journal has failed, nothing was accepted.
+        appended = self._tell(frame, action)
         self.channel.put(Gated(frame, self._rt.now()))
-        return self._tell(frame, action)
+        return appended
 
     def put_first(self, gated: Gated) -> Appended:
         """Take back a frame that did not reach its connection."""
@@ -152,10 +154,14 @@ class Gating:
             self._drop(gated)
 
     def forget_all(self) -> None:
-        """Give up every frame without a record: the journal takes none any more."""
-        self.channel.take_all()
+        """Give up every frame without a record, as the journal takes none any more: whoever resumes writes it."""
+        for _ in self.channel.take_all():
+            self._count_dropped()
 
     def _drop(self, gated: Gated) -> Appended:
+        self._count_dropped()
+        return self._rt.append(_Kind.INPUT_DROPPED, **input_fields(gated.frame))
+
+    def _count_dropped(self) -> None:
         self._rt.life.dropped()
         self._rt.totals.dropped += 1
-        return self._rt.append(_Kind.INPUT_DROPPED, **input_fields(gated.frame))

@@ -230,9 +230,15 @@ class SessionRuntime:
     def give_up_calls(self, failure: JournalFailure) -> None:
         """Cut every call in flight; there is no journal to record it in."""
         for flight in list(self.flights):
+            self._count_given_up(flight)
             flight.settled = True
             flight.error = failure
             flight.cut(failure)
+
+    def _count_given_up(self, flight: Flight) -> None:
+        """No record will tell what became of a frame in flight, so that the totals must."""
+        if flight.name == "send" and not flight.settled:
+            self.totals.given_up(in_doubt=flight.started)
 
     async def effect(
         self, flight: Flight, intent: Appended, seconds: float, call: Callable[[], Awaitable[_T]]
@@ -267,6 +273,7 @@ class SessionRuntime:
             result = await call()
         except BaseException as raised:
             if isinstance(raised, JournalFailure) and not flight.started:
+                self._count_given_up(flight)
                 raise
             error = self.failure_of(flight, raised)
             flight.fail(error)

@@ -9,10 +9,12 @@ import anyio
 import attrs
 import pytest
 
-from realtime_async import Delivery, MediaSpan, RealtimeOverflowPolicy
+from realtime_async import Delivery, MediaSpan, RealtimeOverflowPolicy, RealtimeSessionController
 from realtime_async.adapters.scripted import Drop, Fault, FrameFate, Hang, Refuse, Script, ScriptedAdapter
-from realtime_async.errors import AgentError, ContractViolation, SessionStateError
+from realtime_async.errors import AgentError, ContractViolation, JournalFailure, SessionStateError
+from realtime_async.journals import MemoryJournal
 from realtime_async.ports import RealtimeRestartReason, StreamCursor
+from realtime_async.testing.journals import FaultyJournal, JournalFault
 from tests.controller.begun import begin
 from tests.controller.staged import Stage, StagedSession, audio, plain_sidecar, text
 
@@ -153,3 +155,54 @@ async def test_with_many_senders_and_restarts_the_totals_add_up(
     delivery = staged.controller.delivery
     assert delivery.accepted + delivery.refused == 50
     assert delivery.queued == 0
+
+
+@pytest.mark.parametrize("span", [None, MediaSpan(3, 1.0)], ids=["alone", "spans"])
+async def test_what_a_controller_gives_up_that_was_superseded_is_accounted_for(
+    span: MediaSpan | None,
+) -> None:
+    """It can write no record of it; the new controller does, and both have the same totals."""
+    journal, sidecar = MemoryJournal(), plain_sidecar(span=span)
+    provider = ScriptedAdapter(Script(faults={("send", 2): Hang()}))
+    before = RealtimeSessionController(sidecar, provider, journal, run_id="run-1")
+    await before.connect()
+    await before.send(text())
+    async with anyio.create_task_group() as tasks:
+        await begin(tasks, partial(before.send, text()))
+        await begin(tasks, before.begin_restart)
+        for _ in range(3):
+            await before.send(audio())
+
+        after = await RealtimeSessionController.resume(sidecar, ScriptedAdapter(), journal, run_id="run-1")
+
+    delivery = before.delivery
+    assert (delivery.accepted, delivery.sent, delivery.in_doubt, delivery.dropped) == (5, 1, 1, 3)
+    assert delivery == after.delivery
+    held = before.state.backpressure_state
+    assert (held.queued_frames, held.dropped_frames) == (0, 3)
+    await after.close()
+
+
+async def test_a_frame_whose_intent_the_journal_did_not_take_has_failed() -> None:
+    journal = FaultyJournal(MemoryJournal(), fail_at=3, how=JournalFault.BEFORE)
+    staged = StagedSession(journal=journal)
+    await staged.controller.connect()
+
+    with pytest.raises(JournalFailure):
+        await staged.controller.send(text())
+
+    assert staged.controller.delivery == Delivery(failed=1)
+
+
+async def test_a_frame_that_the_gate_could_not_record_is_not_in_it() -> None:
+    journal = FaultyJournal(MemoryJournal(), fail_at=5, how=JournalFault.REFUSE)
+    staged = StagedSession(journal=journal)
+    await staged.controller.connect()
+    await staged.controller.begin_restart()
+
+    with pytest.raises(JournalFailure):
+        await staged.controller.send(text())
+    with pytest.raises(JournalFailure):
+        await staged.controller.close()
+
+    assert staged.controller.delivery == Delivery()
