@@ -15,6 +15,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cache, partial
+from pathlib import Path
 from time import monotonic
 from typing import Any, Literal, TypeAlias
 
@@ -43,6 +44,9 @@ KNOWN_AT_MOST = 10_000
 # SQLite looks less and less often whether a lock is free, at last ten times a second: then one process may find it free
 # never, while others write all the time.  So it gives up early, and is asked anew.
 LOOKING_S = 0.025
+# How often the writer looks, while it has something to write, whether its file is where it was.  Not at each commit:
+# that would be one more turn to wait for the interpreter.
+LOOK_S = 1.0
 # 64 MB of log.  SQLite's own 1000 makes the slowest of 100 commits wait more than twice as long.
 CHECKPOINT_PAGES = 16_000
 
@@ -75,12 +79,17 @@ class SqliteFile:
         self._durability = durability
         self._runs: dict[str, int] = {}
         self._parts: dict[str, int] = {}
+        self._look_at = 0.0
+        self._is_gone = False
         self.reading = SqliteReading(self.name)
 
     def open(self) -> None:
         with ExitStack() as opened, told_as(self.name, "cannot be opened"):
             self._writer = opened.enter_context(closing(self._connect(LOOKING_S)))
             self._in_time(self._prepare)
+            # As SQLite has it: whatever becomes of a link to it, or of the directory that we are in.
+            self._place = Path(self._path).resolve()
+            self._there = self._found()
             reader = opened.enter_context(closing(self._connect(BUSY_S)))
             reader.execute("PRAGMA query_only = ON")
             self.reading.begin(reader)
@@ -156,6 +165,11 @@ class SqliteFile:
             raise
 
     def write(self, batch: Sequence[Taken]) -> None:
+        if self._is_gone:
+            raise JournalFailure(
+                f"{self.name} cannot be written: its file is not where it was any more, and whoever opens the journal "
+                "would not find what is written now; put it back, or open the journal again"
+            )
         with told_as(self.name, "cannot be written"):
             self._in_time(partial(self._write, batch))
 
@@ -231,7 +245,21 @@ class SqliteFile:
         return number
 
     def tend(self) -> None:
-        """A file needs no care between two commits."""
+        now = monotonic()
+        if now >= self._look_at:
+            self._look_at = now + LOOK_S
+            self._is_gone = self._found() != self._there
+
+    def _found(self) -> tuple[int, int] | None:
+        """Which file is at the path; None: none is."""
+        try:
+            found = self._place.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError:
+            # Whoever gave up rights since it was opened may not look, and can write all the same.
+            return self._there
+        return found.st_dev, found.st_ino
 
     def close(self) -> None:
         self.reading.close()

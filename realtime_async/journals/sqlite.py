@@ -25,6 +25,8 @@ class SqliteJournal(StoredJournal):
     Make one with `open`; it belongs to the event loop that opened it.
     Beside the file lie its log, `-wal`, which grows to some 66 MB before it is moved into the file, and `-shm`.
     The last journal to be closed moves the log and removes both.
+    Leave the file where it is until then: appends fail within a second of its being removed, moved or replaced, as nobody
+    would find what they write.
     """
 
     def __init__(self, file: SqliteFile, commits: GroupCommit) -> None:

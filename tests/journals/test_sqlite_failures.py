@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -270,6 +271,78 @@ async def test_failures_are_remembered_up_to_a_bound(path: Path, monkeypatch: py
         # Of what is forgotten the file knows enough.
         with pytest.raises(JournalFailure, match="goes on at 2"):
             journal.append(record("run.0", 3))
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+def replaced(path: Path) -> None:
+    path.unlink()
+    path.touch()
+
+
+def moved(path: Path) -> None:
+    path.rename(path.with_name("older.db"))
+
+
+def put_back(path: Path) -> None:
+    path.with_name("older.db").rename(path)
+
+
+@pytest.fixture
+def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file is is looked at before each commit."""
+    monkeypatch.setattr(_sqlite_file, "LOOK_S", 0.0)
+
+
+@pytest.mark.usefixtures("watchful")
+@pytest.mark.parametrize("what", [removed, replaced, moved])
+async def test_a_file_that_is_gone_stops_the_runs_that_are_written_there(
+    path: Path, what: Callable[[Path], None]
+) -> None:
+    async with SqliteJournal.open(path) as journal:
+        await append_all(journal, records(RUN, 2))
+
+        what(path)
+
+        with pytest.raises(JournalFailure, match="its file is not where it was any more"):
+            await journal.append(record(RUN, 3))
+
+
+@pytest.mark.usefixtures("watchful")
+async def test_a_file_that_was_put_back_is_gone_on_with(path: Path) -> None:
+    async with SqliteJournal.open(path) as journal:
+        await append_all(journal, records(RUN, 2))
+        moved(path)
+        with pytest.raises(JournalFailure):
+            await journal.append(record(RUN, 3))
+        put_back(path)
+
+        assert await journal.last(RUN) == JournalCursor(RUN, 2)
+        await journal.append(record(RUN, 3))
+
+    async with SqliteJournal.open(path) as journal:
+        assert await read_all(journal, RUN) == records(RUN, 3)
+
+
+@pytest.mark.usefixtures("watchful")
+async def test_a_file_is_where_it_was_though_we_are_elsewhere_and_its_link_is_gone(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = path.parent / "there"
+    linked(path, there)
+    monkeypatch.chdir(path.parent)
+    async with SqliteJournal.open(path.name) as journal:
+        monkeypatch.chdir(there)
+        removed(path)
+
+        await append_all(journal, records(RUN, 3))
+
+
+def linked(path: Path, directory: Path) -> None:
+    directory.mkdir()
+    path.symlink_to(directory / "calls.db")
 
 
 async def test_reading_a_closed_journal_says_so(path: Path) -> None:
