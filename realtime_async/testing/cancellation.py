@@ -255,25 +255,29 @@ async def _by_wait_for(run: _Run[T]) -> None:
 def _first_timer() -> Iterator[Callable[[], object]]:
     """Catch the first timer that is set, and let it go off when asked instead of by time."""
     loop = asyncio.get_running_loop()
-    set_timer = loop.call_at
     timers: list[Callable[[], object]] = []
 
     def fire() -> None:
         timers[0]()
 
-    def call_at(
-        when: float, callback: Callable[..., object], *args: Any, **options: Any
-    ) -> asyncio.TimerHandle:
-        if not timers:
-            timers.append(partial(callback, *args))
-        return set_timer(when, callback, *args, **options)
+    def caught(set_timer: Callable[..., asyncio.TimerHandle]) -> Callable[..., asyncio.TimerHandle]:
+        def call(
+            when: float, callback: Callable[..., object], *args: Any, **options: Any
+        ) -> asyncio.TimerHandle:
+            if not timers:
+                timers.append(partial(callback, *args))
+            return set_timer(when, callback, *args, **options)
 
-    # There is no other way to a deadline that is not ours.
-    loop.call_at = call_at  # type: ignore[method-assign, assignment]
+        return call
+
+    # There is no other way to a deadline that is not ours.  Which of the two sets it is the loop's own affair: asyncio's
+    # comes to the first by way of the second, uvloop's doesn't.
+    for name in ("call_at", "call_later"):
+        setattr(loop, name, caught(getattr(loop, name)))
     try:
         yield fire
     finally:
-        del loop.call_at
+        del loop.call_at, loop.call_later
 
 
 _RUNNERS: Mapping[Cancellation, Callable[[_Run[Any]], Awaitable[None]]] = {

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
-from typing import Any
+from contextvars import Context
+from functools import partial
+from typing import Any, TypeVarTuple
 
 import anyio
 import anyio.lowlevel
@@ -20,6 +23,9 @@ from realtime_async.testing.cancellation import (
     cancel_at_every_point,
     ways_to_cancel,
 )
+
+
+Ts = TypeVarTuple("Ts")
 
 
 @pytest.fixture(params=list(Cancellation))
@@ -65,6 +71,30 @@ async def test_a_native_cancellation_strikes_at_its_very_point(native: Cancellat
             assert len(steps) == outcome.point
 
     await cancel_at_every_point(trace, three_steps, check, how=native)
+
+
+class DirectLoop(asyncio.SelectorEventLoop):
+    """Sets a timer without a detour, as uvloop does: asyncio's own gets there by its instance's `call_at`."""
+
+    def call_later(
+        self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        return super().call_at(self.time() + delay, callback, *args, context=context)
+
+
+def test_a_wait_runs_out_at_its_very_point_on_a_loop_of_another_make() -> None:
+    cancelled_at: list[int] = []
+
+    async def check(steps: list[str], outcome: Outcome[str]) -> None:
+        if outcome.ending is Ending.CANCELLED and outcome.point is not None:
+            cancelled_at.append(outcome.point)
+
+    anyio.run(
+        partial(cancel_at_every_point, trace, three_steps, check, how=Cancellation.WAIT_FOR),
+        backend_options={"loop_factory": DirectLoop},
+    )
+
+    assert sorted(cancelled_at) == [0, 0, 1, 1, 2, 2]
 
 
 async def test_what_the_operation_raises_is_given_to_the_check(how: Cancellation) -> None:
