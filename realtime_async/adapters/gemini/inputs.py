@@ -87,9 +87,13 @@ class Inputs:
         """Note that *step* was sent."""
         self._is_active = step.is_active
 
+    def passed(self, frame: RealtimeInputFrame, kind: InputKind) -> None:
+        """Note that *frame* had its turn, sent or not: what asks after it asks about it."""
+        self._said_last = None if frame.media_kind is RealtimeMediaKind.CONTROL else kind
+
     def sent(self, frame: RealtimeInputFrame, kind: InputKind) -> None:
         """Note that all steps of *frame* were."""
-        self._said_last = None if frame.media_kind is RealtimeMediaKind.CONTROL else kind
+        self.passed(frame, kind)
         if frame.media_kind is RealtimeMediaKind.TOOL_RESULT:
             self._calls.answered(frame.call_id)
 

@@ -23,6 +23,7 @@ from realtime_async.errors import ProviderConnectionLost, ProviderFailure
 from realtime_async.ports import (
     RealtimeConnectionId,
     RealtimeInputFrame,
+    RealtimeMediaKind,
     RealtimeOutputFrame,
     RealtimeResponseId,
 )
@@ -152,17 +153,23 @@ class Session:
 
     def send_nowait(self, frame: RealtimeInputFrame) -> bool:
         connection = self._open_connection()
+        if frame.media_kind is RealtimeMediaKind.TOOL_RESULT:
+            # Its call is gone with its connection, so a replayed one has no plan.
+            connection.inputs.passed(frame, InputKind.RESULT)
+            if self._is_known(frame, InputKind.RESULT):
+                return True
         plan = connection.inputs.plan(frame)
-        if self._is_known(frame, plan):
+        if self._is_known(frame, plan.kind):
+            connection.inputs.passed(frame, plan.kind)
             return True
         if not all(connection.put(step) for step in plan.steps):
             return False
         self._sent(connection, frame, plan)
         return True
 
-    def _is_known(self, frame: RealtimeInputFrame, plan: Plan) -> bool:
+    def _is_known(self, frame: RealtimeInputFrame, kind: InputKind) -> bool:
         """Whether this is replayed, and the resumed conversation holds it: asked again, it would be answered again."""
-        return frame.cursor is not None and self._coverage.knows(frame.cursor.chunk_sequence, plan.kind)
+        return frame.cursor is not None and self._coverage.knows(frame.cursor.chunk_sequence, kind)
 
     def _sent(self, connection: Connection, frame: RealtimeInputFrame, plan: Plan) -> None:
         connection.inputs.sent(frame, plan.kind)

@@ -212,3 +212,27 @@ async def test_a_call_does_not_outlive_its_connection() -> None:
 
     assert cancelled.event == ToolCallCancelled((call.call_id,))
     assert refused.value.code == "failed_precondition"
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["answered", "cut off"])
+async def test_a_replayed_result_ends_no_turn_that_is_replayed_with_it(is_known: bool) -> None:
+    async with talk(WEATHER) as it:
+        await it.say(*speech(*range(1, 6)))
+        call = (await it.until(ToolCall)).event
+        assert isinstance(call, ToolCall)
+        told = Frame.tool_result(call.call_id, '{"celsius": 21}')
+        await it.say(told, Frame.request_response())
+        if is_known:
+            await it.until(ResponseDone)
+        await it.restart()
+        it.sent = 0
+        await it.say(*speech(*range(1, 6)))
+        if is_known:
+            await it.say(told)
+        else:
+            with pytest.raises(ProviderFailure):
+                await it.say(told)
+        await it.say(Frame.request_response(), *speech(6))
+        await it.server.until(lambda: 6 in it.server.conversations[-1].heard)
+
+    assert not any("audioStreamEnd" in str(message) for message in it.server.log[-1].received)
