@@ -145,6 +145,20 @@ async def test_a_closed_session_says_no_more() -> None:
         assert [frame async for frame in session.frames()] == []
 
 
+async def test_a_session_closed_within_a_restart_says_nothing_of_the_new_connection() -> None:
+    """What that had said already waits for the news of it, which doesn't come."""
+    call = Call(Drop(), *spoken(1), faults={("restart", 1): Delay(1), ("send", 1): Delay(4)})
+
+    async with call.open() as session:
+        await anyio.sleep(0.5)
+        await session.send(audio())
+        await anyio.sleep(1)
+        await session.close()
+        await settled()
+
+        assert [frame async for frame in session.frames()] == []
+
+
 # -- an interrupt
 
 

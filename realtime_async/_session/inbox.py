@@ -69,6 +69,8 @@ class Inbox:
         self._generation = 0
         self._failure: AgentError | None = None
         self._is_over = False
+        self._is_closed = False
+        """It is over, and nothing that is left is wanted any more."""
         self._is_read = False
         self._takes = 0
         self._changed = Broadcast()
@@ -88,8 +90,8 @@ class Inbox:
             await self._changed.wait()
 
     def put(self, entry: Entry) -> None:
-        """Take in *entry*; what an older connection still says of its answer is nobody's any more."""
-        if entry.generation < self._generation and entry.is_piece:
+        """Take in *entry*; what comes after the end is nobody's, nor what an older connection still says of its answer."""
+        if self._is_closed or (entry.generation < self._generation and entry.is_piece):
             return
         self._entries.append(entry)
         self._bytes += entry.size
@@ -124,6 +126,7 @@ class Inbox:
             return
         self._is_over = True
         self._failure = failure
+        self._is_closed = failure is None
         if failure is None:
             self._entries.clear()
         self._changed.notify()
@@ -186,7 +189,7 @@ class Inbox:
         return put_back
 
     def _put_back(self, returned: set[Entry], before: Sequence[Entry]) -> None:
-        if self._is_over and self._failure is None:
+        if self._is_closed:
             return
         here, known = set(self._entries), set(before)
         came_since = [entry for entry in self._entries if entry not in known]
