@@ -24,7 +24,13 @@ from realtime_async._shell.lane import Appended
 from realtime_async._shell.replaying import Replay
 from realtime_async._shell.runtime import SessionRuntime
 from realtime_async._shell.transmitting import Transmitting, Turn
-from realtime_async.errors import AgentError, ContractViolation, DeadlineExceeded, ProviderConnectionLost
+from realtime_async.errors import (
+    AgentError,
+    ContractViolation,
+    DeadlineExceeded,
+    JournalFailure,
+    ProviderConnectionLost,
+)
 from realtime_async.ports import RealtimeInputFrame, RealtimeMediaKind, RealtimeSessionRecord
 
 __all__ = ["Sending"]
@@ -295,16 +301,20 @@ class Sending:
         if dropped is not None:
             records.append(dropped)
             return
-        # The frame waits until its own intent is begun, and what ends before that says so.
-        self.transmitting.book.end()
-        rt.life.ungated()
         turn = Turn(frame=gated.frame, since=gated.since)
         try:
+            # The frame waits until its own intent is begun, and what ends before that says so.
+            self.transmitting.book.end()
+            rt.life.ungated()
             with rt.scope(deadline=rt.now() + rt.deadlines.send) as turn.scope:
                 sent = await self.transmitting.alone(turn)
                 self.drained.append(rt.life.send_cursor.chunk_sequence)
                 records += [turn.intent, sent] if turn.intent is not None else [sent]
                 return
+        except JournalFailure:
+            # It left the gate, and has no intent that would tell what became of it.
+            rt.totals.failed += not turn.accepted
+            raise
         except AgentError:
             rt.check()
         except BaseException:

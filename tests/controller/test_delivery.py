@@ -206,3 +206,24 @@ async def test_a_frame_that_the_gate_could_not_record_is_not_in_it() -> None:
         await staged.controller.close()
 
     assert staged.controller.delivery == Delivery()
+
+
+@pytest.mark.parametrize("span", [None, MediaSpan(3, 1.0)], ids=["alone", "spans"])
+async def test_a_frame_that_left_the_gate_when_the_journal_failed_is_accounted_for(
+    span: MediaSpan | None,
+) -> None:
+    # connect_requested and connected, two of the restart, three of the gate, restart_completed, two of the first frame.
+    journal = FaultyJournal(MemoryJournal(), fail_at=11, how=JournalFault.REFUSE)
+    staged = StagedSession(journal=journal, sidecar=plain_sidecar(span=span))
+    controller = staged.controller
+    await controller.connect()
+    await controller.begin_restart()
+    for _ in range(3):
+        await controller.send(audio())
+
+    with pytest.raises(JournalFailure):
+        await controller.complete_restart()
+    with pytest.raises(JournalFailure):
+        await controller.close()
+
+    assert controller.delivery == Delivery(sent=1, failed=1, dropped=1)
