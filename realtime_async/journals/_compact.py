@@ -32,6 +32,8 @@ from realtime_async.ports import (
     JournalRecord,
     RealtimeBackpressureAction,
     RealtimeBackpressureState,
+    RealtimeFrameId,
+    RealtimeResponseId,
     RealtimeSessionRecord,
     RecordExtent,
     RunId,
@@ -70,6 +72,15 @@ _sort_of = attrgetter(*_SORT)
 _sort_payload_of = attrgetter(*_SORT_PAYLOAD)
 _CHUNKS, _SEND = CursorPrecision.CHUNK_SEQUENCE_ONLY, CursorLabel.SEND
 
+# What was checked when it was made has one of these types.
+_CHECKED: Mapping[str, type] = {
+    "frame_id": RealtimeFrameId,
+    "response_id": RealtimeResponseId,
+    "redacted_summary": str,
+    "effect_intent_ref": EffectId,
+    "effect_result_ref": EffectId,
+}
+
 # A server with more runs at a time than this writes a text anew now and then, at 20 µs each.
 TEXTS_KEPT = 4096
 
@@ -100,10 +111,25 @@ class _Texts:
 
 def _check_readable(part: Public) -> None:
     """Find out whether *part* can be read again: it raises what reading it would."""
+    if part.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
+        raise ValueError("this release writes one version")
     for names, readers in ((part, _ENVELOPE), (part["payload"], _PAYLOAD)):
         for name, value in names.items():
             if name not in {"payload", "backpressure_state"} and value != _ITSELF:
                 readers[name](value)
+
+
+def _check_own(record: JournalRecord, rest: Public) -> None:
+    """The same of what the record shares with no other.  It is looked at each time, so what was checked before is not."""
+    if type(record.timestamp_millis) is not int or not isinstance(record.record_id, str):
+        raise TypeError("an id is a text, and a time is a whole number")
+    # Also where it names the record itself.
+    for reference in (record.payload.effect_intent_ref, record.payload.effect_result_ref):
+        if reference is not None and type(reference) is not EffectId:
+            EffectId(reference)
+    for name, value in rest.items():
+        if type(value) is not _CHECKED.get(name):
+            _PAYLOAD[name](value)
 
 
 def pack(record: JournalRecord) -> Packed:
@@ -114,16 +140,17 @@ def pack(record: JournalRecord) -> Packed:
     """
     payload = record.payload
     rest = _rest_of(payload)
-    rest["send_cursor"] = _short_cursor(payload.send_cursor)
-    rest["receive_cursor"] = _short_cursor(payload.receive_cursor)
-    if payload.extent is not None:
-        rest["extent"] = _short_extent(payload.extent)
     intent_is_itself = payload.effect_intent_ref == record.record_id
     if payload.effect_intent_ref is not None and not intent_is_itself:
         rest["effect_intent_ref"] = payload.effect_intent_ref
     result_is_itself = payload.effect_result_ref == record.record_id
     if payload.effect_result_ref is not None and not result_is_itself:
         rest["effect_result_ref"] = payload.effect_result_ref
+    _check_own(record, rest)
+    rest["send_cursor"] = _short_cursor(payload.send_cursor)
+    rest["receive_cursor"] = _short_cursor(payload.receive_cursor)
+    if payload.extent is not None:
+        rest["extent"] = _short_extent(payload.extent)
     run_id, gate = record.run_id, payload.backpressure_state
     session = _session_of(record), _session_payload_of(payload), _session_gate_of(gate)
     connection = _connection_payload_of(payload), None if gate.queued_frames else _counters_of(gate)

@@ -117,6 +117,20 @@ UNREADABLE: dict[str, tuple[dict[str, Any], str]] = {
     "agent": ({"agent_id": "a b"}, "run 'run-1' cannot append 1: .* none that could be read again"),
     "session": ({"session_id": "a\x00b"}, "run 'run-1' cannot append 1: .* none that could be read again"),
     "connection": ({"connection_id": ""}, "run 'run-1' cannot append 1: .* none that could be read again"),
+    "release": ({"schema_version": 99}, "run 'run-1' cannot append 1: .* none that could be read again"),
+    "id": ({"record_id": 5}, "run 'run-1' cannot append 1: .* none that could be read again"),
+    "time": ({"timestamp_millis": 1.5}, "run 'run-1' cannot append 1: .* none that could be read again"),
+    "frame": ({"frame_id": "a frame"}, "run 'run-1' cannot append 1: .* none that could be read again"),
+    "intent": ({"effect_intent_ref": "="}, "run 'run-1' cannot append 1: .* none that could be read again"),
+    "itself": (
+        {"record_id": "a record", "effect_result_ref": "a record"},
+        "run 'run-1' cannot append 1: .* none that could be read again",
+    ),
+    "reference": (
+        {"content_refs": ("a b",)},
+        "run 'run-1' cannot append 1: .* none that could be read again",
+    ),
+    "reason": ({"close_reason": "bored"}, "run 'run-1' cannot append 1: .* none that could be read again"),
     "status": ({"status": "hopeful"}, "run 'run-1' cannot append 1: .* none that could be read again"),
 }
 
