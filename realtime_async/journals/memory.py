@@ -11,6 +11,7 @@ from anyio.lowlevel import checkpoint
 
 from realtime_async.journals._listing import LISTED_AT_ONCE, Listing
 from realtime_async.journals._reading import Reading
+from realtime_async.journals._stored import check_place
 from realtime_async.journals._verdicts import Durable, closed, conflict, gap
 from realtime_async.ports import JournalCursor, JournalRecord, RunId, RunSummary
 
@@ -36,8 +37,10 @@ class MemoryJournal:
         """Take *record*, or raise: there is nothing left to wait for."""
         if self._closed:
             raise closed("the memory journal")
-        records = self._runs[record.run_id]
         seq = record.journal_seq
+        if type(record.run_id) is not RunId or type(seq) is not int:
+            check_place(record)
+        records = self._runs[record.run_id]
         if seq == len(records) + 1:
             records.append(record)
         elif not 1 <= seq <= len(records):

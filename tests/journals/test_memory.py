@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
+import attrs
 import pytest
 
 from realtime_async.errors import JournalFailure
@@ -31,6 +33,26 @@ async def test_what_it_took_is_durable_at_once() -> None:
     taken = journal.append(record(RUN, 1))
 
     assert taken.is_durable
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"run_id": "front desk"},
+        {"run_id": None},
+        {"journal_seq": True},
+        {"journal_seq": 1.0},
+        {"journal_seq": "1"},
+    ],
+    ids=repr,
+)
+async def test_what_has_no_place_in_a_run_is_refused_as_any_store_does(place: dict[str, Any]) -> None:
+    journal = MemoryJournal()
+
+    with pytest.raises(JournalFailure, match="cannot"):
+        journal.append(attrs.evolve(record(RUN, 1), **place))
+
+    assert [one async for one in journal.runs()] == []
 
 
 async def test_closed_it_can_still_be_read() -> None:
