@@ -133,6 +133,26 @@ class AdapterContract:
         for how in ways_to_cancel():
             await cancel_at_every_point(self.talking, receive, check, how=how)
 
+    async def test_a_cancelled_receive_ends_though_nothing_comes(self) -> None:
+        async def receive() -> None:
+            with cancelled:
+                while await it.side.adapter.receive(SESSION) is not None:
+                    pass
+            ended.set()
+
+        cancelled, ended = anyio.CancelScope(), anyio.Event()
+        async with self.connected() as it, anyio.create_task_group() as tasks:
+            tasks.start_soon(receive)
+            await anyio.wait_all_tasks_blocked()
+            cancelled.cancel()
+            with anyio.move_on_after(self.patience_s / 2):
+                await ended.wait()
+            has_ended = ended.is_set()
+            # One that is deaf to being cancelled ends here.
+            await it.side.adapter.close(SESSION, NORMAL)
+
+        assert has_ended, "a receive that was cancelled went on waiting: let the cancellation out of it"
+
     async def test_a_waiting_receive_ends_with_none_when_the_session_is_closed(self) -> None:
         ends: list[RealtimeOutputFrame | None] = []
 
