@@ -24,7 +24,6 @@ from realtime_async.testing.cancellation import (
     ways_to_cancel,
 )
 
-
 Ts = TypeVarTuple("Ts")
 
 
