@@ -27,7 +27,7 @@ from realtime_async._posting import after_turn, poster
 from realtime_async.errors import JournalConflict, JournalFailure
 from realtime_async.journals._compact import Packed
 from realtime_async.journals._taken import Batch, Failure, Taken, fail_each
-from realtime_async.journals._verdicts import closed
+from realtime_async.journals._verdicts import closed, elsewhere
 from realtime_async.ports import JournalRecord, RunId
 
 __all__ = ["GroupCommit", "Store"]
@@ -89,8 +89,9 @@ class GroupCommit:
         self._after_turn = after_turn()
         # Held for moments only: by an append, and by the writer between two commits.
         self._lock = threading.Lock()
-        self._gathering = Batch()
-        self._committing = Batch()
+        self._owner = threading.get_ident()
+        self._gathering = Batch(self._owner)
+        self._committing = Batch(self._owner)
         # Those whom the last commit woke have their turn of the event loop.
         self._is_turn = False
         self._turn_s = 0.0
@@ -125,8 +126,11 @@ class GroupCommit:
         Write what has been taken, and end the writer.
 
         Raises:
-            JournalFailure: A run has stopped, and nobody was told; or the writer hasn't ended after 10 s.
+            JournalFailure: A run has stopped, and nobody was told; or the writer hasn't ended after 10 s;
+                or this is another thread's event loop.
         """
+        if threading.get_ident() != self._owner:
+            raise elsewhere(self._name)
         self._begin_closing()
         # Without the shield a cancelled program would go on with a file that is still being written.
         with anyio.move_on_after(CLOSING_S, shield=True):
@@ -307,7 +311,7 @@ class GroupCommit:
                 if self._is_turn:
                     rest_s = TURN_S
                 elif self._gathering.records:
-                    self._committing, self._gathering = self._gathering, Batch()
+                    self._committing, self._gathering = self._gathering, Batch(self._owner)
                     return self._committing
                 elif self._is_closing:
                     return None
@@ -337,7 +341,7 @@ class GroupCommit:
         self._commit_s = min(time.monotonic() - began, COMMIT_GROWTH * self._commit_s)
         failed = [taken for taken in writable if taken.failure is not None]
         with self._lock:
-            self._committing = Batch()
+            self._committing = Batch(self._owner)
             if failed:
                 self._stop(failed)
             self._is_turn = batch.waits > 1 and self._turn_s < TURN_TO_COMMIT * self._commit_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import anyio
 
 from realtime_async.errors import JournalFailure
 from realtime_async.journals._compact import Packed
+from realtime_async.journals._verdicts import elsewhere
 from realtime_async.ports import JournalCursor, JournalRecord
 
 __all__ = ["Batch", "Failure", "Taken", "fail_each"]
@@ -54,6 +56,9 @@ class Taken:
 
     def __await__(self) -> Generator[Any, Any, JournalCursor]:
         if not self._batch.is_settled:
+            if self._batch.thread not in (None, threading.get_ident()):
+                # The writer wakes the event loop that opened the journal, and no other.
+                raise elsewhere(f"the journal of run {str(self.record.run_id)!r}")
             event = self._batch.settling()
             # The writer settles first and looks for an event then; here it is the other way round,
             # so one of the two sees what the other did.
@@ -67,9 +72,11 @@ class Taken:
 class Batch:
     """What is committed at once."""
 
-    __slots__ = ("characters", "event", "is_settled", "records", "waits")
+    __slots__ = ("characters", "event", "is_settled", "records", "thread", "waits")
 
-    def __init__(self) -> None:
+    def __init__(self, thread: int | None = None) -> None:
+        self.thread = thread
+        """In which it may be awaited; None: in any."""
         self.records: list[Taken] = []
         self.characters = 0
         self.is_settled = False

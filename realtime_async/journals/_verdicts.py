@@ -9,7 +9,18 @@ from realtime_async._core.given import shown
 from realtime_async.errors import JournalConflict, JournalCorrupt, JournalFailure
 from realtime_async.ports import JournalCursor, JournalRecord, RunId
 
-__all__ = ["Durable", "beyond", "closed", "conflict", "gap", "hole", "numbered", "released", "superseded"]
+__all__ = [
+    "Durable",
+    "beyond",
+    "closed",
+    "conflict",
+    "elsewhere",
+    "gap",
+    "hole",
+    "numbered",
+    "released",
+    "superseded",
+]
 
 
 class Durable:
@@ -71,6 +82,13 @@ def beyond(run_id: RunId, seq: int, last: int) -> JournalCorrupt:
     return JournalCorrupt(
         f"run {str(run_id)!r} stands at {last}, but has a record {seq}: "
         "its journal was tampered with or damaged; restore it, or leave this run alone"
+    )
+
+
+def elsewhere(what: str) -> JournalFailure:
+    return JournalFailure(
+        f"{what} belongs to the event loop that opened it, and cannot be waited for in another thread's: "
+        "open one in each loop"
     )
 
 

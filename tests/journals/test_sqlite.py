@@ -8,9 +8,11 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import attrs
 import pytest
 
@@ -368,6 +370,27 @@ anyio.run(main)
 
     with closing(sqlite3.connect(path)) as file:
         assert file.execute("SELECT count(*), max(seq) FROM record").fetchone() == (500, 500)
+
+
+async def test_who_waits_in_the_event_loop_of_another_thread_is_refused(
+    path: Path, anyio_backend_name: str
+) -> None:
+    async def write() -> None:
+        with held(path):
+            taken = journal.append(record(RUN, 1))
+            with pytest.raises(JournalFailure, match="belongs to the event loop that opened it"):
+                await taken
+
+    async def close() -> None:
+        with pytest.raises(JournalFailure, match="belongs to the event loop that opened it"):
+            await journal.aclose()
+
+    async with SqliteJournal.open(path) as journal:
+        for work in (write, close):
+            await anyio.to_thread.run_sync(partial(anyio.run, work, backend=anyio_backend_name))
+
+        assert await journal.append(record(RUN, 2)) == JournalCursor(RUN, 2)
+        assert await read_all(journal, RUN) == records(RUN, 2)
 
 
 async def test_a_copied_file_is_a_journal(path: Path, tmp_path: Path) -> None:
