@@ -5,23 +5,44 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TypeVar
 
+import attrs
+
+from realtime_async.errors import AgentErrorKind, RetryClassification
 from realtime_async.ports import (
     AgentId,
+    ContentRef,
+    CursorLabel,
+    CursorPrecision,
     DestinationRef,
     EffectId,
     EntityRef,
     JournalRecord,
+    PolicyRef,
+    PrivacyClass,
+    RealtimeBackpressureAction,
     RealtimeBackpressureState,
+    RealtimeCloseReason,
     RealtimeConnectionId,
+    RealtimeFrameId,
+    RealtimeMediaKind,
+    RealtimeResponseId,
+    RealtimeRestartReason,
     RealtimeSessionId,
     RealtimeSessionRecord,
     RealtimeSessionRecordKind,
     RealtimeSessionStatus,
+    RecordedError,
+    RecordExtent,
+    ResponseUsage,
+    RetentionClass,
     RunId,
     SourceRef,
+    StreamChannel,
+    StreamCursor,
+    StreamDirection,
 )
 
-__all__ = ["first_of", "record", "records"]
+__all__ = ["first_of", "full_record", "record", "records"]
 
 T = TypeVar("T")
 
@@ -60,6 +81,59 @@ def record(
             backpressure_state=RealtimeBackpressureState(capacity=500),
             effect_intent_ref=EffectId(record_id),
         ),
+    )
+
+
+def full_record(run_id: str, journal_seq: int) -> JournalRecord:
+    """Build a record in which every field says something that it doesn't say by itself."""
+    plain = record(run_id, journal_seq, kind=RealtimeSessionRecordKind.OUTPUT_RECEIVE_FAILED)
+    content = (ContentRef("content.1"), ContentRef("content.2"))
+    policies = (PolicyRef("policy.contract.media"), PolicyRef("policy.contract.send"))
+    position = StreamCursor(chunk_sequence=7, byte_offset=960, precision=CursorPrecision.EXACT)
+    payload = attrs.evolve(
+        plain.payload,
+        status=RealtimeSessionStatus.RESTART_STARTED,
+        send_cursor=position,
+        receive_cursor=StreamCursor.chunk(5, CursorLabel.RECEIVE),
+        restart_count=3,
+        backpressure_state=RealtimeBackpressureState(
+            capacity=500,
+            queued_frames=1,
+            dropped_frames=2,
+            gated_frames=3,
+            last_action=RealtimeBackpressureAction.GATE,
+            policy_ref=policies[0],
+        ),
+        policy_refs=policies,
+        frame_id=RealtimeFrameId("frame.1"),
+        response_id=RealtimeResponseId("answer.1"),
+        close_reason=RealtimeCloseReason.CANCEL,
+        restart_reason=RealtimeRestartReason.STALLED,
+        channel=StreamChannel.REALTIME_MEDIA,
+        direction=StreamDirection.OUTPUT_FROM_PROVIDER,
+        media_kind=RealtimeMediaKind.AUDIO,
+        content_refs=content,
+        privacy=PrivacyClass.REDACTED_SUMMARY,
+        retention=RetentionClass.DURABLE,
+        redacted_summary='of "two" lines:\n日本',
+        effect_result_ref=EffectId(f"result.{journal_seq}"),
+        extent=RecordExtent(StreamCursor.chunk(1), position, frames=7, bytes=6720, sha256="ab" * 32),
+        error=RecordedError(
+            AgentErrorKind.PROVIDER_CONNECTION_LOST,
+            RetryClassification.UNKNOWN_OUTCOME,
+            code="overloaded",
+            close_code=1011,
+            http_status=503,
+        ),
+        usage=ResponseUsage(1, 2, 3, 4, 5),
+    )
+    return attrs.evolve(
+        plain,
+        tags=("feature:realtime", "tenant:日本"),
+        privacy=PrivacyClass.RAW_CONTENT_ALLOWED,
+        content_refs=content,
+        redaction_policy_id=policies[0],
+        payload=payload,
     )
 
 

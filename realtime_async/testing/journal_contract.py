@@ -31,7 +31,7 @@ from realtime_async.ports import (
     RunJournal,
     StreamCursor,
 )
-from realtime_async.testing._journal_records import first_of, record, records
+from realtime_async.testing._journal_records import first_of, full_record, record, records
 from realtime_async.testing._patience import patiently
 from realtime_async.testing.cancellation import Outcome, cancel_at_every_point, ways_to_cancel
 
@@ -128,6 +128,13 @@ class JournalContract:
 
         async with self.open_journal() as journal:
             assert await read_all(journal, RUN) == written
+
+    async def test_every_field_of_a_record_is_kept(self) -> None:
+        async with self.open_journal() as journal:
+            await append_all(journal, [full_record(RUN, 1)])
+
+        async with self.open_journal() as journal:
+            assert await read_all(journal, RUN) == [full_record(RUN, 1)]
 
     async def test_records_are_read_in_the_order_of_their_sequence(self) -> None:
         async with self.open_journal() as journal:

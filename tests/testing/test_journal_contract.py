@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from operator import attrgetter
 from typing import Any, Self
 
 import anyio
+import attrs
 import pytest
 
 from realtime_async.errors import JournalConflict
 from realtime_async.journals import MemoryJournal
 from realtime_async.journals._verdicts import Durable
 from realtime_async.ports import JournalCursor, JournalRecord, RunId, RunJournal, RunSummary
+from realtime_async.testing._journal_records import full_record
 from realtime_async.testing.journal_contract import JournalContract
 from realtime_async.testing.journals import SuspendingJournal
 from realtime_async.testing.run_list_contract import RunListContract
@@ -232,3 +235,42 @@ async def test_a_journal_that_returns_bare_futures_is_told_so() -> None:
         AssertionError, match=r"awaited at `cursors = \[await one .* as a bare future is by cancel"
     ):
         await Future().test_what_was_begun_lands_wherever_its_wait_is_cancelled()
+
+
+class ForgetfulJournal(GeneratingJournal):
+    """Has no place for one field of what it keeps."""
+
+    def append(self, record: JournalRecord) -> Awaitable[JournalCursor]:
+        return self.store.append(attrs.evolve(record, payload=attrs.evolve(record.payload, error=None)))
+
+
+class Forgetful(JournalContract):
+    """Not collected by its name: it fails."""
+
+    def __init__(self) -> None:
+        self.journal = ForgetfulJournal()
+
+    def open_journal(self) -> GeneratingJournal:
+        return self.journal
+
+
+async def test_a_journal_that_forgets_a_field_is_found() -> None:
+    with pytest.raises(AssertionError):
+        await Forgetful().test_every_field_of_a_record_is_kept()
+
+
+# Every record says the same there, or nothing of a position is compared.
+SAME_EVERYWHERE = {"schema_version", "record_kind", "event_family", "label"}
+
+
+@pytest.mark.parametrize(
+    "part", ["", "payload", "payload.backpressure_state", "payload.error", "payload.usage"]
+)
+def test_the_record_of_the_contract_has_something_in_every_field(part: str) -> None:
+    record = full_record("run.a", 1)
+    said = attrgetter(part)(record) if part else record
+
+    fields = attrs.fields_dict(type(said))
+    untold = {name for name, field in fields.items() if getattr(said, name) == field.default}
+
+    assert untold <= SAME_EVERYWHERE
