@@ -18,6 +18,7 @@ import attrs
 from realtime_async._core.lifecycle import Operation, refusal
 from realtime_async._core.tools import CallBook, CallVerdict, call_ref
 from realtime_async._shell.flights import Flight, tool_at_work
+from realtime_async._shell.groups import is_failure
 from realtime_async._shell.lane import Appended
 from realtime_async._shell.runtime import recorded
 from realtime_async.controller import RealtimeSessionController
@@ -203,7 +204,9 @@ class ToolCalls:
             if inspect.isawaitable(returned):
                 returned = await returned
             return returned if isinstance(returned, str) else json.dumps(returned)
-        except Exception as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             # Without its text, which may repeat what was said.
             self._rt.tell("tool_call_raised", raised=type(error).__name__)
             raise AgentError(

@@ -1,10 +1,33 @@
-"""What is raised by an adapter that has tasks of its own."""
+"""What is raised by an adapter, a journal or a tool that has tasks of its own."""
 
 from __future__ import annotations
 
+import math
+
 import anyio
 
-__all__ = ["cancellation_in"]
+__all__ = ["cancellation_in", "is_failure"]
+
+
+def is_failure(raised: BaseException) -> bool:
+    """
+    Whether a call failed with *raised*; else it was cancelled, or the program ends.
+
+    On asyncio whoever awaits a task or a future that another has cancelled is raised its cancellation.
+    It would pass for one of the call, and end the task that made it without a word.
+    """
+    return isinstance(raised, Exception) or _is_nobodys(raised)
+
+
+def _is_nobodys(raised: BaseException) -> bool:
+    # Only here, as under Trio nobody needs it.
+    from asyncio import CancelledError, current_task  # noqa: PLC0415
+
+    if not isinstance(raised, CancelledError):
+        return False
+    task = current_task()
+    # A scope that is left takes its own request back, though one around it is cancelled too.
+    return task is not None and not task.cancelling() and anyio.current_effective_deadline() != -math.inf
 
 
 def cancellation_in(raised: BaseException) -> BaseException | None:

@@ -17,6 +17,7 @@ from typing import Protocol, Self
 import anyio
 
 from realtime_async._shell.acknowledging import CoroutineLine, outcome
+from realtime_async._shell.groups import is_failure
 from realtime_async.errors import JournalConflict, JournalFailure, JournalStalled, SessionStateError
 from realtime_async.ports import JournalCursor, JournalRecord, RealtimeSessionId, RunId, RunJournal
 
@@ -227,10 +228,12 @@ class Lane:
         except JournalFailure as failure:
             self._fail(failure)
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             raise self._broken(error) from error
 
-    def _broken(self, error: Exception) -> JournalFailure:
+    def _broken(self, error: BaseException) -> JournalFailure:
         failure = JournalFailure(
             f"the journal raised {type(error).__name__} for run {str(self.run_id)!r} at record {self.next_seq}: "
             "look at its storage, then start a run of its own"

@@ -22,7 +22,7 @@ from realtime_async._core.spans import SPANNED_KINDS, OpenSpan
 from realtime_async._core.stint import Stint
 from realtime_async._core.usage import countable
 from realtime_async._shell.flights import Flight
-from realtime_async._shell.groups import cancellation_in
+from realtime_async._shell.groups import cancellation_in, is_failure
 from realtime_async._shell.runtime import SessionRuntime, recorded
 from realtime_async._shell.spanning import SpanBook
 from realtime_async.errors import AgentError, ProviderFailure, SessionStateError
@@ -167,18 +167,21 @@ class Receiving:
         try:
             with rt.scope() as flight.scope:
                 frame = _checked(await rt.adapter.receive(rt.life.session_id), rt.adapter.adapter_ref)
-        except Exception as raised:  # noqa: BLE001 - recorded, and raised again
+        except BaseException as raised:
+            if not is_failure(raised):
+                cancellation = cancellation_in(raised)
+                if cancellation is None:
+                    raise
+                raise cancellation from None
             self._failed(flight, raised)
             return _Nothing.CUT
-        except BaseExceptionGroup as raised:
-            raise cancellation_in(raised) or raised from None
         finally:
             rt.landed(flight)
         if flight.scope.cancelled_caught or flight.settled:
             return _Nothing.CUT
         return self._ended() if frame is None else frame
 
-    def _failed(self, flight: Flight, raised: Exception) -> None:
+    def _failed(self, flight: Flight, raised: BaseException) -> None:
         """Record and raise that the call failed, unless the connection was being replaced, or the session closed."""
         rt = self.rt
         if flight.settled or rt.life.phase in _REPLACES_THE_CONNECTION:

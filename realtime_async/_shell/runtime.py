@@ -25,7 +25,7 @@ from realtime_async._core.totals import DeliveryTotals
 from realtime_async._shell.broadcast import Broadcast
 from realtime_async._shell.deadlines import Deadlines
 from realtime_async._shell.flights import Flight
-from realtime_async._shell.groups import cancellation_in
+from realtime_async._shell.groups import cancellation_in, is_failure
 from realtime_async._shell.lane import Appended, Lane
 from realtime_async._shell.meanwhile import Meanwhile
 from realtime_async._shell.nowait import given_by, taken_by
@@ -280,7 +280,7 @@ class SessionRuntime:
             cancellation = cancellation_in(raised)
             if cancellation is not None:
                 raise cancellation from None
-            if error is raised or not isinstance(raised, Exception):
+            if error is raised or not is_failure(raised):
                 raise
             raise error from raised
         else:
@@ -302,7 +302,7 @@ class SessionRuntime:
         if isinstance(raised, AgentError) and not isinstance(raised, JournalFailure):
             return raised
         retry = RetryClassification.UNKNOWN_OUTCOME if flight.started else RetryClassification.RETRYABLE
-        if isinstance(raised, Exception):
+        if is_failure(raised):
             return ProviderFailure(
                 f"adapter {self.adapter.adapter_ref!r} raised {type(raised).__name__} in {flight.name}: "
                 "adapters raise ProviderFailure or ProviderConnectionLost; mend it there",

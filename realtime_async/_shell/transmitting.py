@@ -18,6 +18,7 @@ from realtime_async._core.spans import SPANNED_KINDS
 from realtime_async._shell.flights import Flight
 from realtime_async._shell.gate import Gated
 from realtime_async._shell.gating import Gating, input_fields
+from realtime_async._shell.groups import is_failure
 from realtime_async._shell.lane import Appended
 from realtime_async._shell.runtime import SessionRuntime, recorded
 from realtime_async._shell.spanning import SpanBook
@@ -165,7 +166,7 @@ class Transmitting:
         if turn.gated is not None:
             return turn.gated.record.payload
         # Ctrl-C comes wherever the program is, on Trio inside this call too.
-        if error is raised or not isinstance(raised, Exception):
+        if error is raised or not is_failure(raised):
             raise raised
         raise error from raised
 
