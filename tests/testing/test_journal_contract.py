@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from operator import attrgetter
@@ -16,6 +18,7 @@ from realtime_async.errors import JournalConflict
 from realtime_async.journals import MemoryJournal
 from realtime_async.journals._verdicts import Durable
 from realtime_async.ports import JournalCursor, JournalRecord, RunId, RunJournal, RunSummary
+from realtime_async.testing import _patience
 from realtime_async.testing._journal_records import full_record
 from realtime_async.testing.journal_contract import JournalContract
 from realtime_async.testing.journals import SuspendingJournal
@@ -164,6 +167,34 @@ async def test_a_journal_that_hangs_fails_its_contract_with_what_was_waited_for(
 
     with pytest.raises(TimeoutError, match=said):
         await test()
+
+
+class BlockingJournal(GeneratingJournal):
+    """Waits within the call, and when it is closed, for what the event loop would have to do."""
+
+    def append(self, record: JournalRecord) -> Awaitable[JournalCursor]:
+        threading.Event().wait()
+        raise AssertionError
+
+    async def aclose(self) -> None:
+        threading.Event().wait()
+
+
+class Blocking(Hanging):
+    def open_journal(self) -> GeneratingJournal:
+        return BlockingJournal()
+
+
+async def test_a_journal_that_blocks_the_event_loop_fails_its_contract(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_patience, "GRACE_S", 0.1)
+    before = signal.getsignal(signal.SIGALRM), round(signal.getitimer(signal.ITIMER_REAL)[0], -1)
+
+    with pytest.raises(TimeoutError, match="could not be cancelled: the event loop is blocked where this"):
+        await Blocking().test_what_has_returned_is_read_back_whole()
+
+    assert (signal.getsignal(signal.SIGALRM), round(signal.getitimer(signal.ITIMER_REAL)[0], -1)) == before
 
 
 class ByIdJournal(GeneratingJournal):
