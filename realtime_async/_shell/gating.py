@@ -150,8 +150,9 @@ class Gating:
 
     def drop_all(self) -> None:
         """Give up every frame, each in a record of its own."""
-        for gated in self.channel.take_all():
-            self._drop(gated)
+        # One by one: where the journal fails at one of them, the rest is there to be forgotten.
+        while not self.channel.is_empty:
+            self._drop(self.channel.take())
 
     def forget_all(self) -> None:
         """Give up every frame without a record, as the journal takes none any more: whoever resumes writes it."""

@@ -227,3 +227,19 @@ async def test_a_frame_that_left_the_gate_when_the_journal_failed_is_accounted_f
         await controller.close()
 
     assert controller.delivery == Delivery(sent=1, failed=1, dropped=1)
+
+
+async def test_what_a_close_could_not_record_as_dropped_is_dropped_all_the_same() -> None:
+    # connect_requested and connected, two of the restart, three of the gate, close_requested, and one that is dropped.
+    journal = FaultyJournal(MemoryJournal(), fail_at=10, how=JournalFault.REFUSE)
+    staged = StagedSession(journal=journal)
+    controller = staged.controller
+    await controller.connect()
+    await controller.begin_restart()
+    for _ in range(3):
+        await controller.send(text())
+
+    with pytest.raises(JournalFailure):
+        await controller.close()
+
+    assert controller.delivery == Delivery(dropped=3)
