@@ -8,7 +8,14 @@ from typing import Protocol
 import attrs
 import pytest
 
-from realtime_async.ports import ListsRuns, RealtimeSessionRecordKind, RunId, RunJournal, RunSummary
+from realtime_async.ports import (
+    AgentId,
+    ListsRuns,
+    RealtimeSessionRecordKind,
+    RunId,
+    RunJournal,
+    RunSummary,
+)
 from realtime_async.testing._journal_records import first_of
 from realtime_async.testing._patience import patiently
 from realtime_async.testing.journal_contract import append_all, record, records
@@ -50,6 +57,7 @@ class RunListContract:
 
     async def test_a_run_is_listed_with_what_its_first_and_last_records_say(self) -> None:
         first, last = record("run.a", 1), record("run.a", 3, kind=RealtimeSessionRecordKind.CLOSED)
+        last = attrs.evolve(last, agent_id=AgentId("agent.other"), tags=("other",))
         async with self.open_listed_journal() as journal:
             await append_all(journal, [first, record("run.a", 2), last])
 
@@ -96,6 +104,14 @@ class RunListContract:
             await append_all(
                 journal,
                 [attrs.evolve(record(name, 1), tags=("feature:realtime", tag)) for name, tag in runs.items()],
+            )
+            # What comes later is not asked.
+            await append_all(
+                journal,
+                [
+                    attrs.evolve(record("run.000", 2), tags=("tenant:a",)),
+                    attrs.evolve(record("run.007", 2), tags=("tenant:ab",)),
+                ],
             )
 
             found = [one.run_id for one in await _listed(journal, tag="tenant:a")]

@@ -197,6 +197,41 @@ async def test_a_journal_that_blocks_the_event_loop_fails_its_contract(
     assert (signal.getsignal(signal.SIGALRM), round(signal.getitimer(signal.ITIMER_REAL)[0], -1)) == before
 
 
+class Broken(Hanging):
+    """Fails at once, however busy the machine is."""
+
+    patience_s = 30.0
+
+
+class LastTagsJournal(GeneratingJournal):
+    """Lists its runs by what their last record says."""
+
+    async def runs(self, *, after: str = "", tag: str | None = None) -> AsyncGenerator[RunSummary, None]:
+        async for run in self.store.runs(after=after):
+            last = self.store._runs[run.run_id][-1]
+            if tag is None or tag in last.tags:
+                yield attrs.evolve(run, tags=last.tags)
+
+
+class LastTags(Broken):
+    def open_listed_journal(self) -> GeneratingJournal:
+        return LastTagsJournal()
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        LastTags.test_a_run_is_listed_with_what_its_first_and_last_records_say,
+        LastTags.test_a_tag_chooses_the_runs_whose_first_record_bears_it,
+    ],
+)
+async def test_a_list_that_asks_the_last_records_for_their_tags_fails_its_contract(
+    test: Callable[[LastTags], Awaitable[None]],
+) -> None:
+    with pytest.raises(AssertionError, match="assert "):
+        await test(LastTags())
+
+
 class ByIdJournal(GeneratingJournal):
     """Takes a record with the same id for the same record."""
 
@@ -209,7 +244,7 @@ class ByIdJournal(GeneratingJournal):
             return Durable(JournalCursor(record.run_id, record.journal_seq))
 
 
-class ById(Hanging):
+class ById(Broken):
     def open_journal(self) -> GeneratingJournal:
         return ByIdJournal()
 
@@ -227,7 +262,7 @@ class FarJournal(GeneratingJournal):
         return Durable(JournalCursor(record.run_id, record.journal_seq + 1))
 
 
-class Far(Hanging):
+class Far(Broken):
     def open_journal(self) -> GeneratingJournal:
         return FarJournal()
 
@@ -255,7 +290,7 @@ class FutureJournal(GeneratingJournal):
             written.set_result(cursor)
 
 
-class Future(Hanging):
+class Future(Broken):
     def open_journal(self) -> GeneratingJournal:
         return FutureJournal()
 
