@@ -142,7 +142,11 @@ _TROUBLES = {
     "42501": Trouble("its role has not the right; GRANT it"),
     "42P01": Trouble("its tables are gone; restore it from a copy"),
     "53100": Trouble("the disk of its server is full; make room there"),
-    "53300": Trouble("its server has no connection left; raise max_connections", passes=True, ends=True),
+    "53300": Trouble(
+        "its server has no connection left; raise max_connections, or the limit of its role or database",
+        passes=True,
+        ends=True,
+    ),
     "55P03": Trouble("others hold what is to be written; look at the server's locks", passes=True),
     "57014": Trouble("a statement took too long; look at the server's load and locks", passes=True),
     "57P01": _AWAY,
