@@ -76,6 +76,27 @@ async def test_a_provider_that_stalls_in_its_answer_is_replaced() -> None:
     assert report.reason is Reason.STALLED
 
 
+async def test_a_provider_that_begins_an_answer_and_stalls_is_replaced_though_nothing_is_sent() -> None:
+    call = Call(Delay(5), *said(ResponseStarted()), Delay(600), *said(ResponseDone()))
+
+    async with call.open() as session:
+        report = await until_restarted(session)
+
+    assert report.reason is Reason.STALLED
+    assert anyio.current_time() == pytest.approx(5 + 30, abs=1)
+
+
+async def test_a_provider_that_stalls_after_a_loop_was_slow_is_replaced() -> None:
+    call = Call(*said(ResponseStarted()), *spoken(80), Delay(600), *said(ResponseDone()))
+
+    async with call.open() as session:
+        await anyio.sleep(100)
+        report = await until_restarted(session)
+
+    assert report.reason is Reason.STALLED
+    assert anyio.current_time() == pytest.approx(100 + 30, abs=1)
+
+
 async def test_a_provider_that_does_not_answer_when_asked_is_replaced_once() -> None:
     """Whether the next connection has been asked is the adapter's to know, so it is not judged by it."""
     call, frames = Call(), list[RealtimeOutputFrame]()

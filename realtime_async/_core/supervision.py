@@ -243,6 +243,11 @@ class Supervision:
         return None
 
     @property
+    def is_owed(self) -> bool:
+        """Whether the provider owes an answer, or the rest of one."""
+        return self._owed_since is not None
+
+    @property
     def is_planned(self) -> bool:
         """Whether a restart waits for the end of a turn."""
         return self._planned is not None

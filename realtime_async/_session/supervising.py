@@ -108,8 +108,7 @@ class Supervisor:
                 self._watched.asked(now)
             elif frame.media_kind is RealtimeMediaKind.TOOL_RESULT:
                 self._watched.turn.told()
-            if self._watched.deadline < self._sleeps_until:
-                self._wake.notify()
+            self._wake_in_time()
 
     def closed(self) -> None:
         """Take note that the session has ended; where its block was left, pump and watch are gone, and cannot tell."""
@@ -171,6 +170,7 @@ class Supervisor:
                 self._watched.deaf()
                 await self._inbox.room()
                 self._watched.listens(self._rt.now())
+                self._wake_in_time()
             try:
                 received = await self._controller.receive()
             except ProviderConnectionLost:
@@ -205,11 +205,19 @@ class Supervisor:
     def _heard(self, event: RealtimeEvent) -> None:
         self._heard_too(event)
         now = self._rt.now()
+        owed = self._watched.is_owed
         if self._watched.heard(event, now):
             self._budget.refill()
             if self._watched.is_settled(now):
                 self._budget.settle()
         if self._watched.is_planned:
+            self._wake.notify()
+        elif not owed:
+            self._wake_in_time()
+
+    def _wake_in_time(self) -> None:
+        """Have the watch look again, where it would sleep past what has become due meanwhile."""
+        if self._watched.deadline < self._sleeps_until:
             self._wake.notify()
 
     def _end(self, failure: AgentError | None) -> None:
