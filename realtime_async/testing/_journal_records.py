@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import TypeVar
 
 import attrs
@@ -42,7 +42,7 @@ from realtime_async.ports import (
     StreamDirection,
 )
 
-__all__ = ["first_of", "full_record", "record", "records"]
+__all__ = ["OTHERWISE", "first_of", "full_record", "record", "records"]
 
 T = TypeVar("T")
 
@@ -139,6 +139,17 @@ def full_record(run_id: str, journal_seq: int) -> JournalRecord:
 
 def records(run_id: str, count: int, *, after: int = 0, nonce: str = "first-owner") -> list[JournalRecord]:
     return [record(run_id, seq, nonce=nonce) for seq in range(after + 1, after + count + 1)]
+
+
+# A store that looks for an id alone, or for what it has in columns of its own, takes these for the same.
+OTHERWISE: Mapping[str, Callable[[JournalRecord], JournalRecord]] = {
+    "id": lambda one: attrs.evolve(one, record_id=f"{one.record_id}.other"),
+    "time": lambda one: attrs.evolve(one, timestamp_millis=one.timestamp_millis + 1),
+    "tags": lambda one: attrs.evolve(one, tags=(*one.tags, "other")),
+    "payload": lambda one: attrs.evolve(
+        one, payload=attrs.evolve(one.payload, send_cursor=StreamCursor.chunk(99))
+    ),
+}
 
 
 async def first_of(reading: AsyncIterator[T]) -> T:

@@ -13,7 +13,7 @@ What every journal must do, as tests that any implementation can inherit.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 
 import anyio
@@ -29,9 +29,8 @@ from realtime_async.ports import (
     RealtimeSessionRecordKind,
     RunId,
     RunJournal,
-    StreamCursor,
 )
-from realtime_async.testing._journal_records import first_of, full_record, record, records
+from realtime_async.testing._journal_records import OTHERWISE, first_of, full_record, record, records
 from realtime_async.testing._patience import patiently
 from realtime_async.testing.cancellation import Outcome, cancel_at_every_point, ways_to_cancel
 
@@ -39,17 +38,6 @@ __all__ = ["JournalContract", "append_all", "read_all", "record", "records"]
 
 RUN = RunId("run.contract")
 OTHER_RUN = RunId("run.other")
-
-
-# A store that looks for an id alone, or for what it has in columns of its own, takes these for the same.
-OTHERWISE: Mapping[str, Callable[[JournalRecord], JournalRecord]] = {
-    "id": lambda one: attrs.evolve(one, record_id=f"{one.record_id}.other"),
-    "time": lambda one: attrs.evolve(one, timestamp_millis=one.timestamp_millis + 1),
-    "tags": lambda one: attrs.evolve(one, tags=(*one.tags, "other")),
-    "payload": lambda one: attrs.evolve(
-        one, payload=attrs.evolve(one.payload, send_cursor=StreamCursor.chunk(99))
-    ),
-}
 
 
 async def append_all(journal: RunJournal, run: Iterable[JournalRecord]) -> list[JournalCursor]:
@@ -272,6 +260,19 @@ class JournalContract:
 
             assert not isinstance(refused.value, JournalConflict)
             assert await read_all(journal, RUN) == records(RUN, 3)
+
+    async def test_what_can_be_read_is_durable(self) -> None:
+        async with self.open_journal() as journal:
+            await journal.append(record(RUN, 1))
+            async with self.stalled():
+                taken = journal.append(record(RUN, 2))
+                seen = [*await read_all(journal, RUN), await journal.last(RUN)]
+
+                if seen != [record(RUN, 1), JournalCursor(RUN, 1)]:
+                    # It was durable at once; one that is not keeps whoever asks waiting here.
+                    await taken
+
+            assert await taken == JournalCursor(RUN, 2)
 
     async def test_what_was_begun_and_left_alone_lands(self) -> None:
         async with self.open_journal() as journal:

@@ -197,6 +197,47 @@ async def test_a_journal_that_blocks_the_event_loop_fails_its_contract(
     assert (signal.getsignal(signal.SIGALRM), round(signal.getitimer(signal.ITIMER_REAL)[0], -1)) == before
 
 
+class HastyJournal(GeneratingJournal):
+    """Lets everybody read what is not durable yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.goes_on = anyio.Event()
+        self.goes_on.set()
+
+    def append(self, record: JournalRecord) -> Awaitable[JournalCursor]:
+        return Held(self.store.append(record).cursor, self.goes_on)
+
+
+class Held:
+    def __init__(self, cursor: JournalCursor, goes_on: anyio.Event) -> None:
+        self.cursor = cursor
+        self.goes_on = goes_on
+
+    def __await__(self) -> Generator[Any, Any, JournalCursor]:
+        yield from self.goes_on.wait().__await__()
+        return self.cursor
+
+
+class Hasty(Hanging):
+    def __init__(self) -> None:
+        self.journal = HastyJournal()
+
+    def open_journal(self) -> GeneratingJournal:
+        return self.journal
+
+    @asynccontextmanager
+    async def stalled(self) -> AsyncIterator[None]:
+        self.journal.goes_on = anyio.Event()
+        yield
+        self.journal.goes_on.set()
+
+
+async def test_a_journal_that_is_read_before_it_is_durable_fails_its_contract() -> None:
+    with pytest.raises(TimeoutError, match=r"'what can be read is durable' .* it waited at `await taken`"):
+        await Hasty().test_what_can_be_read_is_durable()
+
+
 class Broken(Hanging):
     """Fails at once, however busy the machine is."""
 
