@@ -282,8 +282,9 @@ class Answers:
         self._was_due = self._was_due or self.is_due
         self._asked.clear()
         self.is_due = False
-        # A call that nobody answers keeps a request back no longer than its connection.
-        self._open_calls.clear()
+        # The next connection is told of the calls, but one that nobody answers must not keep a request back for ever.
+        if self._calling is not None and not self.is_here(self._calling):
+            self._open_calls.clear()
         self.connection += 1
         return cut
 

@@ -13,7 +13,7 @@ from realtime_async.adapters.openai.conversation import Conversation
 from realtime_async.adapters.openai.saying import MAX_AUDIO_BYTES
 from realtime_async.errors import ContractViolation, ProviderFailure, RetryClassification
 from realtime_async.ports import AudioFormat, RealtimeInputFrame, RealtimeMediaKind
-from tests.adapters.openai.talks import FRAME, audio, heard, new_talk, said, say, to_send
+from tests.adapters.openai.talks import FRAME, audio, heard, new_talk, said, say, stamped, to_send
 
 Frame = RealtimeInputFrame
 PICTURE = b"\x89PNG"
@@ -225,15 +225,33 @@ def test_a_request_that_waits_for_a_result_stops_none_behind_it() -> None:
     assert [each["response"] for each in to_send(talk)] == [{"instructions": "Mine."}]
 
 
-def test_a_call_that_nobody_answers_keeps_a_request_back_on_its_connection_only() -> None:
+def test_a_call_is_waited_for_on_the_next_connection_too_and_on_no_other() -> None:
     talk = new_talk()
     heard(talk, *calls_made("call_1", "call_2"), OVER)
     say(talk, Frame.tool_result("call_1", "1"), Frame.request_response())
 
+    asked = []
+    for _ in range(2):
+        talk.disconnected()
+        talk.reconnected()
+        asked.append(kinds(to_send(talk)))
+
+    assert asked == [[], ["response.create"]]
+
+
+def test_results_that_come_on_two_connections_have_one_answer() -> None:
+    talk = new_talk()
+    first, second = (Frame.tool_result(f"call_{number}", "booked") for number in (1, 2))
+    heard(talk, *calls_made("call_1", "call_2"))
+    say(talk, *stamped([first, Frame.request_response()]))
+
     talk.disconnected()
     talk.reconnected()
+    early = to_send(talk)
+    late = say(talk, *stamped([second, Frame.request_response()], first=3))
 
-    assert kinds(to_send(talk)) == ["response.create"]
+    assert early == []
+    assert kinds([*late, *to_send(talk)]) == ["conversation.item.create", "response.create"]
 
 
 def test_too_many_requests_are_refused() -> None:
