@@ -17,7 +17,7 @@ from realtime_async._core.given import choice
 from realtime_async._core.lifecycle import RealtimeSessionState
 from realtime_async._core.restarts import RestartPolicy
 from realtime_async._core.sidecar import RealtimeSessionSidecar
-from realtime_async._core.supervision import Turn
+from realtime_async._core.supervision import ASKS, Turn
 from realtime_async._session.by_hand import ByHand
 from realtime_async._session.dialing import Dialing
 from realtime_async._session.supervising import Supervisor
@@ -29,7 +29,6 @@ from realtime_async.controller import Deadlines, RealtimeSessionController
 from realtime_async.errors import ContractViolation, ProviderConnectionLost, SessionStateError
 from realtime_async.ports import (
     AudioFormat,
-    InputSignal,
     OutputAudio,
     PlaybackLedger,
     RealtimeCloseReason,
@@ -48,8 +47,6 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
 __all__ = ["RealtimeSession", "open_session", "resume_session"]
-
-_ASKS = (InputSignal.REQUEST_RESPONSE, InputSignal.END_OF_TURN)
 
 
 class RealtimeSession:
@@ -102,7 +99,7 @@ class RealtimeSession:
             self._check()
             raise
         self._connection.sent(frame, record)
-        if frame.signal is not None and frame.signal in _ASKS:
+        if frame.signal is not None and frame.signal in ASKS:
             self._turn.asked()
         elif frame.media_kind is RealtimeMediaKind.TOOL_RESULT:
             self._turn.told()

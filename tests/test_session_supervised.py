@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
 
@@ -166,6 +166,33 @@ async def test_a_provider_that_says_goodbye_is_left_when_the_answer_is_over() ->
     assert isinstance(frames[2].event, ResponseDone)
     assert reports_in(frames)[0].reason is Reason.GO_AWAY
     assert at == pytest.approx(4, abs=0.1)
+
+
+@pytest.mark.parametrize("ask", [RealtimeInputFrame.request_response, RealtimeInputFrame.end_of_turn])
+async def test_a_goodbye_between_a_question_and_its_answer_waits_for_the_answer(
+    ask: Callable[[], RealtimeInputFrame],
+) -> None:
+    call = Call(Delay(1), *said(GoAway(60)), Delay(2), *said(ResponseStarted(), ResponseDone()))
+
+    async with call.open() as session:
+        await session.send(ask())
+        frames = await next_frames(session, 4)
+
+    assert isinstance(frames[2].event, ResponseDone)
+    assert reports_in(frames)[0].reason is Reason.GO_AWAY
+
+
+async def test_a_goodbye_does_not_wait_for_an_answer_that_nobody_wants_any_more() -> None:
+    call = Call(Delay(1), *said(GoAway(60)))
+
+    async with call.open() as session:
+        await session.send(RealtimeInputFrame.request_response())
+        await anyio.sleep(3)
+        await session.interrupt()
+        await until_restarted(session)
+        at = anyio.current_time()
+
+    assert at == pytest.approx(3, abs=0.1)
 
 
 async def test_a_turn_without_an_end_does_not_hold_up_a_goodbye() -> None:

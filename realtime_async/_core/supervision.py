@@ -25,14 +25,18 @@ from realtime_async._core.events import (
     ToolCall,
     ToolCallCancelled,
 )
+from realtime_async._core.frames import InputSignal
 from realtime_async._core.restarts import RestartPolicy
 
-__all__ = ["OUTPUT", "Supervision", "Turn"]
+__all__ = ["ASKS", "OUTPUT", "Supervision", "Turn"]
 
 _Reason = RealtimeRestartReason
 
 OUTPUT = (OutputAudio, OutputText, OutputTranscript)
 """What an answer consists of."""
+
+ASKS = (InputSignal.REQUEST_RESPONSE, InputSignal.END_OF_TURN)
+"""What a program sends when an answer is to come."""
 
 # They come from a provider that gets nowhere, too.
 _NO_PROGRESS = (GoAway, ProviderWarning, Restarted)

@@ -16,7 +16,7 @@ import attrs
 from realtime_async._core.accounting import RealtimeRestartReason, RestartReport
 from realtime_async._core.lifecycle import Operation, Phase, Verdict
 from realtime_async._core.restarts import RestartBudget, RestartPolicy
-from realtime_async._core.supervision import Supervision
+from realtime_async._core.supervision import ASKS, Supervision
 from realtime_async._session.dialing import Dialing
 from realtime_async._session.inbox import Entry, Inbox
 from realtime_async._shell.broadcast import Broadcast
@@ -104,11 +104,18 @@ class Supervisor:
         if record.kind is not RealtimeSessionRecordKind.BACKPRESSURE_APPLIED:
             now = self._rt.now()
             self._watched.went_out(now)
-            if frame.signal is InputSignal.REQUEST_RESPONSE:
-                self._watched.asked(now)
+            if frame.signal is not None:
+                self._asked(frame.signal, now)
             elif frame.media_kind is RealtimeMediaKind.TOOL_RESULT:
                 self._watched.turn.told()
             self._wake_in_time()
+
+    def _asked(self, signal: InputSignal, now: float) -> None:
+        if signal is InputSignal.REQUEST_RESPONSE:
+            self._watched.asked(now)
+        if signal in ASKS:
+            # No planned restart comes between a question and its answer.
+            self._watched.turn.asked()
 
     def closed(self) -> None:
         """Take note that the session has ended; where its block was left, pump and watch are gone, and cannot tell."""
@@ -128,8 +135,9 @@ class Supervisor:
         """Stop an answer, and what is left of it here."""
         put_back = self._inbox.take_out(response_id)
         self._watched.interrupted()
+        so_far = self._watched.turn.so_far
         try:
-            return await self._controller._interrupting.interrupt(response_id, played_ms, put_back)
+            record = await self._controller._interrupting.interrupt(response_id, played_ms, put_back)
         except ProviderConnectionLost:
             # The answer was cut off with its connection, and what came of it is fenced: that was the wish.
             failed = self._controller._interrupting.failed
@@ -141,6 +149,10 @@ class Supervisor:
             # Nobody was told, so the answer goes on.
             put_back()
             raise
+        self._watched.turn.silenced(so_far)
+        if self._watched.is_planned:
+            self._wake.notify()
+        return record
 
     async def restart(self, reason: RealtimeRestartReason) -> RestartReport:
         """Have the connection replaced; one that is being replaced already is not replaced twice."""
