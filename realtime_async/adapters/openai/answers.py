@@ -27,6 +27,8 @@ class Request:
     instructions: str | None = attrs.field(default=None, repr=False)
     is_about_results: bool = False
     """It came right after what a tool returned, and asks for no more than to go on."""
+    is_overtaken: bool = False
+    """This connection was given another result after it."""
     refusals: int = 0
 
 
@@ -138,7 +140,8 @@ class Answers:
         goes_at_once = self.goes_at_once(request.instructions)
         request.is_about_results = self._asks_to_go_on(request.instructions)
         self._has_result = False
-        same = (each for each in (*self._sent(), *self._waiting) if each.is_about_results)
+        pending = (*self._sent(), *self._waiting)
+        same = (each for each in pending if each.is_about_results and not each.is_overtaken)
         if request.is_about_results and (other := next(same, None)) is not None:
             # One answer is enough to all that the tools of an answer returned.
             other.number = request.number
@@ -212,9 +215,8 @@ class Answers:
         if call_id is None:
             return
         self._open_calls.discard(call_id)
-        # They went before this result.
         for request in self._sent():
-            request.is_about_results = False
+            request.is_overtaken = True
 
     def _sent(self) -> tuple[Request, ...]:
         """The requests that the provider has, and has not answered to the end."""
@@ -276,6 +278,9 @@ class Answers:
         Returns:
             The answer that was cut off; None: none was being given.
         """
+        for request in self._sent():
+            # Asked for again, it is about all that the next connection is told.
+            request.is_overtaken = False
         cut, self.active = self.active, None
         self.cut_off = cut or self.cut_off
         self._left_behind.extend(self._asked)

@@ -239,6 +239,23 @@ def test_a_call_is_waited_for_on_the_next_connection_too_and_on_no_other() -> No
     assert asked == [[], ["response.create"]]
 
 
+def test_a_request_that_is_made_anew_is_about_the_results_that_came_after_it_too() -> None:
+    talk = new_talk()
+    told = [Frame.tool_result(f"call_{number}", "booked") for number in (1, 2)]
+    heard(talk, *calls_made("call_1"), OVER)
+    say(talk, *stamped([told[0], Frame.request_response(), told[1]]))
+
+    talk.disconnected()
+    talk.reconnected()
+    again = to_send(talk)
+    late = say(talk, *stamped([Frame.request_response()], first=4))
+    heard(talk, said("response.created", response={"id": "resp_2"}))
+    heard(talk, said("response.done", response={"id": "resp_2", "status": "completed"}))
+
+    assert kinds(again) == ["response.create"]
+    assert [*late, *to_send(talk)] == []
+
+
 def test_results_that_come_on_two_connections_have_one_answer() -> None:
     talk = new_talk()
     first, second = (Frame.tool_result(f"call_{number}", "booked") for number in (1, 2))
