@@ -41,11 +41,6 @@ class DeliveryTotals:
         self.in_doubt += 1
         self._doubts.append(number)
 
-    def given_up(self, *, in_doubt: bool) -> None:
-        """A frame in flight has no result, as the journal takes none."""
-        self.in_doubt += in_doubt
-        self.failed += not in_doubt
-
     def confirm(self, number: int) -> None:
         """The provider has shown to know everything up to frame *number*."""
         self.confirmed = max(self.confirmed, number)

@@ -236,9 +236,13 @@ class SessionRuntime:
             flight.cut(failure)
 
     def _count_given_up(self, flight: Flight) -> None:
-        """No record will tell what became of a frame in flight, so that the totals must."""
-        if flight.name == "send" and not flight.settled:
-            self.totals.given_up(in_doubt=flight.started)
+        """
+        No record will tell what became of a frame in flight, so that the totals must.
+
+        One whose intent the journal did not take has never been in the run.
+        """
+        if flight.name == "send" and flight.started and not flight.settled:
+            self.totals.in_doubt += 1
 
     async def effect(
         self, flight: Flight, intent: Appended, seconds: float, call: Callable[[], Awaitable[_T]]
@@ -273,7 +277,6 @@ class SessionRuntime:
             result = await call()
         except BaseException as raised:
             if isinstance(raised, JournalFailure) and not flight.started:
-                self._count_given_up(flight)
                 raise
             error = self.failure_of(flight, raised)
             flight.fail(error)

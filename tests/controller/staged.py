@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from realtime_async import RealtimeSessionSidecar
+from realtime_async import Delivery, RealtimeSessionSidecar
 from realtime_async._core.recovery import RunFold
 from realtime_async.adapters.scripted import ScriptedAdapter
 from realtime_async.controller import RealtimeSessionController
@@ -149,7 +149,9 @@ class StagedSession:
             # That the journal has failed is in no record; a session that had ended before has not failed.
             assert state.lifecycle_status == "failed"
             state = attrs.evolve(state, lifecycle_status=folded.state.lifecycle_status)
-        told = folded.delivery()
+            told = _given_up(folded.delivery(), delivery)
+        else:
+            told = folded.delivery()
         if any(intent.payload.extent is not None for intent in folded.open_intents.values()):
             state = attrs.evolve(
                 state, send_cursor=folded.state.send_cursor, receive_cursor=folded.state.receive_cursor
@@ -219,3 +221,11 @@ class Stage:
 def _plain(value: dict[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(value))
     return plain
+
+
+def _given_up(told: Delivery, shown: Delivery) -> Delivery:
+    """How frames ended that had no result when the journal failed: only the controller can say."""
+    assert shown.queued == 0
+    assert shown.dropped >= told.dropped + told.queued
+    assert shown.in_doubt >= told.in_doubt
+    return attrs.evolve(told, queued=0, dropped=shown.dropped, in_doubt=shown.in_doubt)
