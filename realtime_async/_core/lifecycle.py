@@ -376,16 +376,25 @@ class SessionLife:
             held, queued_frames=held.queued_frames + 1, gated_frames=held.gated_frames + 1, last_action=action
         )
 
+    def not_gated(self) -> None:
+        """A frame did not go into the gate, as that could not be recorded."""
+        held = self.backpressure
+        self.backpressure = attrs.evolve(
+            held, queued_frames=held.queued_frames - 1, gated_frames=held.gated_frames - 1
+        )
+
     def ungated(self) -> None:
         """A frame left the gate for the provider."""
         held = self.backpressure
         self.backpressure = attrs.evolve(held, queued_frames=held.queued_frames - 1)
 
-    def dropped(self) -> None:
-        """A frame left the gate for good."""
+    def dropped(self, *, is_out: bool = False) -> None:
+        """A frame left the gate for good; *is_out*, it had left it for the provider."""
         held = self.backpressure
         self.backpressure = attrs.evolve(
-            held, queued_frames=held.queued_frames - 1, dropped_frames=held.dropped_frames + 1
+            held,
+            queued_frames=held.queued_frames - (not is_out),
+            dropped_frames=held.dropped_frames + 1,
         )
 
     def record(self, kind: RealtimeSessionRecordKind, fields: Mapping[str, Any]) -> RealtimeSessionRecord:

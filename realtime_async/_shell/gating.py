@@ -14,7 +14,7 @@ from realtime_async._core.sidecar import RealtimeOverflowPolicy
 from realtime_async._shell.gate import GateChannel, Gated
 from realtime_async._shell.lane import Appended
 from realtime_async._shell.runtime import SessionRuntime
-from realtime_async.errors import BackpressureOverflow
+from realtime_async.errors import BackpressureOverflow, JournalFailure
 from realtime_async.ports import (
     RealtimeBackpressureAction,
     RealtimeInputFrame,
@@ -76,7 +76,11 @@ class Gating:
         if self.channel.is_empty:
             self._is_told_full = False
         # Begun first: where the journal has failed, nothing was accepted.
-        appended = self._tell(frame, action)
+        try:
+            appended = self._tell(frame, action)
+        except JournalFailure:
+            self._rt.life.not_gated()
+            raise
         self.channel.put(Gated(frame, self._rt.now()))
         return appended
 
@@ -159,10 +163,14 @@ class Gating:
         for _ in self.channel.take_all():
             self._count_dropped()
 
+    def forget(self, *, is_out: bool) -> None:
+        """Give up one that was taken out, as `forget_all` does; *is_out*, it is counted as gone to the provider."""
+        self._count_dropped(is_out=is_out)
+
     def _drop(self, gated: Gated) -> Appended:
         self._count_dropped()
         return self._rt.append(_Kind.INPUT_DROPPED, **input_fields(gated.frame))
 
-    def _count_dropped(self) -> None:
-        self._rt.life.dropped()
+    def _count_dropped(self, *, is_out: bool = False) -> None:
+        self._rt.life.dropped(is_out=is_out)
         self._rt.totals.dropped += 1

@@ -312,8 +312,9 @@ class Sending:
                 records += [turn.intent, sent] if turn.intent is not None else [sent]
                 return
         except JournalFailure:
-            # It left the gate, and has no intent that would tell what became of it.
-            rt.totals.failed += not turn.accepted
+            # Whoever resumes the session finds it in the gate.
+            if not turn.started:
+                self.gate.forget(is_out=turn.stamped is not None)
             raise
         except AgentError:
             rt.check()

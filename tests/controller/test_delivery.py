@@ -206,16 +206,19 @@ async def test_a_frame_that_the_gate_could_not_record_is_not_in_it() -> None:
         await staged.controller.close()
 
     assert staged.controller.delivery == Delivery()
+    held = staged.controller.state.backpressure_state
+    assert (held.queued_frames, held.gated_frames) == (0, 0)
 
 
 @pytest.mark.parametrize("span", [None, MediaSpan(3, 1.0)], ids=["alone", "spans"])
+@pytest.mark.parametrize("how", [JournalFault.REFUSE, JournalFault.BEFORE])
 async def test_a_frame_that_left_the_gate_when_the_journal_failed_is_accounted_for(
-    span: MediaSpan | None,
+    how: JournalFault, span: MediaSpan | None
 ) -> None:
     # connect_requested and connected, two of the restart, three of the gate, restart_completed, two of the first frame.
-    journal = FaultyJournal(MemoryJournal(), fail_at=11, how=JournalFault.REFUSE)
-    staged = StagedSession(journal=journal, sidecar=plain_sidecar(span=span))
-    controller = staged.controller
+    memory, sidecar = MemoryJournal(), plain_sidecar(span=span)
+    journal = FaultyJournal(memory, fail_at=11, how=how)
+    controller = RealtimeSessionController(sidecar, ScriptedAdapter(), journal, run_id="run-1")
     await controller.connect()
     await controller.begin_restart()
     for _ in range(3):
@@ -226,7 +229,12 @@ async def test_a_frame_that_left_the_gate_when_the_journal_failed_is_accounted_f
     with pytest.raises(JournalFailure):
         await controller.close()
 
-    assert controller.delivery == Delivery(sent=1, failed=1, dropped=1)
+    assert controller.delivery == Delivery(sent=1, dropped=2)
+    held = controller.state.backpressure_state
+    assert (held.queued_frames, held.dropped_frames) == (0, 2)
+    resumed = await RealtimeSessionController.resume(sidecar, ScriptedAdapter(), memory, run_id="run-1")
+    assert resumed.delivery == controller.delivery
+    await resumed.close()
 
 
 async def test_what_a_close_could_not_record_as_dropped_is_dropped_all_the_same() -> None:
@@ -243,3 +251,5 @@ async def test_what_a_close_could_not_record_as_dropped_is_dropped_all_the_same(
         await controller.close()
 
     assert controller.delivery == Delivery(dropped=3)
+    held = controller.state.backpressure_state
+    assert (held.queued_frames, held.dropped_frames) == (0, 3)
