@@ -28,6 +28,8 @@ __all__ = ["INPUT_FORMAT", "Inputs", "Plan", "Step"]
 
 INPUT_FORMAT = AudioFormat(sample_rate=16_000)
 
+# However text is sent: content would cut off the answer to them.
+_ASK_BY_THEMSELVES = frozenset({InputKind.RESULT, InputKind.ENDS_TURN})
 _PICTURES = frozenset({"image/jpeg", "image/png", "image/webp", "image/heic", "image/heif"})
 
 
@@ -89,7 +91,8 @@ class Inputs:
 
     def passed(self, frame: RealtimeInputFrame, kind: InputKind) -> None:
         """Note that *frame* had its turn, sent or not: what asks after it asks about it."""
-        self._said_last = None if frame.media_kind is RealtimeMediaKind.CONTROL else kind
+        is_request = frame.media_kind is RealtimeMediaKind.CONTROL and kind is not InputKind.ENDS_TURN
+        self._said_last = None if is_request else kind
 
     def sent(self, frame: RealtimeInputFrame, kind: InputKind) -> None:
         """Note that all steps of *frame* were."""
@@ -160,8 +163,7 @@ class Inputs:
                 assert_never(frame.signal)
 
     def _request(self, instructions: object) -> Plan:
-        if self._said_last is InputKind.RESULT and not isinstance(instructions, str):
-            # The results of functions ask by themselves; content would cut off the answer to them.
+        if self._said_last in _ASK_BY_THEMSELVES and not isinstance(instructions, str):
             return Plan(InputKind.NOTHING)
         if self._is_ordered:
             parts = [{"text": instructions}] if isinstance(instructions, str) else []

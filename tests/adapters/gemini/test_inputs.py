@@ -95,6 +95,19 @@ def test_a_turn_ends_with_the_end_of_the_stream_where_the_provider_detects_speec
     assert said(inputs(), Frame.audio(PCM), Frame.request_response()) == [audio(), ends]
 
 
+@pytest.mark.parametrize("text_input", list(TextInput))
+@pytest.mark.parametrize("turn_taking", list(TurnTaking))
+def test_a_turn_that_the_program_has_ended_asks_by_itself(
+    text_input: TextInput, turn_taking: TurnTaking
+) -> None:
+    config = {"text_input": text_input, "turn_taking": turn_taking}
+    ended = [Frame.audio(PCM), Frame.end_of_turn()]
+
+    asked = said(inputs(**config), *ended, Frame.request_response())
+
+    assert asked == said(inputs(**config), *ended)
+
+
 def test_an_activity_begins_with_the_first_audio_and_ends_with_the_turn() -> None:
     manual = inputs(turn_taking=TurnTaking.MANUAL)
     turn = [Frame.audio(PCM), Frame.audio(PCM), Frame.end_of_turn(), Frame.end_of_turn()]
