@@ -100,7 +100,7 @@ def test_a_turn_ends_with_the_end_of_the_stream_where_the_provider_detects_speec
 def test_a_turn_that_the_program_has_ended_asks_by_itself(
     text_input: TextInput, turn_taking: TurnTaking
 ) -> None:
-    config = {"text_input": text_input, "turn_taking": turn_taking}
+    config: dict[str, Any] = {"text_input": text_input, "turn_taking": turn_taking}
     ended = [Frame.audio(PCM), Frame.end_of_turn()]
 
     asked = said(inputs(**config), *ended, Frame.request_response())
