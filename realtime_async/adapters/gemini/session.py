@@ -33,6 +33,8 @@ __all__ = ["Connection", "Session"]
 
 # Those of one outage; the latest count.
 _INTERRUPTS = 16
+# Requests and ends of turns: a tail holds fewer.
+_WITHOUT_MESSAGE = 256
 
 
 @attrs.frozen(eq=False)
@@ -80,6 +82,8 @@ class Session:
         self._inbox: deque[RealtimeOutputFrame | ProviderFailure] = deque()
         self._ignored = ignored
         self._interrupts: deque[RealtimeResponseId | None] = deque(maxlen=_INTERRUPTS)
+        self._without_message: deque[int] = deque(maxlen=_WITHOUT_MESSAGE)
+        """The numbers of the frames that needed none when they were sent."""
         self._is_closed = False
 
     # Connections
@@ -153,11 +157,8 @@ class Session:
 
     def send_nowait(self, frame: RealtimeInputFrame) -> bool:
         connection = self._open_connection()
-        if frame.media_kind is RealtimeMediaKind.TOOL_RESULT:
-            # Its call is gone with its connection, so a replayed one has no plan.
-            connection.inputs.passed(frame, InputKind.RESULT)
-            if self._is_known(frame, InputKind.RESULT):
-                return True
+        if self._needs_no_plan(connection.inputs, frame):
+            return True
         plan = connection.inputs.plan(frame)
         if self._is_known(frame, plan.kind):
             connection.inputs.passed(frame, plan.kind)
@@ -167,6 +168,19 @@ class Session:
         self._sent(connection, frame, plan)
         return True
 
+    def _needs_no_plan(self, inputs: Inputs, frame: RealtimeInputFrame) -> bool:
+        """Whether *frame* is replayed, and is not to be said again whatever is replayed with it."""
+        if frame.media_kind is RealtimeMediaKind.TOOL_RESULT:
+            # Its call is gone with its connection.
+            inputs.passed(frame, InputKind.RESULT)
+            return self._is_known(frame, InputKind.RESULT)
+        if frame.media_kind is not RealtimeMediaKind.CONTROL or frame.cursor is None:
+            return False
+        is_silent = frame.cursor.chunk_sequence in self._without_message
+        if is_silent:
+            inputs.passed(frame, InputKind.NOTHING)
+        return is_silent
+
     def _is_known(self, frame: RealtimeInputFrame, kind: InputKind) -> bool:
         """Whether this is replayed, and the resumed conversation holds it: asked again, it would be answered again."""
         return frame.cursor is not None and self._coverage.knows(frame.cursor.chunk_sequence, kind)
@@ -175,6 +189,8 @@ class Session:
         connection.inputs.sent(frame, plan.kind)
         number = self._coverage.next_number if frame.cursor is None else frame.cursor.chunk_sequence
         self._coverage.sent(number, plan.kind, anyio.current_time())
+        if not plan.steps:
+            self._without_message.append(number)
         if plan.kind in {InputKind.ASKS, InputKind.ENDS_TURN, InputKind.RESULT}:
             self._turns.asked()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
@@ -236,3 +238,24 @@ async def test_a_replayed_result_ends_no_turn_that_is_replayed_with_it(is_known:
         await it.server.until(lambda: 6 in it.server.conversations[-1].heard)
 
     assert not any("audioStreamEnd" in str(message) for message in it.server.log[-1].received)
+
+
+async def test_a_request_that_needed_no_message_needs_none_when_it_is_replayed_alone() -> None:
+    config: dict[str, Any] = {"model": "gemini-2.5-flash-native-audio", "text_input": TextInput.CONTENT}
+    async with talk(WEATHER, LONG, LONG, **config) as it:
+        asked = [Frame.text("How is the weather?"), Frame.request_response()]
+        await it.say(*asked)
+        call = (await it.until(ToolCall)).event
+        assert isinstance(call, ToolCall)
+        await it.restart()
+        with pytest.raises(ProviderFailure):
+            await it.say(Frame.tool_result(call.call_id, SECRET))
+        await it.say(Frame.request_response())
+        await it.restart()
+        last, it.sent = it.sent, 0
+        await it.say(*asked)
+        it.sent = last - 1
+        await it.say(Frame.request_response(), *speech(6))
+        await it.server.until(lambda: 6 in it.server.conversations[-1].heard)
+
+    assert str(it.server.log[-1].received).count('"turnComplete": true') == 1
