@@ -110,9 +110,7 @@ class Closing:
         try:
             await self.rt.durable(terminal)
         except JournalFailure:
-            # It is in no journal, so the session has ended without it.
-            self.rt.terminal = None
-            self.rt.life.happen(Happening.JOURNAL_FAILED)
+            self._forget_terminal()
             raise
         except BaseException:
             await self._written()
@@ -122,6 +120,12 @@ class Closing:
         else:
             self._on_handed_over()
         return terminal.record.payload
+
+    def _forget_terminal(self) -> None:
+        """It is in no journal, so the session has ended without it."""
+        if self.rt.terminal is not None:
+            self.rt.terminal = None
+            self.rt.life.happen(Happening.JOURNAL_FAILED)
 
     async def _shared(self) -> RealtimeSessionRecord:
         rt = self.rt
@@ -188,6 +192,7 @@ class Closing:
                 await self._tell(ends_at)
             self._finish()
         except JournalFailure:
+            self._forget_terminal()
             self._give_up_all(rt.lane.failure)
             raise
         except AgentError as error:

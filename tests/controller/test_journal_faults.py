@@ -242,3 +242,19 @@ async def test_a_new_controller_on_a_lane_that_failed_is_told_so() -> None:
         await second.controller.connect()
 
     assert second.adapter.operations == []
+
+
+async def test_a_close_whose_failure_could_not_be_written_is_waited_for_once() -> None:
+    """The provider was not told in time, and nobody learns whether that was recorded."""
+    journal = FaultyJournal(MemoryJournal(), fail_at=3, how=JournalFault.STALL, stall_s=60)
+    staged = StagedSession(journal=journal)
+    await staged.controller.connect()
+    with pytest.raises(JournalStalled):
+        await staged.controller.close()
+    at = anyio.current_time()
+
+    for operation in (staged.controller.close, staged.controller.receive, staged.controller.interrupt):
+        with pytest.raises(JournalStalled):
+            await operation()
+
+    assert anyio.current_time() == at
