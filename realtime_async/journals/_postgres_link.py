@@ -33,6 +33,11 @@ FIRST_PAUSE_S: Final = 0.05
 LAST_PAUSE_S: Final = 0.5
 
 
+HIDDEN: Final = "***"
+_NUMBERS: Final = re.compile(r"[\d,]*")
+_PLAIN: Final = re.compile(r"[\w.,:/*+~-]*")
+
+
 @attrs.frozen
 class Address:
     """Where a journal is.  Its parameters may hold a password, and are shown nowhere."""
@@ -53,8 +58,6 @@ class Address:
             raise ContractViolation(
                 "the DSN cannot be read: expected postgresql://USER@HOST:PORT/DATABASE, or words key=value"
             )
-        host = given.get("host") or given.get("hostaddr") or ""
-        port = f":{given['port']}" if given.get("port") else ""
         defaults: dict[str, str | int] = {
             "application_name": "realtime_async",
             # A machine that is gone without a word is noticed within seconds.
@@ -64,10 +67,8 @@ class Address:
             "tcp_user_timeout": 5000,
             "connect_timeout": 3,
         }
-        # A password that was not escaped is cut at its first @ or /, and the rest of it taken for an address.
-        *unescaped, where = f"{host}{port}/{given.get('dbname') or ''}".rsplit("@", 1)
         return cls(
-            f"journal 'postgresql://{'***@' if unescaped else ''}{where}'",
+            f"journal 'postgresql://{_told(given)}'",
             make_conninfo(
                 dsn,
                 # What is asked by itself goes as UTF-8, whatever the DSN would have.
@@ -75,6 +76,20 @@ class Address:
                 **{key: value for key, value in defaults.items() if key not in given},
             ),
         )
+
+
+def _told(given: Mapping[str, Any]) -> str:
+    """Where a DSN leads, without what may have been meant for a password."""
+    host = given.get("host") or given.get("hostaddr") or ""
+    port = given.get("port") or ""
+    if "@" not in port and not _NUMBERS.fullmatch(port):
+        port = HIDDEN
+    # A password that was not escaped is cut at its first @ or /, and the rest of it taken for an address.
+    *unescaped, where = f"{host}{port and ':'}{port}/{given.get('dbname') or ''}".rsplit("@", 1)
+    # Words that no space divides, or no question mark before them, are taken for the end of a name.
+    name = _PLAIN.match(where)
+    assert name is not None
+    return f"{HIDDEN + '@' if unescaped else ''}{name[0]}{HIDDEN if name[0] != where else ''}"
 
 
 def _read(dsn: object) -> Mapping[str, Any] | None:

@@ -309,6 +309,27 @@ def test_a_password_that_was_not_escaped_is_taken_for_no_address(before_it: str)
     assert address.name == "journal 'postgresql://***@db1/calls'"
 
 
+@pytest.mark.parametrize(
+    "dsn, told",
+    [
+        ("host=db1,port=5432,user=carol,password={},dbname=calls", "db1,port***"),
+        ("host=db1 port=5432;password={}", "db1:***/"),
+        ("host=db1 dbname=calls,password={}", "db1/calls,password***"),
+        ("host='db1 password={}'", "db1***"),
+        ("postgresql://carol@db1/calls&password={}", "db1/calls***"),
+        ("postgresql://carol@db1/calls;password={}", "db1/calls***"),
+        ("postgresql://carol@db1/calls#{}", "db1/calls***"),
+        ("postgresql://carol:{}", "carol:***/"),
+        ("dbname='postgresql://db1/calls?password={}'", "/postgresql://db1/calls***"),
+        ("host=db1,db2 port=5432,5433 dbname=calls", "db1,db2:5432,5433/calls"),
+        ("host=/var/run/postgresql dbname=ü_1", "/var/run/postgresql/ü_1"),
+        ("hostaddr=::1 port=5432", "::1:5432/"),
+    ],
+)
+def test_words_that_were_not_divided_are_not_told_with_a_name(dsn: str, told: str) -> None:
+    assert Address.of(dsn.format(PASSWORD)).name == f"journal 'postgresql://{told}'"
+
+
 def nowhere() -> str:
     """A DSN that nobody answers."""
     with socket.socket() as free:
