@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -22,6 +23,7 @@ from realtime_async.adapters.scripted import (
     HangShielded,
     NoRoom,
     NowaitScriptedAdapter,
+    OnInterrupt,
     Refuse,
     Script,
     ScriptedAdapter,
@@ -350,3 +352,32 @@ async def test_a_call_can_take_longer() -> None:
     await adapter.send(SESSION, asked("hello"))
 
     assert anyio.current_time() - began == pytest.approx(4)
+
+
+@pytest.mark.parametrize("call_number", [0, -1, True, "1"])
+def test_a_fault_that_no_call_would_ever_suffer_is_refused(call_number: Any) -> None:
+    with pytest.raises(ContractViolation, match=r"no send number .*: its calls are counted from 1"):
+        Script(faults={("send", call_number): Drop()})
+
+
+def test_what_is_no_fault_is_refused_before_an_adapter_meets_it() -> None:
+    with pytest.raises(ContractViolation, match=r"a send cannot suffer a str: give a Drop, "):
+        Script(faults={("send", 1): "drop"})  # type: ignore[dict-item]
+
+
+def test_what_no_provider_says_is_refused_before_an_adapter_meets_it() -> None:
+    adapter = ScriptedAdapter()
+
+    with pytest.raises(ContractViolation, match=r"no place for a str among its frames"):
+        Script(["a secret"])  # type: ignore[list-item]
+    with pytest.raises(ContractViolation, match=r"no place for a str among its frames"):
+        adapter.feed("a secret")  # type: ignore[arg-type]
+
+
+def test_choices_may_be_given_as_they_are_serialised() -> None:
+    script = Script(faults={("send", 1): Drop("arrived")}, on_interrupt="stop")
+
+    assert script == Script(faults={("send", 1): Drop(FrameFate.ARRIVED)}, on_interrupt=OnInterrupt.STOP)
+    assert script.on_interrupt is OnInterrupt.STOP
+    with pytest.raises(ValueError, match="'lost' is not a valid FrameFate"):
+        Drop("lost")

@@ -37,6 +37,7 @@ from realtime_async.adapters.scripted.script import (
     Refuse,
     Script,
     in_order,
+    played,
 )
 from realtime_async.errors import ProviderConnectionLost, ProviderFailure, SessionStateError
 from realtime_async.ports import (
@@ -167,11 +168,12 @@ class ScriptedAdapter:
 
     def feed(self, *frames: Played, session_id: str | None = None) -> None:
         """Let the provider say *frames* next; without *session_id*, to the first session that connects."""
+        said = played(frames)
         if session_id is None and not self._sessions:
-            self._early.extend(frames)
+            self._early.extend(said)
             return
         session = self._found(session_id)
-        session.coming.extend(frames)
+        session.coming.extend(said)
         session.wake()
 
     def drop(self, session_id: str | None = None) -> None:

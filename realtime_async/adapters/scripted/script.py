@@ -35,6 +35,7 @@ __all__ = [
     "Refuse",
     "Script",
     "in_order",
+    "played",
 ]
 
 
@@ -64,7 +65,7 @@ class FrameFate(StrEnum):
 class Drop:
     """The connection dies."""
 
-    fate: FrameFate = FrameFate.VANISHED
+    fate: FrameFate = attrs.field(default=FrameFate.VANISHED, converter=FrameFate)
     """Of the frame, where the call is a `send`."""
 
 
@@ -140,8 +141,21 @@ class OnInterrupt(StrEnum):
     """The rest of the answer is left out; its `ResponseDone`, with status cancelled, comes at once."""
 
 
-def _frames(frames: Iterable[Played]) -> tuple[Played, ...]:
-    return tuple(frames)
+def played(frames: Iterable[Played]) -> tuple[Played, ...]:
+    """
+    Return *frames* as what a provider can say.
+
+    Raises:
+        ContractViolation: One of them is none: else the adapter would seem to fail, in the midst of a test.
+    """
+    given = tuple(frames)
+    for each in given:
+        if not isinstance(each, Played):
+            raise ContractViolation(
+                f"a script has no place for a {type(each).__name__} among its frames: "
+                "give a RealtimeOutputFrame, Drop, Refuse, Delay, AfterSent or EndOfStream"
+            )
+    return given
 
 
 def _entries(kept: Iterable[Kept]) -> tuple[Kept, ...]:
@@ -150,9 +164,18 @@ def _entries(kept: Iterable[Kept]) -> tuple[Kept, ...]:
 
 def _table(faults: FaultTable) -> dict[tuple[Operation, int], tuple[Fault, ...]]:
     return {
-        (Operation(operation), call): in_order(operation, given)
+        (Operation(operation), _counted(operation, call)): in_order(operation, given)
         for (operation, call), given in faults.items()
     }
+
+
+def _counted(operation: str, call: int) -> int:
+    if type(call) is not int or call < 1:
+        # It would never befall any call, and the test that is about it would hold.
+        raise ContractViolation(
+            f"there is no {operation} number {call!r} that a fault could befall: its calls are counted from 1"
+        )
+    return call
 
 
 def in_order(operation: str, faults: Fault | Sequence[Fault]) -> tuple[Fault, ...]:
@@ -160,9 +183,15 @@ def in_order(operation: str, faults: Fault | Sequence[Fault]) -> tuple[Fault, ..
     Return *faults* as a sequence that *operation* can suffer.
 
     Raises:
-        ContractViolation: A frame would be lost after `receive` took it.
+        ContractViolation: A frame would be lost after `receive` took it, or something is no fault.
     """
     sequence = tuple(faults) if isinstance(faults, Sequence) else (faults,)
+    for each in sequence:
+        if not isinstance(each, Fault):
+            raise ContractViolation(
+                f"a {operation} cannot suffer a {type(each).__name__}: "
+                "give a Drop, Refuse, Delay, Hang, HangShielded, NoRoom or Afterwards"
+            )
     if operation == Operation.RECEIVE and any(isinstance(fault, Afterwards) for fault in sequence):
         raise ContractViolation(
             "a receive has no Afterwards: it would lose the frame that it took; let the fault come before"
@@ -174,7 +203,7 @@ def in_order(operation: str, faults: Fault | Sequence[Fault]) -> tuple[Fault, ..
 class Script:
     """What one session meets; every session plays it from its beginning."""
 
-    frames: tuple[Played, ...] = attrs.field(default=(), converter=_frames, repr=False)
+    frames: tuple[Played, ...] = attrs.field(default=(), converter=played, repr=False)
     """What the provider says; what is left when a connection ends, the next one goes on with."""
     faults: Mapping[tuple[Operation, int], tuple[Fault, ...]] = attrs.field(
         factory=dict[tuple[str, int], Fault], converter=_table
@@ -184,4 +213,4 @@ class Script:
         default=(None,), converter=_entries, validator=attrs.validators.min_len(1)
     )
     """One entry for each connection after the session's first; the last entry serves all that follow."""
-    on_interrupt: OnInterrupt = OnInterrupt.GO_ON
+    on_interrupt: OnInterrupt = attrs.field(default=OnInterrupt.GO_ON, converter=OnInterrupt)
