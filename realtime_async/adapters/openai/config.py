@@ -259,7 +259,7 @@ class OpenAIRealtimeConfig:
                 "end, is impossible: give positive seconds"
             )
         if isinstance(self.api_key, str):
-            _checked_key(self.api_key)
+            _check_key(self.api_key)
         _checked_address(self.base_url, self.plain_text)
 
     @classmethod
@@ -301,31 +301,43 @@ class OpenAIRealtimeConfig:
         return {**self.headers, str(self.key_header): bearer}
 
 
-def _checked_key(key: object) -> str:
+def _check_key(key: object) -> None:
     """
-    *key*, if it is one.
-
     Raises:
         ContractViolation: It is empty, or would break the header that bears it.
     """
-    if not isinstance(key, str) or not key or not key.isascii() or not key.isprintable() or " " in key:
+    if not _is_key(key):
         raise ContractViolation(
             "the API key is empty, no text, or holds a blank: pass the key as it was issued"
         )
-    return key
+
+
+def _is_key(key: object) -> bool:
+    """Whether a header can bear *key*."""
+    return isinstance(key, str) and bool(key) and key.isascii() and key.isprintable() and " " not in key
 
 
 async def _asked(source: Callable[[], Awaitable[str]]) -> str:
+    key, raised = "", None
     try:
-        return _checked_key(await source())
+        key = await source()
     except Exception as error:  # noqa: BLE001 - whatever the program's own function raises
         raised = type(error).__name__
     # Out here, for neither its text nor its frames go with ours: they may show the key.
-    raise ProviderFailure(
-        f"no API key: the api_key function raised {raised}",
-        code="no_api_key",
-        retry=RetryClassification.RETRYABLE,
-    )
+    if raised is not None:
+        raise ProviderFailure(
+            f"no API key: the api_key function raised {raised}",
+            code="no_api_key",
+            retry=RetryClassification.RETRYABLE,
+        )
+    if not _is_key(key):
+        raise ProviderFailure(
+            "no API key: the api_key function returned what is empty, no text, or holds a blank: look for a line break "
+            "at its end",
+            code="no_api_key",
+            retry=RetryClassification.NOT_RETRYABLE,
+        )
+    return key
 
 
 def _checked_address(base_url: str, plain_text: PlainText) -> None:

@@ -19,7 +19,7 @@ from realtime_async.adapters.openai import (
     TurnEagerness,
 )
 from realtime_async.adapters.openai.config import session_update
-from realtime_async.errors import ContractViolation, ProviderFailure
+from realtime_async.errors import ContractViolation, ProviderFailure, RetryClassification
 from realtime_async.ports import AudioEncoding, AudioFormat
 from tests.adapters.openai.talks import KEY, config
 
@@ -141,12 +141,16 @@ async def test_a_key_function_that_fails_is_named_without_what_it_said() -> None
     assert failed.value.__context__ is None
 
 
-async def test_an_empty_key_from_a_function_is_refused() -> None:
-    async def empty() -> str:
-        return ""
+@pytest.mark.parametrize("key", ["", f"{KEY}\n", None], ids=["empty", "line break", "none"])
+async def test_what_a_function_returns_and_is_no_key_is_refused_for_what_it_is(key: Any) -> None:
+    async def no_key() -> str:
+        return key  # type: ignore[no-any-return]  # as a program that isn't checked might
 
-    with pytest.raises(ProviderFailure):
-        await config(api_key=empty).handshake_headers()
+    with pytest.raises(ProviderFailure, match="returned") as refused:
+        await config(api_key=no_key).handshake_headers()
+
+    assert KEY not in str(refused.value)
+    assert refused.value.retry is RetryClassification.NOT_RETRYABLE
 
 
 def test_neither_key_nor_instructions_are_in_a_repr() -> None:
