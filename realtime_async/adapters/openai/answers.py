@@ -201,6 +201,17 @@ class Answers:
 
     # Tool calls
 
+    @property
+    def waits_for_results(self) -> bool:
+        """Whether a request waits for nothing but the results of tools."""
+        return bool(self._waiting and self._open_calls and not self.is_busy) and any(
+            request.is_about_results for request in self._waiting
+        )
+
+    def expect_no_results(self) -> None:
+        """Let requests go out without the results that are missing."""
+        self._open_calls.clear()
+
     def called(self, answer: Answer, call_id: str) -> None:
         """The program was told of the tool call *call_id* of *answer*."""
         answer.called.add(call_id)

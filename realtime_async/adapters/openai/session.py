@@ -38,6 +38,9 @@ __all__ = ["Dialer", "Session"]
 
 # Not every server confirms its configuration; one that refuses it says so sooner than this.
 CONFIGURED_WITHIN_S = 5.0
+# How long a request waits for the results of an answer's other tools.  A call that nobody answers must not silence the
+# model for longer; a tool that takes longer brings an answer of its own.
+RESULTS_WITHIN_S = 10.0
 # Messages that wait behind a connection which takes nothing; stopping one answer is seldom more than two.
 TO_SEND = 64
 
@@ -162,6 +165,7 @@ class Session:
         self._is_restarting = False
         self._restarted = anyio.Event()
         self._ends_at = 0.0
+        self._is_awaiting_results = False
         self._began()
 
     def _began(self) -> None:
@@ -170,7 +174,29 @@ class Session:
         self._ends_at = self.line.opened_at + config.connection_lifetime_s
         if expires_at is not None:
             self._ends_at = min(self._ends_at, anyio.current_time() + expires_at - time.time())
-        self.line.remind_at(self._ends_at - config.go_away_before_s)
+        self._is_awaiting_results = False
+        self.line.remind_at(self._goes_at)
+        self._await_results()
+
+    @property
+    def _goes_at(self) -> float:
+        return self._ends_at - self.talk.config.go_away_before_s
+
+    def _await_results(self) -> None:
+        """Be reminded of a request that waits for the results of tools; once none does, of the connection's end again."""
+        waits = self.talk.answers.waits_for_results
+        if waits != self._is_awaiting_results:
+            self._is_awaiting_results = waits
+            give_up_at = anyio.current_time() + RESULTS_WITHIN_S
+            self.line.remind_at(min(give_up_at, self._goes_at) if waits else self._goes_at)
+
+    def _reminded(self) -> None:
+        if self._is_awaiting_results and anyio.current_time() < self._goes_at:
+            self.talk.answers.expect_no_results()
+            self.talk.pump()
+            self._await_results()
+        else:
+            self.talk.say(GoAway(round(max(0.0, self._ends_at - anyio.current_time()), 3)))
 
     # Sending
 
@@ -195,6 +221,7 @@ class Session:
         if self.talk.to_send:
             # A request that waited for the last result of a tool.
             self.flush_what_fits()
+        self._await_results()
         return True
 
     async def take_when_possible(self, frame: RealtimeInputFrame) -> None:
@@ -264,8 +291,8 @@ class Session:
             if self.is_closed or self._is_restarting:
                 return None
             if self.line.take_reminder():
-                talk.say(GoAway(round(max(0.0, self._ends_at - anyio.current_time()), 3)))
-                break
+                self._reminded()
+                continue
             try:
                 if talk.to_send:
                     self.flush_what_fits()
@@ -290,6 +317,7 @@ class Session:
     def _take_in(self, message: str | bytes) -> None:
         talk = self.talk
         hearing.hear(talk, message)
+        self._await_results()
         if talk.to_send:
             self.flush_what_fits()
         if talk.ending is not None:

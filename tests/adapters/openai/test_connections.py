@@ -12,6 +12,7 @@ import pytest
 
 from realtime_async import RealtimeSessionSidecar, open_session
 from realtime_async.adapters.openai import OpenAIRealtimeAdapter
+from realtime_async.adapters.openai import session as openai_session
 from realtime_async.adapters.openai.adapter import LIMITS
 from realtime_async.adapters.openai.refusals import PASSING, REFUSALS, Weight
 from realtime_async.errors import (
@@ -376,6 +377,43 @@ async def test_two_tools_of_one_answer_have_one_answer_between_them() -> None:
 
         received = [json.loads(message)["type"] for message in server.log[0].received]
         assert received[1:] == ["response.create", *["conversation.item.create"] * 2, "response.create"]
+
+
+async def _two_calls(adapter: OpenAIRealtimeAdapter) -> list[ToolCall]:
+    await adapter.connect(REQUEST)
+    await adapter.send(SESSION, ASK)
+    calls = [await until(adapter, ToolCall) for _ in range(2)]
+    await until(adapter, ResponseDone)
+    return [call for call in calls if isinstance(call, ToolCall)]
+
+
+async def test_a_call_that_nobody_answers_keeps_the_model_silent_for_a_while_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(openai_session, "RESULTS_WITHIN_S", 0.05)
+    script = OpenAIScript([Answer(text=None, calls=[Call("book"), Call("forecast")])], Answer("Booked."))
+    async with LoopbackOpenAI(script) as server, OpenAIRealtimeAdapter(config_for(server)) as adapter:
+        book, _ = await _two_calls(adapter)
+
+        await adapter.send(SESSION, RealtimeInputFrame.tool_result(book.call_id, "booked"))
+        await adapter.send(SESSION, ASK)
+
+        assert isinstance(await until(adapter, ResponseStarted), ResponseStarted)
+
+
+async def test_that_a_connection_will_end_is_told_though_a_request_waited_for_results_on_it() -> None:
+    script = OpenAIScript([Answer(text=None, calls=[Call("book"), Call("forecast")])], Answer("Both."))
+    async with (
+        LoopbackOpenAI(script) as server,
+        OpenAIRealtimeAdapter(config_for(server, connection_lifetime_s=1.0, go_away_before_s=0.8)) as adapter,
+    ):
+        book, forecast = await _two_calls(adapter)
+
+        await adapter.send(SESSION, RealtimeInputFrame.tool_result(book.call_id, "booked"))
+        await adapter.send(SESSION, ASK)
+        await adapter.send(SESSION, RealtimeInputFrame.tool_result(forecast.call_id, "rain"))
+
+        assert isinstance(await until(adapter, GoAway), GoAway)
 
 
 async def test_frames_are_taken_without_waiting_while_the_provider_does_not_read() -> None:
