@@ -216,17 +216,20 @@ class GeminiLiveConfig:
             raise ContractViolation(
                 "api_key is empty, or is no line of printable ASCII: look for a line break at its end"
             )
-        address = urlsplit(self.base_url)
-        if address.scheme not in {"wss", "ws"} or not address.hostname or address.query or address.username:
+        try:
+            address = urlsplit(self.base_url)
+            host, _ = address.hostname, address.port
+        except ValueError:
+            raise ContractViolation("base_url is no address: give wss://HOST") from None
+        if address.scheme not in {"wss", "ws"} or not host or address.fragment:
             raise ContractViolation(
-                "base_url must be ws:// or wss:// with a host, and no user or query, which would end up in logs: "
-                "give the key as api_key"
+                f"base_url has the scheme {address.scheme!r}, or no host, or a fragment: give wss://HOST"
             )
-        if (
-            address.scheme == "ws"
-            and self.plain_text is PlainText.LOOPBACK_ONLY
-            and not _is_loopback(address.hostname)
-        ):
+        if address.query or address.username is not None:
+            raise ContractViolation(
+                "base_url must have no user and no query, which would end up in logs: give the key as api_key"
+            )
+        if address.scheme == "ws" and self.plain_text is PlainText.LOOPBACK_ONLY and not _is_loopback(host):
             raise ContractViolation(
                 f"base_url {self.base_url!r} would send the key and all that is said in the clear: "
                 "use wss://, or ask for plain_text=PlainText.ANYWHERE"
