@@ -134,8 +134,8 @@ class Lane:
         """
         if session_id in self._position.session_ids:
             raise SessionStateError(
-                f"session {str(session_id)!r} of run {str(self.run_id)!r} has a controller already: "
-                "use that one, or give this one a session_id of its own"
+                f"session {str(session_id)!r} of run {str(self.run_id)!r} has a controller already, or had one: "
+                "use that one, or give this one a run_id of its own, or a session_id"
             )
         self._position.session_ids.add(session_id)
 
