@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Self
 
 from realtime_async._core.given import shown
-from realtime_async.errors import InvalidIdentifier, JournalCorrupt
+from realtime_async.errors import ContractViolation, InvalidIdentifier, JournalCorrupt
 from realtime_async.journals._compact import unpack
 from realtime_async.journals._verdicts import numbered
 from realtime_async.ports import JournalRecord, RunId, RunSummary
@@ -23,11 +23,19 @@ class Listing:
     The runs after an id, as an async iterator.
 
     It is no generator, as one that is left half-way must be closed, and Trio warns if it is not.
+
+    Raises:
+        ContractViolation: Nothing can come after *after*.
     """
 
     def __init__(
-        self, after: str, tag: str | None, fetch: Callable[[str], Awaitable[Sequence[RunSummary]]]
+        self, after: object, tag: str | None, fetch: Callable[[str], Awaitable[Sequence[RunSummary]]]
     ) -> None:
+        if not isinstance(after, str) or not after.isascii() or "\0" in after:
+            # To one store no run would come after None, to another it would be an error of its driver.
+            raise ContractViolation(
+                f"runs cannot be listed after {shown(after)}: give the id of a run, or '' for all of them"
+            )
         self._after = after
         self._tag = tag
         self._fetch = fetch

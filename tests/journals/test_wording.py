@@ -107,6 +107,15 @@ async def test_a_run_that_cannot_be_is_not_looked_for(
             await journal.last(run_id)
 
 
+@pytest.mark.parametrize("after", [None, 5, b"run-1", "a\x00b", "\ud800"], ids=ascii)
+async def test_runs_are_not_listed_after_what_can_be_no_run(
+    after: Any, each_journal: AbstractAsyncContextManager[MemoryJournal | SqliteJournal | PostgresJournal]
+) -> None:
+    async with each_journal as journal:
+        with pytest.raises(ContractViolation, match="give the id of a run, or '' for all of them"):
+            journal.runs(after=after)
+
+
 # As a program may put a record together by itself, whatever the types say.
 UNREADABLE: dict[str, tuple[dict[str, Any], str]] = {
     "run": ({"run_id": "front desk"}, "record 1 cannot be appended: RunId 'front desk' is not"),
