@@ -6,6 +6,7 @@ Messages are read by whoever receives, so nothing is read that nobody wants, and
 
 from __future__ import annotations
 
+import math
 import ssl
 import time
 
@@ -165,7 +166,10 @@ class Session:
         self._is_restarting = False
         self._restarted = anyio.Event()
         self._ends_at = 0.0
-        self._is_awaiting_results = False
+        self._goes_at = math.inf
+        """When its end is to be told; infinite: it was."""
+        self._results_until = math.inf
+        """How long a request waits for the results of tools; infinite: none does."""
         self._began()
 
     def _began(self) -> None:
@@ -174,29 +178,31 @@ class Session:
         self._ends_at = self.line.opened_at + config.connection_lifetime_s
         if expires_at is not None:
             self._ends_at = min(self._ends_at, anyio.current_time() + expires_at - time.time())
-        self._is_awaiting_results = False
-        self.line.remind_at(self._goes_at)
+        self._goes_at = self._ends_at - config.go_away_before_s
+        self._results_until = math.inf
+        self._remind()
         self._await_results()
 
-    @property
-    def _goes_at(self) -> float:
-        return self._ends_at - self.talk.config.go_away_before_s
-
     def _await_results(self) -> None:
-        """Be reminded of a request that waits for the results of tools; once none does, of the connection's end again."""
+        """Be reminded of a request that waits for the results of tools, as long as one does."""
         waits = self.talk.answers.waits_for_results
-        if waits != self._is_awaiting_results:
-            self._is_awaiting_results = waits
-            give_up_at = anyio.current_time() + RESULTS_WITHIN_S
-            self.line.remind_at(min(give_up_at, self._goes_at) if waits else self._goes_at)
+        if waits != (self._results_until < math.inf):
+            self._results_until = anyio.current_time() + RESULTS_WITHIN_S if waits else math.inf
+            self._remind()
+
+    def _remind(self) -> None:
+        self.line.remind_at(min(self._goes_at, self._results_until))
 
     def _reminded(self) -> None:
-        if self._is_awaiting_results and anyio.current_time() < self._goes_at:
+        now = anyio.current_time()
+        if now >= self._goes_at:
+            self._goes_at = math.inf
+            self.talk.say(GoAway(round(max(0.0, self._ends_at - now), 3)))
+        if now >= self._results_until:
             self.talk.answers.expect_no_results()
             self.talk.pump()
-            self._await_results()
-        else:
-            self.talk.say(GoAway(round(max(0.0, self._ends_at - anyio.current_time()), 3)))
+            self._results_until = math.inf
+        self._remind()
 
     # Sending
 

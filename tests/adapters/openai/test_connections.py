@@ -416,6 +416,22 @@ async def test_that_a_connection_will_end_is_told_though_a_request_waited_for_re
         assert isinstance(await until(adapter, GoAway), GoAway)
 
 
+async def test_the_end_of_a_connection_is_told_once_though_a_request_waits_for_results_after_it() -> None:
+    script = OpenAIScript([Answer(text=None, calls=[Call("book"), Call("forecast")])], Answer("Both."))
+    async with (
+        LoopbackOpenAI(script) as server,
+        OpenAIRealtimeAdapter(config_for(server, connection_lifetime_s=60, go_away_before_s=60)) as adapter,
+    ):
+        book, forecast = await _two_calls(adapter)
+        await adapter.send(SESSION, RealtimeInputFrame.tool_result(book.call_id, "booked"))
+        await adapter.send(SESSION, ASK)
+        await adapter.send(SESSION, RealtimeInputFrame.tool_result(forecast.call_id, "rain"))
+
+        heard = [await adapter.receive(SESSION) for _ in range(3)]
+
+        assert not any(frame is not None and isinstance(frame.event, GoAway) for frame in heard)
+
+
 async def test_frames_are_taken_without_waiting_while_the_provider_does_not_read() -> None:
     async with open_openai_side() as side:
         await side.adapter.connect(REQUEST)
