@@ -234,8 +234,41 @@ class Hasty(Hanging):
 
 
 async def test_a_journal_that_is_read_before_it_is_durable_fails_its_contract() -> None:
-    with pytest.raises(TimeoutError, match=r"'what can be read is durable' .* it waited at `await taken`"):
-        await Hasty().test_what_can_be_read_is_durable()
+    with pytest.raises(
+        TimeoutError, match=r"'what can be read or says so is durable' .* it waited at `await taken`"
+    ):
+        await Hasty().test_what_can_be_read_or_says_so_is_durable()
+
+
+class BoastingJournal(HastyJournal):
+    """Shows what is durable only, and says of all that it is."""
+
+    def append(self, record: JournalRecord) -> Awaitable[JournalCursor]:
+        self.store.append(record)
+        self.durable = record.journal_seq if self.goes_on.is_set() else record.journal_seq - 1
+        return Boast(JournalCursor(record.run_id, record.journal_seq), self.goes_on)
+
+    async def read(self, run_id: RunId, *, after: int = 0) -> AsyncGenerator[JournalRecord, None]:
+        async for record in self.store.read(run_id, after=after):
+            if record.journal_seq <= self.durable:
+                yield record
+
+    async def last(self, run_id: RunId) -> JournalCursor | None:
+        return JournalCursor(run_id, self.durable)
+
+
+class Boast(Held):
+    is_durable = True
+
+
+class Boasting(Hasty):
+    def __init__(self) -> None:
+        self.journal = BoastingJournal()
+
+
+async def test_a_journal_that_says_too_soon_that_it_is_durable_fails_its_contract() -> None:
+    with pytest.raises(TimeoutError, match=r"it waited at `await taken`"):
+        await Boasting().test_what_can_be_read_or_says_so_is_durable()
 
 
 class Broken(Hanging):
