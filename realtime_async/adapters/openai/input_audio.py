@@ -154,7 +154,8 @@ class InputAudio:
     def committed(self) -> Committed:
         """The provider has taken the turn that ended last, or that we have ended."""
         begins_ms, ends_ms, asked_by = self._range()
-        begins, ends = begins_ms * self._bytes_per_ms, ends_ms * self._bytes_per_ms
+        # Some servers let the padding before a turn reach into the turn before, which has that audio.
+        begins, ends = max(begins_ms * self._bytes_per_ms, self._settled_at), ends_ms * self._bytes_per_ms
         through = max(self.settled_through, self.timeline.last_ended_by(ends_ms))
         inside = [
             piece for piece in self._pieces if piece.connection_end > begins and piece.number <= through

@@ -71,6 +71,25 @@ def test_what_was_said_and_not_written_down_is_put_back_as_sound() -> None:
     assert len(base64.b64decode(item["content"][0]["audio"])) == 40 * 960
 
 
+@pytest.mark.parametrize("begins_ms", [1000, 980, 700])
+def test_a_turn_whose_padding_reaches_into_the_turn_before_is_put_back_from_there(begins_ms: int) -> None:
+    talk = new_talk()
+    say(talk, *audio(100))
+    heard(
+        talk,
+        *SPEECH,
+        CREATED,
+        DONE,
+        said("input_audio_buffer.speech_started", audio_start_ms=begins_ms),
+        said("input_audio_buffer.speech_stopped", audio_end_ms=1600),
+        said("input_audio_buffer.committed", item_id="item_v"),
+    )
+
+    [_, item] = items(talk)
+
+    assert len(base64.b64decode(item["content"][0]["audio"])) == 30 * 960
+
+
 def test_what_was_written_down_is_no_longer_kept_as_sound() -> None:
     talk = new_talk()
     say(talk, *audio(60))
