@@ -169,7 +169,8 @@ class RealtimeSession:
 
         At most 64 frames, or 1 MiB, wait for a slow loop; then the provider is slowed, and nothing grows.
         An `async for` over it may be left and entered again; it goes on where it stopped.
-        After a `Restarted` come no pieces of an answer that the old connection did not finish.
+        After a `Restarted` come no pieces of an answer that the old connection did not finish,
+        but such as its adapter had still to give: they cannot be told from those of the new connection.
 
         Raises:
             RestartExhausted: The connection is gone, and could not be replaced; the session is closed.
