@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 from typing import TextIO
 
 __all__ = ["main"]
@@ -17,6 +18,9 @@ def main() -> None:
     """Run the command that the program's arguments ask for."""
     # A program may be started without them, as by `>&-`, and then nobody reads it.
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
+    if isinstance(sys.stdout, TextIOWrapper):
+        # What a file is called, or what is said, may have letters that the output hasn't.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         from realtime_async.cli._app import app  # noqa: PLC0415 - what it needs may not be installed
     except ImportError as error:

@@ -129,7 +129,8 @@ def masked(url: str) -> str:
     """*url* without its password."""
     # Up to the last @: a password that was not escaped may hold one, and so may a name before it.
     url = re.sub(r"^(\w+://[^:/]*):.*@", r"\1:***@", url)
-    return re.sub(r"(password=)[^&\s]*", r"\1***", url)
+    # What names a file may be no text, and then is none in JSON either.
+    return plain(re.sub(r"(password=)[^&\s]*", r"\1***", url))
 
 
 def plain(text: str) -> str:

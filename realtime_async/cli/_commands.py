@@ -13,13 +13,14 @@ import anyio
 
 from realtime_async._core.given import text
 from realtime_async.cli._asking import Exit, journal_at, masked, records_of, run_named
-from realtime_async.cli._output import flush, output, perhaps_unread
+from realtime_async.cli._output import flush, perhaps_unread
 from realtime_async.cli._printing import (
     RUN_HEADINGS,
     STEP_HEADINGS,
     as_json,
     counted,
     counting,
+    json_line,
     line,
     run_line,
     step_line,
@@ -210,8 +211,7 @@ async def export(url: str | None, name: str, form: Format) -> Exit:
         # On a terminal the records themselves show how far it is.
         with nullcontext() if sys.stdout.isatty() else counting("records") as count:
             async for record in records_of(journal, run_id):
-                with output() as stream:
-                    stream.write(encode(record).decode() + "\n")
+                json_line(encode(record).decode())
                 if count is not None:
                     count.one_more()
     return Exit.FINE

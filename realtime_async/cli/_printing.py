@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
+import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import orjson
@@ -28,6 +32,7 @@ __all__ = [
     "as_json",
     "counted",
     "counting",
+    "json_line",
     "line",
     "run_line",
     "step_line",
@@ -36,6 +41,7 @@ __all__ = [
 ]
 
 _CONVERTER = make_converter()
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 RUN_HEADINGS = f"{'began':19}  {'last':19}  {'records':>8}  {'last record':20}  run"
 STEP_HEADINGS = f"{'seq':>7}  {'time':12}  {'ms':>6}  {'kind':24}  {'sent':>6}  {'recv':>6}  {'frames':>6}  {'gate':>4}  about"
 
@@ -57,9 +63,24 @@ def line(text: str, style: str = "") -> None:
 
 def as_json(value: object) -> None:
     """Print *value*, of attrs classes and what JSON knows, as one line of JSON."""
-    text = orjson.dumps(_CONVERTER.unstructure(value), default=_plain_value).decode()
-    with output():
-        print(text)
+    json_line(orjson.dumps(_CONVERTER.unstructure(value), default=_plain_value).decode())
+
+
+def json_line(text: str) -> None:
+    """Print a line of JSON, which is UTF-8: where the output is not, in letters that every encoding has."""
+    with output() as stream:
+        fits = text.isascii() or _is_utf8(stream.encoding)
+        stream.write((text if fits else _NOT_ASCII.sub(_escaped, text)) + "\n")
+
+
+@cache
+def _is_utf8(encoding: str | None) -> bool:
+    # What gathers text in memory has none.
+    return encoding is None or codecs.lookup(encoding).name == "utf-8"
+
+
+def _escaped(letters: re.Match[str]) -> str:
+    return json.dumps(letters[0])[1:-1]
 
 
 def _plain_value(value: object) -> Any:
