@@ -176,8 +176,10 @@ class Session:
         """Find out when this connection is to end."""
         config, expires_at = self.talk.config, self.talk.expires_at
         self._ends_at = self.line.opened_at + config.connection_lifetime_s
-        if expires_at is not None:
-            self._ends_at = min(self._ends_at, anyio.current_time() + expires_at - time.time())
+        left_s = math.inf if expires_at is None else expires_at - time.time()
+        # What has just begun has not expired: then the clocks differ, and each connection would be left at once.
+        if left_s > 0:
+            self._ends_at = min(self._ends_at, anyio.current_time() + left_s)
         self._goes_at = self._ends_at - config.go_away_before_s
         self._results_until = math.inf
         self._remind()

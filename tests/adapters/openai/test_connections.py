@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import traceback
 from collections.abc import Callable
 
@@ -11,10 +12,12 @@ import attrs
 import pytest
 
 from realtime_async import RealtimeSessionSidecar, open_session
+from realtime_async.adapters._websocket import open_websocket
 from realtime_async.adapters.openai import OpenAIRealtimeAdapter
 from realtime_async.adapters.openai import session as openai_session
 from realtime_async.adapters.openai.adapter import LIMITS
 from realtime_async.adapters.openai.refusals import PASSING, REFUSALS, Weight
+from realtime_async.adapters.openai.session import Session
 from realtime_async.errors import (
     ContractViolation,
     ProviderConnectionLost,
@@ -41,7 +44,7 @@ from realtime_async.ports import (
 from realtime_async.testing.loopback import DropHow, LoopbackServer, Peer
 from realtime_async.testing.loopback.openai import Answer, Call, LoopbackOpenAI, OpenAIScript
 from tests.adapters.openai.openai_side import OpenAISide, Stubborn, config_for, open_openai_side
-from tests.adapters.openai.talks import audio, config
+from tests.adapters.openai.talks import audio, config, new_talk
 from tests.testing.loopback.openai_types import misfits
 
 SESSION = RealtimeSessionId("session.openai")
@@ -312,6 +315,20 @@ async def test_the_provider_may_know_better_when_a_connection_ends() -> None:
         assert isinstance(event, GoAway)
         assert event.time_left_s is not None
         assert event.time_left_s <= 30
+
+
+async def test_a_connection_is_not_left_at_once_where_the_clocks_differ() -> None:
+    def begun(expires_at: float) -> float:
+        talk = new_talk(connection_lifetime_s=60.0, go_away_before_s=10.0)
+        talk.expires_at = expires_at
+        return Session(talk, line)._ends_at - line.opened_at
+
+    async with LoopbackServer() as server, anyio.create_task_group() as tasks:
+        line = await open_websocket(tasks, server.url)
+        lives = [begun(time.time() + left_s) for left_s in (-3600, 30, 3600)]
+        line.abort()
+
+    assert lives == [60.0, pytest.approx(30, abs=1), 60.0]
 
 
 async def test_a_changed_configuration_holds_on_the_next_connection_too() -> None:
