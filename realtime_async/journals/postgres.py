@@ -10,7 +10,7 @@ from typing import Self
 import anyio.to_thread
 
 from realtime_async._core.cursors import is_position
-from realtime_async._core.given import shown
+from realtime_async._core.given import is_number, shown
 from realtime_async.errors import ContractViolation
 from realtime_async.journals._group_commit import GroupCommit
 from realtime_async.journals._orphans import OrphanedRun
@@ -84,10 +84,14 @@ class PostgresJournal(StoredJournal):
             lease_s: For how long a run whose worker is gone has an owner all the same; a day at most.
 
         Raises:
-            ContractViolation: The DSN cannot be read, or a lease would expire while patience lasts, or lasts too long.
+            ContractViolation: The DSN cannot be read, or a lease would expire while patience lasts, or lasts too long,
+                or one of them is no number.
             JournalFailure: The server is away or refuses, or the database is no journal of this release.
                 On the way out: a run has stopped, and nobody was told.
         """
+        for what, seconds in (("lease", lease_s), ("patience", patience_s)):
+            if not is_number(seconds):
+                raise ContractViolation(f"the {what} is {shown(seconds)}: give a number of seconds")
         if not 0 <= patience_s < lease_s / 2:
             raise ContractViolation(
                 f"a lease of {lease_s!r} s is too short for a patience of {patience_s!r} s: it may be half over "

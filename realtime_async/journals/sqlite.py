@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
 
+from realtime_async._core.given import shown
 from realtime_async.errors import ContractViolation
 from realtime_async.journals._group_commit import GroupCommit
 from realtime_async.journals._sqlite_file import Durability, SqliteFile
@@ -51,8 +52,8 @@ class SqliteJournal(StoredJournal):
             JournalFailure: The file is something else's, or a later release's; it cannot be written, or is locked.
                 On the way out: a run has stopped, and nobody was told.
         """
-        if durability not in {"full", "normal"}:
-            raise ContractViolation(f"durability {durability!r} is unknown: choose 'full' or 'normal'")
+        if durability not in ("full", "normal"):
+            raise ContractViolation(f"durability {shown(durability)} is unknown: choose 'full' or 'normal'")
         file = SqliteFile(os.fsdecode(path), durability)
         commits = GroupCommit(file, file.name)
         await commits.open()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import anyio
 import psycopg
@@ -244,6 +245,14 @@ async def test_a_dsn_that_cannot_be_read_is_not_repeated(dsn: str, work: object)
         await work(dsn)  # type: ignore[operator]  # each of them takes a DSN
 
     assert_shows_nothing(raised.value)
+
+
+@pytest.mark.parametrize("seconds", ["30", None, True, 10**400], ids=lambda each: f"{each!r:.9}")
+@pytest.mark.parametrize("what", ["lease", "patience"])
+async def test_what_is_no_number_of_seconds_is_refused(what: str, seconds: Any) -> None:
+    with pytest.raises(ContractViolation, match=f"the {what} is .*: give a number of seconds"):
+        async with PostgresJournal.open(nowhere(), **{f"{what}_s": seconds}):
+            pass
 
 
 @pytest.mark.parametrize("dsn", [None, b"postgresql://h/d", "host=\ud800"], ids=ascii)

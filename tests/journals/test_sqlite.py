@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -86,9 +87,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "calls.db"
 
 
-async def test_a_durability_that_is_none_is_refused(path: Path) -> None:
+@pytest.mark.parametrize("durability", ["some", None, ["full"]], ids=repr)
+async def test_a_durability_that_is_none_is_refused(path: Path, durability: Any) -> None:
     with pytest.raises(ContractViolation, match="choose 'full' or 'normal'"):
-        async with SqliteJournal.open(path, durability="some"):  # type: ignore[arg-type]  # that is the point
+        async with SqliteJournal.open(path, durability=durability):
             pass
 
     assert not list(path.parent.iterdir())
