@@ -118,6 +118,7 @@ class RealtimeSessionController:
             self._restarting,
             self._terminal_is_durable,
             self._leave_to_another,
+            has_gate=gate is not None,
         )
 
     @classmethod

@@ -38,6 +38,7 @@ from realtime_async.ports import (
     RunJournal,
     StreamCursor,
 )
+from realtime_async.testing import SuspendingJournal
 from tests.controller.begun import settled
 from tests.controller.staged import audio, plain_sidecar
 
@@ -248,6 +249,31 @@ async def test_the_gate_given_to_a_session_is_told_of_its_end() -> None:
     async with call.open(gate=gate):
         assert not gate.realtime_sessions_terminal
 
+    assert gate.realtime_sessions_terminal
+    assert gate.journal_terminal
+
+
+@on_asyncio
+@pytest.mark.parametrize("steps", range(10))
+async def test_a_gate_is_told_of_the_end_though_the_close_is_cancelled_too(steps: int) -> None:
+    """Natively, which no shield keeps off: nobody would close the session again."""
+    call, gate = Call(), RealtimeCompletionGate()
+    call.journal = SuspendingJournal(MemoryJournal())
+
+    async def talk() -> None:
+        async with call.open(gate=gate) as session:
+            await next_frames(session, 1)
+
+    task = asyncio.ensure_future(talk())
+    await settled()
+    task.cancel()
+    for _ in range(steps):
+        await anyio.lowlevel.checkpoint()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert (await call.ending())[0] in ("closed", "close_failed")
     assert gate.realtime_sessions_terminal
     assert gate.journal_terminal
 

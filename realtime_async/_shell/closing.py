@@ -65,6 +65,8 @@ class Closing:
         restarting: Restarting,
         on_terminal: Callable[[], None],
         on_handed_over: Callable[[], None],
+        *,
+        has_gate: bool,
     ) -> None:
         self.rt = rt
         self._sending = sending
@@ -72,6 +74,7 @@ class Closing:
         self._restarting = restarting
         self._on_terminal = on_terminal
         self._on_handed_over = on_handed_over
+        self._has_gate = has_gate
         self._ending = _CLOSE
         self._reason = RealtimeCloseReason.NORMAL
         self._sharing = 0
@@ -115,11 +118,14 @@ class Closing:
         except BaseException:
             await self._written()
             raise
+        self._tell_the_gate()
+        return terminal.record.payload
+
+    def _tell_the_gate(self) -> None:
         if self._ending is _CLOSE:
             self._on_terminal()
         else:
             self._on_handed_over()
-        return terminal.record.payload
 
     def _forget_terminal(self) -> None:
         """It is in no journal, so the session has ended without it."""
@@ -374,14 +380,19 @@ class Closing:
         await self._written()
 
     async def _written(self) -> None:
-        """Have all that was begun written, where that takes somebody who awaits it: nobody will, after a close."""
+        """
+        Have all that was begun written, where that takes somebody who awaits it, or a gate waits for it.
+
+        Nobody else will, after a close.
+        """
         rt = self.rt
-        if rt.terminal is not None and rt.lane.has_to_be_awaited:
+        if rt.terminal is not None and (rt.lane.has_to_be_awaited or self._has_gate):
             with (
                 suppress(JournalFailure),
                 anyio.CancelScope(shield=True, deadline=rt.now() + rt.deadlines.close),
             ):
                 await rt.durable(rt.terminal)
+                self._tell_the_gate()
 
     def _end_at_last(self) -> None:
         """Wait no longer for a call of the adapter that does not end though it was cancelled."""
