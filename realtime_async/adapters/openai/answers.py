@@ -298,9 +298,6 @@ class Answers:
         self._was_due = self._was_due or self.is_due
         self._asked.clear()
         self.is_due = False
-        # The next connection is told of the calls, but one that nobody answers must not keep a request back for ever.
-        if self._calling is not None and not self.is_here(self._calling):
-            self._open_calls.clear()
         self.connection += 1
         return cut
 
