@@ -16,7 +16,7 @@ import anyio.lowlevel
 import attrs
 
 from realtime_async.adapters.scripted import StepSource
-from realtime_async.errors import JournalConflict, JournalFailure
+from realtime_async.errors import ContractViolation, JournalConflict, JournalFailure
 from realtime_async.ports import JournalCursor, JournalRecord, RunId, RunJournal
 
 __all__ = [
@@ -51,6 +51,15 @@ class _Ack:
 
 def _is_durable(ack: Awaitable[JournalCursor]) -> bool:
     return getattr(ack, "is_durable", False) is True
+
+
+def _counted(append: int) -> int:
+    if type(append) is not int or append < 1:
+        # It would never be called, and the test that is about it would hold.
+        raise ContractViolation(
+            f"there is no append number {append!r} that could go wrong: they are counted from 1"
+        )
+    return append
 
 
 class _PassingJournal:
@@ -93,6 +102,9 @@ class FaultyJournal(_PassingJournal):
     Args:
         fail_at: Which append, from 1, of *run_id* or else of all runs together.
         stall_s: Seconds that a `JournalFault.STALL` takes.
+
+    Raises:
+        ContractViolation: There is no such append.
     """
 
     def __init__(
@@ -108,7 +120,7 @@ class FaultyJournal(_PassingJournal):
         self.appends = 0
         """How many were called, of the runs that count."""
         self.run_that_failed: RunId | None = None
-        self._fail_at = fail_at
+        self._fail_at = _counted(fail_at)
         self._how = JournalFault(how)
         self._run_id = run_id
         self._stall_s = stall_s
@@ -225,7 +237,7 @@ class CrashingJournal(_PassingJournal):
         self.appends = 0
         self.died_at: int | None = None
         """The step of the death; whatever an adapter is asked later, nobody asked."""
-        self._crash_at = crash_at
+        self._crash_at = _counted(crash_at)
         self._point = CrashPoint(point)
         self._steps = itertools.count(1).__next__ if steps is None else steps
         self._unawaited: list[JournalRecord] = []

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 import pytest
 
-from realtime_async.errors import JournalConflict, JournalFailure
+from realtime_async.errors import ContractViolation, JournalConflict, JournalFailure
 from realtime_async.journals import MemoryJournal
 from realtime_async.ports import JournalCursor, RunId, RunJournal
 from realtime_async.testing.journal_contract import JournalContract, append_all, read_all, record, records
@@ -245,3 +245,11 @@ async def test_asking_whether_a_record_is_durable_is_recorded_too() -> None:
 
     assert getattr(taken, "is_durable", False)
     assert journal.log == [AppendBegun(1, record(RUN, 1)), AppendDurable(2, record(RUN, 1))]
+
+
+@pytest.mark.parametrize("number", [0, -1, True])
+def test_an_append_that_never_comes_is_refused(number: int) -> None:
+    with pytest.raises(ContractViolation, match="counted from 1"):
+        FaultyJournal(MemoryJournal(), fail_at=number, how=JournalFault.BEFORE)
+    with pytest.raises(ContractViolation, match="counted from 1"):
+        CrashingJournal(MemoryJournal(), crash_at=number)
