@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from realtime_async.errors import JournalConflict, JournalFailure, RetryClassification
@@ -296,6 +297,12 @@ def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_sqlite_file, "LOOK_S", 0.0)
 
 
+async def at_rest(journal: SqliteJournal) -> None:
+    """Wait until the writer has looked after its last commit."""
+    while not journal._commits._is_idle:
+        await anyio.lowlevel.checkpoint()
+
+
 @pytest.mark.usefixtures("watchful")
 @pytest.mark.parametrize("what", [removed, replaced, moved])
 async def test_a_file_that_is_gone_stops_the_runs_that_are_written_there(
@@ -303,6 +310,7 @@ async def test_a_file_that_is_gone_stops_the_runs_that_are_written_there(
 ) -> None:
     async with SqliteJournal.open(path) as journal:
         await append_all(journal, records(RUN, 2))
+        await at_rest(journal)
 
         what(path)
 
@@ -314,9 +322,11 @@ async def test_a_file_that_is_gone_stops_the_runs_that_are_written_there(
 async def test_a_file_that_was_put_back_is_gone_on_with(path: Path) -> None:
     async with SqliteJournal.open(path) as journal:
         await append_all(journal, records(RUN, 2))
+        await at_rest(journal)
         moved(path)
         with pytest.raises(JournalFailure):
             await journal.append(record(RUN, 3))
+        await at_rest(journal)
         put_back(path)
 
         assert await journal.last(RUN) == JournalCursor(RUN, 2)
