@@ -13,6 +13,7 @@ from realtime_async.ports import (
     StreamCursor,
     ToolCall,
 )
+from tests.controller.begun import settled
 from tests.controller.staged import audio, plain_sidecar
 from tests.test_session import Call
 from tests.test_session_tools import ANSWERED, BOOK, Tables, results, tool_kinds
@@ -119,3 +120,15 @@ async def test_a_provider_that_refuses_every_result_ends_nothing(heard: list[Any
 
     assert asked(call) == ["audio"]
     assert [said["event"] for said in heard].count("tool_result_not_sent") == 2
+
+
+async def test_a_call_whose_id_no_result_can_bear_has_failed() -> None:
+    """The function was called, and the journal must not say that nobody knows how that ended."""
+    call = Call()
+
+    async with call.open() as session:
+        await session.answer(ToolCall("\ud800", "book_table", '{"people": 2}'), Tables().book)
+        await settled()
+
+    assert results(call) == []
+    assert await tool_kinds(call) == ["tool_call_requested", "tool_call_failed"]

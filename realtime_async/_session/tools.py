@@ -178,10 +178,9 @@ class ToolCalls:
         """Call the function; None: nobody waits for what came of it."""
         rt, flight = self._rt, running.flight
         try:
-            output = await rt.effect(
-                flight, running.intent, rt.deadlines.tool, partial(self._called, function, call, flight)
+            result = await rt.effect(
+                flight, running.intent, rt.deadlines.tool, partial(self._result, function, call, flight)
             )
-            result = RealtimeInputFrame.tool_result(call.call_id, output)
             # The frame that bears the result is named, so a reader can follow whether it was sent.
             rt.append(_Kind.TOOL_CALL_COMPLETED, running.intent, **{**fields, "frame_id": result.frame_id})
             return result
@@ -194,6 +193,10 @@ class ToolCalls:
             return RealtimeInputFrame.tool_result(call.call_id, _told(error))
         finally:
             del self._running[call.call_id]
+
+    async def _result(self, function: Tool, call: ToolCall, flight: Flight) -> RealtimeInputFrame:
+        # Made within the call, so that one which cannot bear its id is the failure of that.
+        return RealtimeInputFrame.tool_result(call.call_id, await self._called(function, call, flight))
 
     async def _called(self, function: Tool, call: ToolCall, flight: Flight) -> str:
         arguments = _arguments(function, call)
