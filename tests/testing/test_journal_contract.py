@@ -188,7 +188,7 @@ class Blocking(Hanging):
 async def test_a_journal_that_blocks_the_event_loop_fails_its_contract(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_patience, "GRACE_S", 0.1)
+    monkeypatch.setattr(_patience, "GRACE_S", 0.5)
     before = signal.getsignal(signal.SIGALRM), round(signal.getitimer(signal.ITIMER_REAL)[0], -1)
 
     with pytest.raises(TimeoutError, match="could not be cancelled: the event loop is blocked where this"):
