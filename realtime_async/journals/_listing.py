@@ -46,10 +46,14 @@ class Listing:
 
     async def __anext__(self) -> RunSummary:
         while True:
-            if not self._chunk:
-                self._chunk.extend(await self._fetch(self._after))
-            if not self._chunk:
-                raise StopAsyncIteration
+            while not self._chunk:
+                after = self._after
+                fetched = await self._fetch(after)
+                if not fetched:
+                    raise StopAsyncIteration
+                # Whoever shares it may have fetched the same meanwhile.
+                if not self._chunk and after == self._after:
+                    self._chunk.extend(fetched)
             summary = self._chunk.popleft()
             self._after = summary.run_id
             if self._tag is None or self._tag in summary.tags:

@@ -47,10 +47,14 @@ class Reading:
         return self
 
     async def __anext__(self) -> JournalRecord:
-        if not self._chunk:
-            self._chunk.extend(await self._fetch(self._run_id, self._position))
-        if not self._chunk:
-            raise StopAsyncIteration
+        while not self._chunk:
+            position = self._position
+            fetched = await self._fetch(self._run_id, position)
+            if not fetched:
+                raise StopAsyncIteration
+            # Whoever shares it may have fetched the same meanwhile.
+            if not self._chunk and position == self._position:
+                self._chunk.extend(fetched)
         record = self._chunk.popleft()
         if record.journal_seq != self._position + 1:
             raise JournalCorrupt(

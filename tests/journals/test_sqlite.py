@@ -374,6 +374,24 @@ anyio.run(main)
         assert file.execute("SELECT count(*), max(seq) FROM record").fetchone() == (500, 500)
 
 
+async def test_those_who_share_a_reading_or_a_list_are_given_each_of_it_once(path: Path) -> None:
+    async def take(shared: AsyncIterator[object]) -> None:
+        async for one in shared:
+            taken.append(one)
+            await anyio.lowlevel.checkpoint()
+
+    async with SqliteJournal.open(path) as journal:
+        await append_all(journal, records(RUN, 450))
+        await append_all(journal, [record(f"run.{number:03}", 1) for number in range(250)])
+        for shared, count in ((journal.read(RUN), 450), (journal.runs(after="run."), 251)):
+            taken: list[object] = []
+            async with anyio.create_task_group() as tasks:
+                for _ in range(3):
+                    tasks.start_soon(take, shared)
+
+            assert len(taken) == len(set(map(repr, taken))) == count
+
+
 async def test_who_waits_in_the_event_loop_of_another_thread_is_refused(
     path: Path, anyio_backend_name: str
 ) -> None:
