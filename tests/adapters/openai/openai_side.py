@@ -16,6 +16,7 @@ from realtime_async.ports import (
     RealtimeConnectionId,
     RealtimeConnectRequest,
     RealtimeConnectResponse,
+    RealtimeEvent,
     RealtimeInputFrame,
     RealtimeOutputFrame,
     RealtimeSessionId,
@@ -24,10 +25,32 @@ from realtime_async.testing.loopback import DropHow, LoopbackServer, Peer
 from realtime_async.testing.loopback.hearing import numbered_audio
 from realtime_async.testing.loopback.openai import Answer, LoopbackOpenAI, OpenAIScript
 
-__all__ = ["OpenAISide", "Stubborn", "config_for", "open_openai_side"]
+__all__ = [
+    "ASK",
+    "REQUEST",
+    "SESSION",
+    "OpenAISide",
+    "Stubborn",
+    "config_for",
+    "open_openai_side",
+    "until",
+]
+
+SESSION = RealtimeSessionId("session.openai")
+REQUEST = RealtimeConnectRequest(SESSION, "provider.openai", "realtime.voice")
+ASK = RealtimeInputFrame.request_response()
 
 # It begins, and goes on only when it is cut.
 ENDLESS = Answer(text="And so on, and on.", audio_ms=60_000, hold_after=2)
+
+
+async def until(adapter: OpenAIRealtimeAdapter, kind: type[RealtimeEvent]) -> RealtimeEvent:
+    """Receive until an event of *kind* comes."""
+    while True:
+        frame = await adapter.receive(SESSION)
+        assert frame is not None
+        if isinstance(frame.event, kind):
+            return frame.event
 
 
 def config_for(server: LoopbackOpenAI, **others: Any) -> OpenAIRealtimeConfig:

@@ -14,13 +14,11 @@ from realtime_async.adapters.openai.input_audio import InputAudio
 from realtime_async.adapters.openai.session import TO_SEND
 from realtime_async.adapters.openai.talk import Talk
 from realtime_async.adapters.openai.updates import Updates
-from realtime_async.ports import RealtimeConnectRequest, RealtimeInputFrame, RealtimeSessionId, StreamCursor
-from tests.adapters.openai.openai_side import Stubborn, open_openai_side
+from realtime_async.ports import RealtimeInputFrame, StreamCursor
+from tests.adapters.openai.openai_side import REQUEST, SESSION, Stubborn, open_openai_side
 from tests.adapters.openai.talks import audio, config, heard, new_talk, said, say, to_send
 
 Frame = RealtimeInputFrame
-SESSION = RealtimeSessionId("session.openai")
-REQUEST = RealtimeConnectRequest(SESSION, "provider.openai", "realtime.voice")
 UPDATED = said("session.updated", session={})
 COMMITTED = said("input_audio_buffer.committed", item_id="item_u")
 
