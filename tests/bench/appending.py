@@ -15,6 +15,7 @@ import attrs
 
 from realtime_async import JournalRecord, RunId
 from realtime_async._posting import poster
+from realtime_async.journals._codec import encode
 from realtime_async.journals._taken import Taken
 from tests.bench import raw_sqlite
 from tests.bench.figures import Figure, Row, Table, quantile
@@ -72,6 +73,18 @@ class Waits:
     ten: float
 
 
+@attrs.frozen
+class Rates:
+    """One round; rows a second."""
+
+    raw: float
+    """Of the short rows that a journal writes."""
+    raw_whole: float
+    """Of records as their public JSON, which a plain journal would write."""
+    mine: float
+    per_commit: float
+
+
 def append_waits(effort: Effort, directory: Path) -> Iterator[Table]:
     runs = anyio.run(_runs, TEN, effort.appends // 2)
     for loop in Loop:
@@ -103,16 +116,26 @@ def throughput(effort: Effort, directory: Path) -> Iterator[Table]:
     runs = anyio.run(_runs, RUNS, effort.runs_appends)
     for loop in Loop:
         rounds = [_rates(loop, runs, directory, number) for number in range(effort.rounds)]
-        raw, journal, per_commit = zip(*rounds, strict=True)
-        ratios = (mine / floor for mine, floor in zip(journal, raw, strict=True))
+        to_raw = Figure((each.mine / each.raw for each in rounds), THROUGHPUT_TO_RAW[loop])
+        to_whole = Figure(each.mine / each.raw_whole for each in rounds)
+        batch = Figure([RAW_BATCH])
         yield Table(
             f"throughput, SQLite full, {RUNS} interleaved runs, {loop}",
-            ("rows/s", "× raw", "rows/commit"),
+            ("rows/s", "× raw", "× raw, whole records", "rows/commit"),
             [
-                Row("raw sqlite3, executemany", (Figure(raw), None, Figure([RAW_BATCH]))),
+                Row("raw sqlite3, executemany", (Figure(each.raw for each in rounds), None, None, batch)),
+                Row(
+                    "the same, whole records as JSON",
+                    (Figure(each.raw_whole for each in rounds), None, None, batch),
+                ),
                 Row(
                     f"{RUNS} appenders",
-                    (Figure(journal), Figure(ratios, THROUGHPUT_TO_RAW[loop]), Figure(per_commit)),
+                    (
+                        Figure(each.mine for each in rounds),
+                        to_raw,
+                        to_whole,
+                        Figure(each.per_commit for each in rounds),
+                    ),
                 ),
             ],
         )
@@ -156,17 +179,26 @@ def _waits(loop: Loop, runs: Sequence[Run], directory: Path, number: int) -> Wai
     )
 
 
-def _rates(loop: Loop, runs: Sequence[Run], directory: Path, number: int) -> tuple[float, float, float]:
-    """Rows a second, raw and by appenders, and how many of the latter's rows a commit had."""
+def _rates(loop: Loop, runs: Sequence[Run], directory: Path, number: int) -> Rates:
     numbers = raw_sqlite.Numbers()
-    rows = [numbers.row(record) for record in chain.from_iterable(zip(*runs, strict=True))]
-    batches = [rows[first : first + RAW_BATCH] for first in range(0, len(rows), RAW_BATCH)]
+    records = list(chain.from_iterable(zip(*runs, strict=True)))
     raw, mine = in_turn(
         number,
-        partial(raw_sqlite.commit, batches, directory),
+        partial(raw_sqlite.commit, _in_batches([numbers.row(record) for record in records]), directory),
         partial(_appended, loop, WatchedFile, runs, directory),
     )
-    return len(rows) / sum(raw.waits_s), len(rows) / mine.elapsed_s, len(rows) / mine.commits
+    whole = [(str(each.run_id), each.journal_seq, encode(each).decode()) for each in records]
+    raw_whole = raw_sqlite.commit(_in_batches(whole), directory)
+    return Rates(
+        len(records) / sum(raw.waits_s),
+        len(records) / sum(raw_whole.waits_s),
+        len(records) / mine.elapsed_s,
+        len(records) / mine.commits,
+    )
+
+
+def _in_batches(rows: Sequence[raw_sqlite.RawRow]) -> list[Sequence[raw_sqlite.RawRow]]:
+    return [rows[first : first + RAW_BATCH] for first in range(0, len(rows), RAW_BATCH)]
 
 
 def _appended(loop: Loop, kind: type[WatchedFile], runs: Sequence[Run], directory: Path) -> Appended:
