@@ -48,7 +48,8 @@ class Microphone:
 
     Raises:
         ImportError: The extra `audio`, or the system's PortAudio, is not installed; on the first iteration.
-        OSError: There is no such device, or it doesn't take the format; on the first iteration.
+        OSError: There is no such device, or it doesn't take the format, on the first iteration; or it is gone, once what it
+            heard before was taken.
     """
 
     BUFFER_S = 5.0
@@ -64,14 +65,14 @@ class Microphone:
 
     async def _frames(self) -> AsyncGenerator[bytes, None]:
         buffer: deque[bytes] = deque(maxlen=round(self.BUFFER_S * FRAMES_PER_SECOND))
-        bell = _Bell()
+        bell = _Bell("microphone", self._device)
 
         def take(sound: Any, _frames: int, _time: object, _status: object) -> None:
             self.lost_frames += len(buffer) == buffer.maxlen
             buffer.append(bytes(sound))
             bell.ring()
 
-        async with _stream("RawInputStream", "microphone", self._format, self._device, take):
+        async with _stream("RawInputStream", "microphone", self._format, self._device, take, bell):
             while True:
                 while buffer:
                     yield buffer.popleft()
@@ -91,7 +92,8 @@ class Speaker(anyio.AsyncContextManagerMixin):
 
     Raises:
         ImportError: The extra `audio`, or the system's PortAudio, is not installed; when it is entered.
-        OSError: There is no such device, or it doesn't take the format; when it is entered.
+        OSError: There is no such device, or it doesn't take the format, when it is entered; or it is gone, when more is to be
+            played.
     """
 
     BUFFER_S = 60.0
@@ -113,6 +115,8 @@ class Speaker(anyio.AsyncContextManagerMixin):
 
     async def play(self, frame: RealtimeOutputFrame) -> None:
         """Queue the audio of *frame*, when there is room for it."""
+        if self._bell is not None:
+            self._bell.check()
         while not self._playout.put(frame):
             await self._opened_bell().rung()
 
@@ -132,7 +136,7 @@ class Speaker(anyio.AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Speaker, None]:
-        bell = self._bell = _Bell()
+        bell = self._bell = _Bell("speaker", self._device)
 
         def give(sound: Any, _frames: int, _time: object, _status: object) -> None:
             pcm = self._playout.take(len(sound))
@@ -140,26 +144,55 @@ class Speaker(anyio.AsyncContextManagerMixin):
             if pcm:
                 bell.ring()
 
-        async with _stream("RawOutputStream", "speaker", self._format, self._device, give):
+        async with _stream("RawOutputStream", "speaker", self._format, self._device, give, bell):
             yield self
 
 
 class _Bell:
     """Rung by a device's thread; who was woken looks again."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, device: Device) -> None:
+        self._name = name
+        self._device = device
+        self._has_stopped = False
         self._post = poster()
         self._next = anyio.Event()
 
     def ring(self) -> None:
         self._post(self._wake)
 
+    def stop(self) -> None:
+        """It will ring no more: the device has stopped, as one does that is unplugged."""
+        # In the loop: who finds nothing more to take must not miss what came just before.
+        self._post(self._stop)
+
+    def check(self) -> None:
+        """
+        Raises:
+            OSError: The device has stopped.
+        """
+        if self._has_stopped:
+            raise OSError(
+                f"the {self._name} ({_chosen(self._device)}) has stopped, as one does that is unplugged: "
+                "`python -m sounddevice` lists the devices that this machine has; open one of them"
+            )
+
+    def _stop(self) -> None:
+        self._has_stopped = True
+        self._wake()
+
     def _wake(self) -> None:
         self._next.set()
         self._next = anyio.Event()
 
     async def rung(self) -> None:
-        """Wait for the next `ring`; what happened before this was called may ring it, too."""
+        """
+        Wait for the next `ring`; what happened before this was called may ring it, too.
+
+        Raises:
+            OSError: The device has stopped.
+        """
+        self.check()
         await self._next.wait()
 
 
@@ -175,10 +208,15 @@ def _pcm16(audio_format: AudioFormat | None) -> AudioFormat:
 
 @asynccontextmanager
 async def _stream(
-    kind: str, name: str, audio_format: AudioFormat, device: Device, callback: Callable[..., None]
+    kind: str,
+    name: str,
+    audio_format: AudioFormat,
+    device: Device,
+    callback: Callable[..., None],
+    bell: _Bell,
 ) -> AsyncIterator[None]:
     """Hold a device open; opening and closing one takes a while, so a thread does it."""
-    held = _Held(partial(_opened, kind, name, audio_format, device, callback))
+    held = _Held(partial(_opened, kind, name, audio_format, device, callback, bell))
     try:
         await anyio.to_thread.run_sync(held.open)
         yield
@@ -218,7 +256,12 @@ class _Held:
 
 
 def _opened(
-    kind: str, name: str, audio_format: AudioFormat, device: Device, callback: Callable[..., None]
+    kind: str,
+    name: str,
+    audio_format: AudioFormat,
+    device: Device,
+    callback: Callable[..., None],
+    bell: _Bell,
 ) -> Any:
     sounddevice = _sounddevice()
     stream = None
@@ -230,17 +273,22 @@ def _opened(
             dtype="int16",
             device=device,
             callback=callback,
+            # Called as soon as the callback is called no more, whatever the reason.
+            finished_callback=bell.stop,
         )
         stream.start()
     except (sounddevice.PortAudioError, ValueError) as error:
         if stream is not None:
             stream.close()
-        chosen = "default device" if device is None else f"device {device!r}"
         raise OSError(
-            f"the {name} ({chosen}) cannot be opened at {audio_format.sample_rate} Hz: "
+            f"the {name} ({_chosen(device)}) cannot be opened at {audio_format.sample_rate} Hz: "
             "`python -m sounddevice` lists the devices that this machine has"
         ) from error
     return stream
+
+
+def _chosen(device: Device) -> str:
+    return "default device" if device is None else f"device {device!r}"
 
 
 def _sounddevice() -> Any:

@@ -32,6 +32,7 @@ class FakeStream:
     dtype: str
     device: int | str | None
     callback: Callback
+    finished_callback: Callable[[], None]
     hears: bool = True
     """A microphone; else it is a speaker."""
     is_started: bool = False
@@ -46,6 +47,10 @@ class FakeStream:
 
     def close(self) -> None:
         self.is_closed = True
+
+    def lose(self) -> None:
+        """Be unplugged."""
+        _in_a_thread(self.finished_callback)
 
     def hear(self, pcm: bytes) -> None:
         """Give the program one frame of the microphone."""

@@ -173,6 +173,52 @@ async def test_a_machine_without_the_device_is_told_so(name: str, devices: FakeS
         await use(name)
 
 
+async def test_a_microphone_that_is_unplugged_gives_what_it_has_heard_and_then_says_so(
+    devices: FakeSoundDevice,
+) -> None:
+    """Whoever waits for it would wait for ever, and the caller be deaf without a word."""
+    heard: list[bytes] = []
+
+    async def listen() -> None:
+        async with aclosing(Microphone(FORMAT, device="hw:1").__aiter__()) as frames:
+            heard.append(await anext(frames))
+            with pytest.raises(OSError, match=r"the microphone \(device 'hw:1'\) has stopped"):
+                await anext(frames)
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(listen)
+            stream = await opened(devices.inputs)
+            stream.hear(sound(1))
+            stream.lose()
+
+    assert heard == [sound(1)]
+    assert stream.is_closed
+
+
+async def test_a_speaker_that_is_unplugged_says_so_to_who_waits_and_to_who_plays(
+    devices: FakeSoundDevice,
+) -> None:
+    async def hear_it_out() -> None:
+        with pytest.raises(OSError, match=r"the speaker \(default device\) has stopped"):
+            await speaker.finished()
+
+    with anyio.fail_after(10):
+        async with Speaker(FORMAT) as speaker:
+            async with anyio.create_task_group() as tasks:
+                stream = await opened(devices.outputs)
+                await speaker.play(answer(1))
+                tasks.start_soon(hear_it_out)
+                await anyio.wait_all_tasks_blocked()
+                stream.lose()
+
+            with pytest.raises(OSError, match="has stopped"):
+                await speaker.play(answer(2))
+            assert speaker.stop() == 0
+
+    assert stream.is_closed
+
+
 @pytest.mark.parametrize("name", ["microphone", "speaker"])
 async def test_a_missing_extra_is_told_with_what_to_install(
     name: str, monkeypatch: pytest.MonkeyPatch
