@@ -180,8 +180,18 @@ class Answers:
             request.refusals += 1
         if request.refusals >= self.REFUSALS:
             return False
-        self._waiting.appendleft(request)
+        self._ask_anew([request])
         return True
+
+    def _ask_anew(self, requests: list[Request]) -> None:
+        """Let *requests* be asked before anything that waits: they are about all results that were given meanwhile."""
+        for request in requests:
+            request.is_overtaken = False
+        self._waiting.extendleft(reversed(requests))
+        about_results = [request for request in self._waiting if request.is_about_results]
+        for request in about_results[1:]:
+            about_results[0].number = request.number
+            self._waiting.remove(request)
 
     def failed(self, event_id: str | None) -> bool:
         """The provider will not do the request *event_id*; False: there is none."""
@@ -289,9 +299,6 @@ class Answers:
         Returns:
             The answer that was cut off; None: none was being given.
         """
-        for request in self._sent():
-            # Asked for again, it is about all that the next connection is told.
-            request.is_overtaken = False
         cut, self.active = self.active, None
         self.cut_off = cut or self.cut_off
         self._left_behind.extend(self._asked)
@@ -321,7 +328,7 @@ class Answers:
             owed.append(Request("", None))
         self.cut_off = None
         self.forget_owed()
-        self._waiting.extendleft(reversed(owed))
+        self._ask_anew(owed)
 
     def leave_to_replay(self, numbers: set[int | None]) -> None:
         """The requests of the frames *numbers* come again, after what they ask about; None: those without one do."""

@@ -258,6 +258,47 @@ def test_a_request_that_is_made_anew_is_about_the_results_that_came_after_it_too
     assert [*late, *to_send(talk)] == []
 
 
+def test_a_request_that_waited_is_one_with_that_which_a_new_connection_is_owed() -> None:
+    talk = new_talk()
+    told = [Frame.tool_result(f"call_{number}", "booked") for number in (1, 2)]
+    heard(talk, *calls_made("call_1"), OVER)
+    say(talk, *stamped([told[0], Frame.request_response()]))
+    heard(talk, said("response.created", response={"id": "resp_2"}))
+    say(talk, *stamped([told[1], Frame.request_response()], first=3))
+
+    talk.disconnected()
+    talk.reconnected()
+    again = to_send(talk)
+    heard(talk, said("response.created", response={"id": "resp_3"}))
+    heard(talk, said("response.done", response={"id": "resp_3", "status": "completed"}))
+
+    assert kinds(again) == ["response.create"]
+    assert to_send(talk) == []
+
+
+@pytest.mark.parametrize("is_asked_first", [False, True])
+def test_a_request_that_came_too_early_is_one_with_that_of_a_later_result(is_asked_first: bool) -> None:
+    talk = new_talk()
+    told = [Frame.tool_result(f"call_{number}", "booked") for number in (1, 2)]
+    heard(talk, *calls_made("call_1"), OVER)
+    [_, request] = say(talk, told[0], Frame.request_response())
+    say(talk, told[1])
+    heard(talk, said("response.created", response={"id": "resp_auto"}))
+
+    if is_asked_first:
+        say(talk, Frame.request_response())
+    heard(talk, refusal(request["event_id"]))
+    if not is_asked_first:
+        say(talk, Frame.request_response())
+    heard(talk, said("response.done", response={"id": "resp_auto", "status": "completed"}))
+    again = to_send(talk)
+    heard(talk, said("response.created", response={"id": "resp_2"}))
+    heard(talk, said("response.done", response={"id": "resp_2", "status": "completed"}))
+
+    assert kinds(again) == ["response.create"]
+    assert to_send(talk) == []
+
+
 def test_results_that_come_on_two_connections_have_one_answer() -> None:
     talk = new_talk()
     first, second = (Frame.tool_result(f"call_{number}", "booked") for number in (1, 2))
