@@ -62,6 +62,31 @@ async def test_a_call_of_the_adapter_has_failed(operation: str) -> None:
     await staged.check()
 
 
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_a_call_has_failed_whose_loop_in_another_thread_was_cancelled(operation: str) -> None:
+    """Also on Trio, where nobody who calls is cancelled so."""
+    adapter = ScriptedAdapter()
+    sound = getattr(adapter, operation)
+
+    async def call(*args: Any, **options: Any) -> None:
+        setattr(adapter, operation, sound)
+        # As `to_thread.run_sync` raises what `asyncio.run` ended with there.
+        raise asyncio.CancelledError
+
+    setattr(adapter, operation, call)
+    staged = StagedSession(adapter)
+
+    try:
+        error = await taken(staged, operation)
+    except AgentError as raised:
+        error = raised
+
+    assert getattr(error, "kind", None) == "provider_failure"
+    if operation != "close":
+        await staged.controller.close()
+    await staged.check()
+
+
 @on_asyncio
 async def test_a_loop_hears_of_it_and_goes_on() -> None:
     call = Call(*spoken(1))

@@ -20,11 +20,14 @@ def is_failure(raised: BaseException) -> bool:
 
 
 def _is_nobodys(raised: BaseException) -> bool:
-    # Only here, as under Trio nobody needs it.
+    # Only here, as under Trio hardly anybody needs it.
     from asyncio import CancelledError, current_task  # noqa: PLC0415
 
     if not isinstance(raised, CancelledError):
         return False
+    if not isinstance(raised, anyio.get_cancelled_exc_class()):
+        # On Trio it comes of a loop in another thread, as of one that an adapter or a tool runs there.
+        return True
     task = current_task()
     # A scope that is left takes its own request back, though one around it is cancelled too.
     return task is not None and not task.cancelling() and anyio.current_effective_deadline() != -math.inf
