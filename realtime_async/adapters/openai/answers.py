@@ -230,9 +230,13 @@ class Answers:
             self._open_calls.clear()
         self._open_calls.add(call_id)
 
+    def passed(self, call_id: str | None) -> None:
+        """What a request comes after, sent or known already: the result of *call_id*; None: anything else."""
+        self._has_result = call_id is not None
+
     def given(self, call_id: str | None) -> None:
         """The program put something into the conversation: the result of *call_id*; None: anything else."""
-        self._has_result = call_id is not None
+        self.passed(call_id)
         if call_id is None:
             return
         self._open_calls.discard(call_id)

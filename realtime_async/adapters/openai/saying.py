@@ -56,7 +56,9 @@ def sent(talk: Talk, frame: RealtimeInputFrame) -> None:
     talk.input.timeline.passed(number)
     if frame.media_kind is _Kind.CONTROL:
         _signalled(talk, frame, number)
-    elif not talk.items.has_frame(number):
+    elif talk.items.has_frame(number):
+        talk.answers.passed(frame.call_id)
+    else:
         _, _, key = talk.draw_event_id("item").partition("_")
         talk.items.place(key, _item(talk, frame), number=number, size=_size(frame))
         talk.answers.given(frame.call_id)
@@ -121,14 +123,17 @@ def _signal(talk: Talk, frame: RealtimeInputFrame, number: int) -> str | None:
 
 
 def _signalled(talk: Talk, frame: RealtimeInputFrame, number: int) -> None:
+    if frame.signal is InputSignal.REQUEST_RESPONSE and not talk.answers.has_frame(number):
+        talk.answers.ask(Request(talk.draw_event_id("response"), number, _instructions(frame)))
+        return
+    # A request that comes later is not about what a tool returned before it.
+    talk.answers.passed(None)
     is_settled = number <= talk.input.settled_through
     match frame.signal:
         case InputSignal.END_OF_TURN if not is_settled:
             talk.input.commit_sent(number, talk.draw_event_id("commit"))
         case InputSignal.CLEAR_INPUT if not is_settled:
             talk.input.cleared(number)
-        case InputSignal.REQUEST_RESPONSE if not talk.answers.has_frame(number):
-            talk.answers.ask(Request(talk.draw_event_id("response"), number, _instructions(frame)))
 
 
 def _instructions(frame: RealtimeInputFrame) -> str | None:

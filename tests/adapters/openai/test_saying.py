@@ -215,6 +215,37 @@ def test_a_program_may_ask_for_an_answer_though_a_call_has_no_result(frames: lis
     assert kinds(sent)[-1] == "response.create"
 
 
+def test_a_turn_that_ends_after_a_result_has_an_answer_of_its_own() -> None:
+    talk = new_talk(turns=None)
+    told = [Frame.tool_result(f"call_{number}", "booked") for number in (1, 2)]
+    heard(talk, *calls_made("call_1", "call_2"), OVER)
+    say(talk, told[0], Frame.request_response(), told[1])
+    of_tools = to_send(talk)
+
+    say(talk, *audio(10), Frame.end_of_turn(), Frame.request_response())
+    heard(talk, said("response.created", response={"id": "resp_2"}))
+    heard(talk, said("response.done", response={"id": "resp_2", "status": "completed"}))
+
+    assert kinds(of_tools) == ["response.create"]
+    assert kinds(to_send(talk)) == ["response.create"]
+
+
+def test_a_request_about_a_result_waits_for_the_others_when_it_is_replayed_too() -> None:
+    talk = new_talk(turns=None)
+    spoken = [*audio(10), Frame.end_of_turn()]
+    again = stamped([*spoken, Frame.tool_result("call_1", "booked"), Frame.request_response()])
+    heard(talk, *calls_made("call_1", "call_2"), OVER)
+    say(talk, *again)
+
+    talk.disconnected()
+    talk.reconnected()
+    replayed = kinds(say(talk, *again))
+    late = say(talk, *stamped([Frame.tool_result("call_2", "booked"), Frame.request_response()], first=14))
+
+    assert replayed == [*["input_audio_buffer.append"] * 10, "input_audio_buffer.commit"]
+    assert kinds([*late, *to_send(talk)]) == ["conversation.item.create", "response.create"]
+
+
 def test_a_request_that_waits_for_a_result_stops_none_behind_it() -> None:
     talk = new_talk()
     heard(talk, *calls_made("call_1", "call_2"))
