@@ -91,7 +91,8 @@ _ANSWERS = {
 }
 
 # Enough to sound like one sentence; a decimal point or an abbreviation in it does no harm.
-_SENTENCE = re.compile(r"\s*(.+?[.!?:;])\s+", re.DOTALL)
+# What it is held against begins with no space: of a page of them it would try every part.
+_SENTENCE = re.compile(r"(.+?[.!?:;])\s+", re.DOTALL)
 
 
 async def _no_tools(request: CallTool) -> str | None:
@@ -112,7 +113,7 @@ async def spoken_sentences(reply: Reply, use_tool: UseTool = _no_tools) -> Async
                     yield part
                 text = ""
                 continue
-            text += piece
+            text = (text + piece).lstrip()
             while (found := _SENTENCE.match(text)) is not None:
                 for part in _speakable(found[1]):
                     yield part

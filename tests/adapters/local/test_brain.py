@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from time import thread_time
 
 import pytest
 
@@ -66,6 +67,13 @@ async def test_no_part_is_longer_than_what_is_spoken_in_one_go(text: str) -> Non
 
     assert max(map(len, parts)) <= LONGEST_TEXT
     assert "".join("".join(parts).split()) == "".join(text.split())
+
+
+async def test_a_page_of_spaces_does_not_hold_the_event_loop() -> None:
+    began = thread_time()
+
+    assert await sentences_of(" " * 50_000 + "One") == ["One"]
+    assert thread_time() - began < 1.0
 
 
 async def test_a_sentence_is_spoken_before_the_reply_ends() -> None:
