@@ -75,23 +75,24 @@ class Gating:
         """Accept *frame*; the caller has seen that there is room."""
         if self.channel.is_empty:
             self._is_told_full = False
-        # Begun first: where the journal has failed, nothing was accepted.
-        try:
-            appended = self._tell(frame, action)
-        except JournalFailure:
-            self._rt.life.not_gated()
-            raise
+        appended = self._tell(frame, action)
         self.channel.put(Gated(frame, self._rt.now()))
         return appended
 
     def put_first(self, gated: Gated) -> Appended:
         """Take back a frame that did not reach its connection."""
+        appended = self._tell(gated.frame, RealtimeBackpressureAction.GATE)
         self.channel.put_first(gated)
-        return self._tell(gated.frame, RealtimeBackpressureAction.GATE)
+        return appended
 
     def _tell(self, frame: RealtimeInputFrame, action: RealtimeBackpressureAction) -> Appended:
+        """Record, before *frame* is in the gate, that it is: where the journal has failed, it is not."""
         self._rt.life.gated(action)
-        return self._rt.append(_Kind.BACKPRESSURE_APPLIED, **input_fields(frame))
+        try:
+            return self._rt.append(_Kind.BACKPRESSURE_APPLIED, **input_fields(frame))
+        except JournalFailure:
+            self._rt.life.not_gated()
+            raise
 
     async def room(self) -> RealtimeBackpressureAction | None:
         """

@@ -311,21 +311,29 @@ class Sending:
                 self.drained.append(rt.life.send_cursor.chunk_sequence)
                 records += [turn.intent, sent] if turn.intent is not None else [sent]
                 return
+            if isinstance(turn.error, JournalFailure):
+                # It was given up.
+                raise turn.error
         except JournalFailure:
-            # Whoever resumes the session finds it in the gate.
-            if not turn.started:
-                self.gate.forget(is_out=turn.stamped is not None)
+            self._forget(turn)
             raise
         except AgentError:
             rt.check()
         except BaseException:
-            if turn.error is not None and not turn.started:
+            if isinstance(turn.error, JournalFailure):
+                self._forget(turn)
+            elif turn.error is not None and not turn.started:
                 self._take_back(gated)
             raise
         records += [record for record in (turn.intent, turn.result, turn.gated) if record is not None]
 
+    def _forget(self, turn: Turn) -> None:
+        """Nothing can be recorded of this frame any more: whoever resumes the session finds it in the gate, unless it had ended."""
+        if not turn.started and turn.result is None:
+            self.gate.forget(is_out=turn.stamped is not None)
+
     def _take_back(self, gated: Gated) -> None:
         """The drain was cancelled before this frame's call: it goes on waiting."""
         if self._rt.life.phase is not Phase.CLOSING:
-            self._rt.totals.failed -= 1
             self.gate.put_first(gated)
+            self._rt.totals.failed -= 1

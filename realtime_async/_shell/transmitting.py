@@ -22,7 +22,7 @@ from realtime_async._shell.groups import is_failure
 from realtime_async._shell.lane import Appended
 from realtime_async._shell.runtime import SessionRuntime, recorded
 from realtime_async._shell.spanning import SpanBook
-from realtime_async.errors import AgentError, ProviderConnectionLost, RetryClassification
+from realtime_async.errors import AgentError, JournalFailure, ProviderConnectionLost, RetryClassification
 from realtime_async.ports import (
     RealtimeInputFrame,
     RealtimeMediaKind,
@@ -264,15 +264,23 @@ class Transmitting:
             assert turn.stamped is not None
             rt.totals.doubt(self._took_number(turn.frame, turn.stamped, rt.now()))
         kept = lost and not in_doubt and rt.life.phase is not Phase.CLOSING
-        rt.totals.failed += not in_doubt and not kept
         fields = {**input_fields(turn.frame), "error": recorded(error)}
-        if turn.intent is None:
-            result = self.book.fail(_Kind.INPUT_SEND_FAILED, fields)
-        else:
-            result = rt.append(_Kind.INPUT_SEND_FAILED, turn.intent, **fields)
+        try:
+            if turn.intent is None:
+                result = self.book.fail(_Kind.INPUT_SEND_FAILED, fields)
+            else:
+                result = rt.append(_Kind.INPUT_SEND_FAILED, turn.intent, **fields)
+        except JournalFailure:
+            # No record tells how the call ended: to whoever resumes the session its intent is open.
+            rt.totals.in_doubt += turn.started and not in_doubt
+            raise
+        turn.result = result
+        rt.totals.failed += not in_doubt
         rt.lost_if(error)
         if kept:
             turn.gated = self._gating.put_first(Gated(turn.frame, turn.since))
+            # That was not its end.
+            rt.totals.failed -= 1
         return result
 
 

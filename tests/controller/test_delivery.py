@@ -237,6 +237,86 @@ async def test_a_frame_that_left_the_gate_when_the_journal_failed_is_accounted_f
     await resumed.close()
 
 
+@pytest.mark.parametrize(
+    "fault, fail_at, expected",
+    [
+        (Refuse(), 4, Delivery(in_doubt=1)),
+        (Drop(FrameFate.NOT_SENT), 4, Delivery(in_doubt=1)),
+        # That it waits in the gate is what could not be recorded.
+        (Drop(FrameFate.NOT_SENT), 5, Delivery(failed=1)),
+    ],
+    ids=["refused", "lost", "not-gated"],
+)
+async def test_a_frame_whose_failure_could_not_be_recorded_is_what_the_next_owner_finds(
+    fault: Fault, fail_at: int, expected: Delivery
+) -> None:
+    # connect_requested and connected, input_send_requested and input_send_failed.
+    memory, sidecar = MemoryJournal(), plain_sidecar()
+    journal = FaultyJournal(memory, fail_at=fail_at, how=JournalFault.REFUSE)
+    provider = ScriptedAdapter(Script(faults={("send", 1): fault}))
+    controller = RealtimeSessionController(sidecar, provider, journal, run_id="run-1")
+    await controller.connect()
+
+    with pytest.raises(JournalFailure):
+        await controller.send(text())
+    with pytest.raises(JournalFailure):
+        await controller.close()
+
+    assert controller.delivery == expected
+    assert controller.state.backpressure_state.queued_frames == 0
+    resumed = await RealtimeSessionController.resume(sidecar, ScriptedAdapter(), memory, run_id="run-1")
+    assert resumed.delivery == expected
+    await resumed.close()
+
+
+def out_of_order(memory: MemoryJournal) -> FaultyJournal:
+    """A journal that keeps whoever drains two frames waiting for the intent of the first, and takes nothing more."""
+    # connect_requested and connected, two of the restart, two of the gate, restart_completed.
+    full = FaultyJournal(memory, fail_at=9, how=JournalFault.REFUSE)
+    return FaultyJournal(full, fail_at=8, how=JournalFault.STALL)
+
+
+async def test_a_frame_that_ran_out_of_time_while_it_was_drained_is_counted_once() -> None:
+    controller = StagedSession(journal=out_of_order(MemoryJournal())).controller
+    await controller.connect()
+    await controller.begin_restart()
+    for _ in range(2):
+        await controller.send(text())
+
+    with pytest.raises(JournalFailure):
+        await controller.complete_restart()
+    with pytest.raises(JournalFailure):
+        await controller.close()
+
+    assert controller.delivery == Delivery(dropped=2)
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_a_drain_is_given_up_at_once_and_its_frame_counted(is_cancelled: bool) -> None:
+    controller = StagedSession(journal=out_of_order(MemoryJournal())).controller
+    await controller.connect()
+    await controller.begin_restart()
+    for _ in range(2):
+        await controller.send(text())
+
+    async with anyio.create_task_group() as tasks:
+        draining = await begin(tasks, controller.complete_restart)
+        began = anyio.current_time()
+        # It joins the drain.
+        with pytest.raises(JournalFailure):
+            await controller.send(text())
+        if is_cancelled:
+            draining.scope.cancel()
+        with pytest.raises(JournalFailure):
+            await controller.close()
+
+    assert draining.ended_at == began or is_cancelled
+    assert isinstance(draining.error, JournalFailure) != is_cancelled
+    assert controller.delivery == Delivery(dropped=2)
+    held = controller.state.backpressure_state
+    assert (held.queued_frames, held.dropped_frames) == (0, 2)
+
+
 async def test_what_a_close_could_not_record_as_dropped_is_dropped_all_the_same() -> None:
     # connect_requested and connected, two of the restart, three of the gate, close_requested, and one that is dropped.
     journal = FaultyJournal(MemoryJournal(), fail_at=10, how=JournalFault.REFUSE)
