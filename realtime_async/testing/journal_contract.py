@@ -38,6 +38,8 @@ __all__ = ["JournalContract", "append_all", "read_all", "record", "records"]
 
 RUN = RunId("run.contract")
 OTHER_RUN = RunId("run.other")
+# Whoever reads without waiting has read by then.
+SEEN_WITHIN_S = 1.0
 
 
 async def append_all(journal: RunJournal, run: Iterable[JournalRecord]) -> list[JournalCursor]:
@@ -262,17 +264,32 @@ class JournalContract:
             assert await read_all(journal, RUN) == records(RUN, 3)
 
     async def test_what_can_be_read_or_says_so_is_durable(self) -> None:
+        async def read() -> None:
+            seen.extend(await read_all(journal, RUN))
+            seen.append(await journal.last(RUN))
+            was_read.set()
+
+        seen: list[JournalRecord | JournalCursor | None] = []
+        was_read, asking = anyio.Event(), anyio.CancelScope()
         async with self.open_journal() as journal:
             await journal.append(record(RUN, 1))
-            async with self.stalled():
+            async with anyio.create_task_group() as tasks, self.stalled():
                 taken = journal.append(record(RUN, 2))
-                seen = [*await read_all(journal, RUN), await journal.last(RUN)]
+                tasks.start_soon(read)
+                # One that reads behind what it has yet to write shows nothing too early, and reads afterwards.
+                with anyio.move_on_after(SEEN_WITHIN_S):
+                    await was_read.wait()
 
-                is_seen = seen != [record(RUN, 1), JournalCursor(RUN, 1)]
+                is_seen = record(RUN, 2) in seen or JournalCursor(RUN, 2) in seen
                 if is_seen or getattr(taken, "is_durable", False) is True:
                     # It was durable at once; one that is not keeps whoever asks waiting here.
-                    await taken
+                    with anyio.move_on_after(self.patience_s / 2) as asking:
+                        await taken
 
+            assert not asking.cancelled_caught, (
+                "a record could be read, or said that it is durable, while whoever awaited it was kept waiting: "
+                "show and say it once it is durable"
+            )
             assert await taken == JournalCursor(RUN, 2)
 
     async def test_what_was_begun_and_left_alone_lands(self) -> None:
