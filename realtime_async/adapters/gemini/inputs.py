@@ -91,8 +91,24 @@ class Inputs:
 
     def passed(self, frame: RealtimeInputFrame, kind: InputKind) -> None:
         """Note that *frame* had its turn, sent or not: what asks after it asks about it."""
-        is_request = frame.media_kind is RealtimeMediaKind.CONTROL and kind is not InputKind.ENDS_TURN
-        self._said_last = None if is_request else kind
+        match frame.signal:
+            case InputSignal.END_OF_TURN:
+                # It asks about what was spoken.
+                if kind is InputKind.ENDS_TURN and (self._is_manual or not self._holds_content):
+                    self._said_last = kind
+            case None:
+                self._said_last = kind
+            case _:
+                self._said_last = None
+
+    def offered_result(self) -> None:
+        """Note that a result had its turn, though it may be refused: what asks after it asks about it, or about content."""
+        if not self._holds_content:
+            self._said_last = InputKind.RESULT
+
+    @property
+    def _holds_content(self) -> bool:
+        return self._said_last is InputKind.CONTENT
 
     def sent(self, frame: RealtimeInputFrame, kind: InputKind) -> None:
         """Note that all steps of *frame* were."""

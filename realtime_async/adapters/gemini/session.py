@@ -172,7 +172,7 @@ class Session:
         """Whether *frame* is replayed, and is not to be said again whatever is replayed with it."""
         if frame.media_kind is RealtimeMediaKind.TOOL_RESULT:
             # Its call is gone with its connection.
-            inputs.passed(frame, InputKind.RESULT)
+            inputs.offered_result()
             return self._is_known(frame, InputKind.RESULT)
         if frame.media_kind is not RealtimeMediaKind.CONTROL or frame.cursor is None:
             return False

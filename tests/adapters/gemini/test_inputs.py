@@ -108,6 +108,20 @@ def test_a_turn_that_the_program_has_ended_asks_by_itself(
     assert asked == said(inputs(**config), *ended)
 
 
+@pytest.mark.parametrize("turn_taking", list(TurnTaking))
+def test_the_end_of_a_turn_leaves_to_the_request_what_was_written(turn_taking: TurnTaking) -> None:
+    written = [Frame.text("Hello"), Frame.end_of_turn(), Frame.request_response()]
+    config: dict[str, Any] = {"turn_taking": turn_taking}
+
+    ordered = said(inputs(text_input=TextInput.CONTENT, **config), *written)
+    realtime = said(inputs(**config), *written)
+
+    assert ordered[0] == content({"text": "Hello"}, asks=False)
+    assert ordered[-1] == content(asks=True)
+    # It has asked by itself.
+    assert realtime == said(inputs(**config), *written[:-1])
+
+
 def test_an_activity_begins_with_the_first_audio_and_ends_with_the_turn() -> None:
     manual = inputs(turn_taking=TurnTaking.MANUAL)
     turn = [Frame.audio(PCM), Frame.audio(PCM), Frame.end_of_turn(), Frame.end_of_turn()]

@@ -259,3 +259,17 @@ async def test_a_request_that_needed_no_message_needs_none_when_it_is_replayed_a
         await it.server.until(lambda: 6 in it.server.conversations[-1].heard)
 
     assert str(it.server.log[-1].received).count('"turnComplete": true') == 1
+
+
+async def test_a_result_that_is_refused_takes_no_answer_from_what_was_written_before_it() -> None:
+    config: dict[str, Any] = {"model": "gemini-2.5-flash-native-audio", "text_input": TextInput.CONTENT}
+    async with talk(**config) as it:
+        await it.say(Frame.text("Hello there."))
+        with pytest.raises(ProviderFailure):
+            await it.say(Frame.tool_result("call-of-nobody", SECRET))
+        await it.say(Frame.request_response())
+        with anyio.fail_after(10):
+            done = await it.until(ResponseDone)
+
+    assert isinstance(done.event, ResponseDone)
+    assert done.event.status == "completed"
