@@ -4,7 +4,8 @@ Callers for the workers of a fleet, in place of a telephone exchange or a confer
     python examples/call_exchange.py --port 7000 --calls 3 --seconds 20
 
 It listens on 127.0.0.1.  A worker that says `take` is told the run ids of calls, a line each; saying it again asks
-whether the exchange is there, and an empty line says so.
+whether the exchange is there, and an empty line says so.  A call that it was told of, and that nobody has joined ten
+seconds later, is another worker's: it was gone before it could.
 One that says `join RUN_ID` hears that caller, 20 ms of pcm16 at 24 kHz at a time, until the caller hangs up, and
 says what it sends back.
 A caller is a clock: what is said while no worker has joined is heard by nobody.
@@ -30,6 +31,8 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 RATE = 24_000
 FRAME_S = 0.02
 FRAME_BYTES = int(RATE * FRAME_S) * 2
+# Longer than a worker tries to join: two that have one call would take it from each other.
+AGAIN_S = 10.0
 GONE = (
     anyio.DelimiterNotFound,
     anyio.EndOfStream,
@@ -54,11 +57,13 @@ class Caller:
     """How many workers there were, one after the other."""
     worker: SocketStream | None = attrs.field(default=None, init=False, repr=False)
     has_hung_up: anyio.Event = attrs.field(factory=anyio.Event, init=False, repr=False)
-    _answered: anyio.Event = attrs.field(factory=anyio.Event, init=False, repr=False)
+    told: anyio.Event = attrs.field(factory=anyio.Event, init=False, repr=False)
+    """A worker knows of the call."""
+    answered: anyio.Event = attrs.field(factory=anyio.Event, init=False, repr=False)
 
     async def speak(self) -> None:
         """Speak from when the first worker has joined, and hang up."""
-        await self._answered.wait()
+        await self.answered.wait()
         due = anyio.current_time()
         for frame in self.frames:
             await self._say(frame)
@@ -84,7 +89,7 @@ class Caller:
             return
         self.worker = worker
         self.joined += 1
-        self._answered.set()
+        self.answered.set()
         try:
             while True:
                 self.heard_s += len(await answers.receive()) / 2 / RATE
@@ -130,12 +135,23 @@ class Exchange:
                 await until.wait()
             for caller in self.callers.values():
                 tasks.start_soon(caller.speak)
+                tasks.start_soon(self._offer_again, caller)
                 await self._offered.send(caller.run_id)
             for caller in self.callers.values():
                 await caller.has_hung_up.wait()
             if stays is not None:
                 await stays.wait()
             tasks.cancel_scope.cancel()
+
+    async def _offer_again(self, caller: Caller) -> None:
+        """Let another worker have the call, where the one that was told of it has gone before it joined."""
+        while True:
+            await caller.told.wait()
+            with anyio.move_on_after(AGAIN_S):
+                await caller.answered.wait()
+                return
+            caller.told = anyio.Event()
+            await self._offered.send(caller.run_id)
 
     async def _serve(self, stream: SocketStream) -> None:
         async with stream:
@@ -167,13 +183,19 @@ class Exchange:
 
     async def _tell_calls(self, stream: SocketStream, turn: anyio.Lock) -> None:
         async for run_id in self._waiting:
+            is_told = False
             try:
                 async with turn:
                     await stream.send(run_id.encode() + b"\n")
+                is_told = True
             except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-                # There is room, as it has just been taken out.
-                self._offered.send_nowait(run_id)
                 return
+            finally:
+                if is_told:
+                    self.callers[run_id].told.set()
+                else:
+                    # There is room, as it has just been taken out.
+                    self._offered.send_nowait(run_id)
 
 
 def hums_and_pauses(seconds: float, *, hum_s: float = 1.5, pause_s: float = 2.0) -> Iterator[bytes]:

@@ -265,6 +265,29 @@ async def test_a_worker_that_asks_whether_the_exchange_is_there_is_answered_and_
             tasks.cancel_scope.cancel()
 
 
+async def test_a_call_whose_worker_is_gone_before_it_has_joined_is_another_workers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would never be answered, as no journal knows of it, and the exchange would wait for ever."""
+    monkeypatch.setattr(call_exchange, "AGAIN_S", 0.05)
+    caller = Caller("call-1", [bytes(960)])
+    exchange = Exchange([caller])
+    ports: list[int] = []
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(exchange.run, when_open=ports.append))
+            await until(lambda: bool(ports))
+            for _ in range(2):
+                async with await anyio.connect_tcp("127.0.0.1", ports[0]) as taker:
+                    await taker.send(b"take\n")
+                    assert await taker.receive() == b"call-1\n"
+            async with await anyio.connect_tcp("127.0.0.1", ports[0]) as phone:
+                await phone.send(b"join call-1\n")
+                assert await phone.receive() == bytes(960)
+
+    assert caller.has_hung_up.is_set()
+
+
 @pytest.mark.parametrize("said", [b"\xff\n", b"too long" * 100, b"join nobody\n", b"take"])
 async def test_a_stranger_ends_no_exchange(said: bytes) -> None:
     exchange = Exchange([Caller("call-1", [bytes(960)])])
