@@ -132,10 +132,10 @@ def _fatal(code: str) -> ProviderFailure:
 
 
 def _too_early(talk: Talk, refusal: Refusal) -> None:
-    if talk.answers.refused(refusal.event_id):
-        talk.pump()
-    elif refusal.event_id is not None:
+    if not talk.answers.refused(refusal.event_id) and refusal.event_id is not None:
         talk.say(ProviderWarning(refusal.code))
+    # The next one waits no longer than for one that was given up.
+    talk.pump()
 
 
 def _refused(talk: Talk, refusal: Refusal) -> None:

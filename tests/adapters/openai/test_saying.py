@@ -394,6 +394,16 @@ def test_a_request_that_is_refused_though_nobody_speaks_is_given_up_in_the_end()
     assert to_send(talk) == []
 
 
+def test_a_request_that_is_given_up_stops_none_behind_it() -> None:
+    talk = new_talk()
+    [request] = say(talk, Frame.request_response("Mine."), Frame.request_response("Next."))
+
+    for _ in range(3):
+        heard(talk, refusal(request["event_id"]))
+
+    assert [each["response"]["instructions"] for each in to_send(talk)] == ["Mine.", "Mine.", "Next."]
+
+
 def test_a_configuration_is_changed_by_what_is_new_in_it() -> None:
     talk = new_talk(instructions="Be brief.", voice="marin", max_output_tokens=100)
     saying.update(talk, attrs.evolve(talk.config, voice="cedar", turns=None))
