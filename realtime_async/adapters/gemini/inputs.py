@@ -91,15 +91,12 @@ class Inputs:
 
     def passed(self, frame: RealtimeInputFrame, kind: InputKind) -> None:
         """Note that *frame* had its turn, sent or not: what asks after it asks about it."""
-        match frame.signal:
-            case InputSignal.END_OF_TURN:
-                # It asks about what was spoken.
-                if kind is InputKind.ENDS_TURN and (self._is_manual or not self._holds_content):
-                    self._said_last = kind
-            case None:
-                self._said_last = kind
-            case _:
-                self._said_last = None
+        is_written = self._holds_content and not self._is_manual
+        if frame.signal is InputSignal.END_OF_TURN and (is_written or kind is InputKind.NOTHING):
+            # It asks about what was spoken only.
+            return
+        is_request = frame.media_kind is RealtimeMediaKind.CONTROL and kind is not InputKind.ENDS_TURN
+        self._said_last = None if is_request else kind
 
     def offered_result(self) -> None:
         """Note that a result had its turn, though it may be refused: what asks after it asks about it, or about content."""

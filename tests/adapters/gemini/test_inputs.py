@@ -122,6 +122,12 @@ def test_the_end_of_a_turn_leaves_to_the_request_what_was_written(turn_taking: T
     assert realtime == said(inputs(**config), *written[:-1])
 
 
+def test_a_turn_that_a_request_has_ended_is_asked_about_once() -> None:
+    spoken = [Frame.audio(PCM), Frame.request_response()]
+
+    assert said(inputs(), *spoken, Frame.request_response()) == said(inputs(), *spoken)
+
+
 def test_an_activity_begins_with_the_first_audio_and_ends_with_the_turn() -> None:
     manual = inputs(turn_taking=TurnTaking.MANUAL)
     turn = [Frame.audio(PCM), Frame.audio(PCM), Frame.end_of_turn(), Frame.end_of_turn()]
