@@ -303,3 +303,9 @@ def _sounddevice() -> Any:
             "`apt install libportaudio2`",
             name="sounddevice",
         ) from error
+    except Exception as error:
+        # Its PortAudioError has no other base, and cannot be had from a module that failed: it starts PortAudio at once.
+        raise OSError(
+            "PortAudio cannot use this machine's sound: see that its sound service runs, and that "
+            "`python -m sounddevice` lists devices"
+        ) from error

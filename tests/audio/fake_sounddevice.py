@@ -16,7 +16,7 @@ import pytest
 
 from realtime_async.audio import Microphone, Speaker
 
-__all__ = ["FakeSoundDevice", "FakeStream", "running_devices"]
+__all__ = ["FakeSoundDevice", "FakeStream", "PortAudioError", "running_devices"]
 
 Callback = Callable[[Any, int, object, object], None]
 

@@ -24,7 +24,7 @@ from realtime_async import (
 from realtime_async.adapters.scripted import ScriptedAdapter
 from realtime_async.audio import Microphone, Speaker
 from realtime_async.journals import MemoryJournal
-from tests.audio.fake_sounddevice import FakeSoundDevice, FakeStream
+from tests.audio.fake_sounddevice import FakeSoundDevice, FakeStream, PortAudioError
 
 FORMAT = AudioFormat(sample_rate=16_000)
 FRAME = 640
@@ -237,6 +237,21 @@ async def test_a_missing_library_is_told_with_what_to_install(monkeypatch: pytes
 
     with pytest.raises(ImportError, match="apt install libportaudio2"):
         await use("speaker")
+
+
+@pytest.mark.parametrize("name", ["microphone", "speaker"])
+async def test_a_machine_whose_sound_service_fails_is_told_so(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The module asks it as it is imported."""
+
+    def without_service(name: str) -> object:
+        raise PortAudioError("Error initializing PortAudio: Unanticipated host error")
+
+    monkeypatch.setattr("realtime_async.audio.devices.import_module", without_service)
+
+    with pytest.raises(OSError, match="PortAudio cannot use this machine's sound"):
+        await use(name)
 
 
 async def first_of(frames: AsyncGenerator[bytes, None]) -> bytes:
