@@ -142,20 +142,24 @@ class SessionRuntime:
         elif kind in INTENTS:
             fields["effect_intent_ref"] = EffectId.known_valid(record_id)
         payload = self.life.record(kind, fields)
-        appended = lane.append(
-            copied(
-                self._envelope,
-                {
-                    "journal_seq": seq,
-                    "record_id": record_id,
-                    "event_kind": EVENT_KIND[kind],
-                    "timestamp_millis": int(time.time() * 1000),
-                    "privacy": payload.privacy,
-                    "content_refs": payload.content_refs,
-                    "payload": payload,
-                },
-            )
+        record = copied(
+            self._envelope,
+            {
+                "journal_seq": seq,
+                "record_id": record_id,
+                "event_kind": EVENT_KIND[kind],
+                "timestamp_millis": int(time.time() * 1000),
+                "privacy": payload.privacy,
+                "content_refs": payload.content_refs,
+                "payload": payload,
+            },
         )
+        try:
+            appended = lane.append(record)
+        except JournalFailure:
+            # Also where that was known, and a call in flight has ended since.
+            self.life.happen(Happening.JOURNAL_FAILED)
+            raise
         speak(self._log, payload)
         return appended
 

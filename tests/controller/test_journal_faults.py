@@ -258,3 +258,28 @@ async def test_a_close_whose_failure_could_not_be_written_is_waited_for_once() -
             await operation()
 
     assert anyio.current_time() == at
+
+
+async def test_a_call_that_ends_after_the_journal_has_failed_does_not_hide_that() -> None:
+    # connect_requested and connected, interrupt_requested, input_send_requested.
+    adapter, told = ScriptedAdapter(), anyio.Event()
+
+    async def interrupt(*_arguments: object, **_options: object) -> None:
+        await told.wait()
+
+    adapter.interrupt = interrupt  # type: ignore[method-assign]  # of this one alone
+    staged = StagedSession(
+        adapter, journal=FaultyJournal(MemoryJournal(), fail_at=4, how=JournalFault.REFUSE)
+    )
+    await staged.controller.connect()
+
+    async with anyio.create_task_group() as tasks:
+        interrupting = await begin(tasks, staged.controller.interrupt)
+        with pytest.raises(JournalFailure):
+            await staged.controller.send(text())
+        told.set()
+
+    assert isinstance(interrupting.error, JournalFailure)
+    assert staged.controller.state.lifecycle_status == "failed"
+    with pytest.raises(JournalFailure):
+        await staged.controller.close()
