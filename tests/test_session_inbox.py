@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from realtime_async import Deadlines
-from realtime_async._session.inbox import MAX_BYTES, MAX_FRAMES
+from realtime_async._session.inbox import MAX_BYTES, MAX_FRAMES, Entry, Inbox
 from realtime_async.adapters.scripted import Delay, Drop, Hang, Refuse
 from realtime_async.errors import DeadlineExceeded, ProviderFailure, SessionStateError
 from realtime_async.journals import MemoryJournal
@@ -29,6 +29,7 @@ from tests.controller.staged import FRAME, audio
 from tests.test_session import Call, next_frames, on_asyncio
 from tests.test_session_frames import heard, spoken
 from tests.test_session_supervised import listen_to, reports_in, said
+from tests.test_session_tools import BOOK
 
 pytestmark = pytest.mark.virtual_time
 
@@ -203,6 +204,24 @@ async def test_what_came_within_an_answer_that_could_not_be_interrupted_keeps_it
         after = await next_frames(session, 4)
 
     assert heard(after) == heard(played)
+
+
+async def test_what_two_interrupts_at_once_had_taken_out_is_back_in_its_place() -> None:
+    """Both were refused, as the answer had ended."""
+    inbox = Inbox()
+    said = [RealtimeOutputFrame.audio(FRAME, response_id="answer.1") for _ in range(3)]
+    called = RealtimeOutputFrame.of(BOOK)
+    inbox.put(Entry(said[0], 0))
+    put_back_first = inbox.take_out(None)
+    inbox.put(Entry(called, 0))
+    inbox.put(Entry(said[1], 0))
+    put_back_second = inbox.take_out(None)
+
+    put_back_first()
+    inbox.put(Entry(said[2], 0))
+    put_back_second()
+
+    assert [await inbox.take() for _ in range(4)] == [said[0], called, said[1], said[2]]
 
 
 @pytest.mark.parametrize("patience_s", [1, 60], ids=["cancelled", "out of time"])

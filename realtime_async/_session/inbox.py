@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 
 import anyio.lowlevel
 import attrs
@@ -29,11 +30,13 @@ MAX_BYTES = 1024 * 1024
 _MAX_RESTARTS = 64
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Entry:
     what: RealtimeOutputFrame | ProviderFailure
     generation: int
     """Restarts of the session before the connection that it came by."""
+    place: int = 0
+    """Among all that was ever put into its inbox."""
 
     @property
     def size(self) -> int:
@@ -65,6 +68,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque()
+        self._puts = 0
         self._bytes = 0
         self._generation = 0
         self._failure: AgentError | None = None
@@ -93,6 +97,8 @@ class Inbox:
         """Take in *entry*; what comes after the end is nobody's, nor what an older connection still says of its answer."""
         if self._is_closed or (entry.generation < self._generation and entry.is_piece):
             return
+        self._puts += 1
+        entry.place = self._puts
         self._entries.append(entry)
         self._bytes += entry.size
         self._changed.notify()
@@ -172,10 +178,9 @@ class Inbox:
         Returns:
             What undoes it: the output is back in its place among all that was there.
         """
-        before = list(self._entries)
         taken = {
             entry
-            for entry in before
+            for entry in self._entries
             if entry.is_output
             and isinstance(entry.what, RealtimeOutputFrame)
             and (response_id is None or entry.what.response_id in (response_id, None))
@@ -183,17 +188,15 @@ class Inbox:
         self._remove(taken)
 
         def put_back() -> None:
-            self._put_back({entry for entry in taken if entry.generation >= self._generation}, before)
+            self._put_back([entry for entry in taken if entry.generation >= self._generation])
             taken.clear()
 
         return put_back
 
-    def _put_back(self, returned: set[Entry], before: Sequence[Entry]) -> None:
-        if self._is_closed:
+    def _put_back(self, returned: Sequence[Entry]) -> None:
+        if self._is_closed or not returned:
             return
-        here, known = set(self._entries), set(before)
-        came_since = [entry for entry in self._entries if entry not in known]
-        self._entries = deque([entry for entry in before if entry in here or entry in returned] + came_since)
+        self._entries = deque(sorted([*self._entries, *returned], key=attrgetter("place")))
         self._bytes += sum(entry.size for entry in returned)
         self._changed.notify()
 
