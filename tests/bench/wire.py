@@ -10,6 +10,7 @@ from __future__ import annotations
 import binascii
 import gc
 import itertools
+import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ import attrs
 import orjson
 from websockets.asyncio.client import connect
 
-from realtime_async import OutputAudio, open_session
+from realtime_async import OutputAudio, RealtimeSession, RestartPolicy
 from realtime_async.adapters._websocket import open_websocket
 from realtime_async.adapters.openai import OpenAIRealtimeAdapter, OpenAIRealtimeConfig
 from tests.bench.echo_provider import moments_of, running_provider
@@ -41,11 +42,14 @@ from tests.bench.stage import (
     Work,
     cpu_of,
     opened_journal,
+    opened_sessions,
 )
 
 __all__ = ["duplex", "paced_wire"]
 
 LEAD_S = 0.1
+# All connect at once.
+POLICY = RestartPolicy(dials_per_s=math.inf)
 # Of one paced session, whose readings take five times as long.
 ROUNDS_ALONE = 3
 
@@ -59,12 +63,23 @@ class Client:
     """Gives the audio of the provider's next answer."""
 
 
-Connects: TypeAlias = Callable[[str, Path], AbstractAsyncContextManager[Client]]
-"""Takes the provider's address, and a directory for journals."""
+Connects: TypeAlias = Callable[[int, str, Path], AbstractAsyncContextManager[list[Client]]]
+"""Takes how many connections to open, the provider's address, and a directory for a journal."""
+
+
+def one_by_one(open_one: Callable[[str], AbstractAsyncContextManager[Client]]) -> Connects:
+    """Connections that share nothing."""
+
+    @asynccontextmanager
+    async def opened(count: int, url: str, directory: Path) -> AsyncIterator[list[Client]]:
+        async with AsyncExitStack() as stack:
+            yield [await stack.enter_async_context(open_one(url)) for _ in range(count)]
+
+    return opened
 
 
 @asynccontextmanager
-async def bare(url: str, directory: Path) -> AsyncIterator[Client]:
+async def bare(url: str) -> AsyncIterator[Client]:
     async with connect(url, compression=None, proxy=None, max_size=2**24, ping_interval=20) as websocket:
 
         async def send() -> None:
@@ -78,7 +93,7 @@ async def bare(url: str, directory: Path) -> AsyncIterator[Client]:
 
 
 @asynccontextmanager
-async def ours(url: str, directory: Path) -> AsyncIterator[Client]:
+async def ours(url: str) -> AsyncIterator[Client]:
     async with anyio.create_task_group() as tasks:
         websocket = await open_websocket(tasks, url)
 
@@ -95,40 +110,44 @@ async def ours(url: str, directory: Path) -> AsyncIterator[Client]:
         await websocket.aclose()
 
 
-def session(records: Records) -> Connects:
-    """A session with OpenAI and a journal on disk: all that a voice agent has."""
+def talking(records: Records) -> Connects:
+    """Sessions with OpenAI and their journal on disk: all that a process with voice agents has."""
 
     @asynccontextmanager
-    async def open_one(url: str, directory: Path) -> AsyncIterator[Client]:
+    async def opened(count: int, url: str, directory: Path) -> AsyncIterator[list[Client]]:
         config = OpenAIRealtimeConfig(model="bench", api_key="none", base_url=url)
         async with (
             OpenAIRealtimeAdapter(config) as adapter,
             opened_journal(Store.SQLITE, directory) as (journal, _),
-            open_session(SIDECAR[records], adapter, journal, run_id="call") as opened,
+            opened_sessions(count, SIDECAR[records], adapter, journal, restart_policy=POLICY) as sessions,
         ):
-            frames = itertools.cycle(FRAMES)
-            received = opened.frames()
+            yield [_client(session) for session in sessions]
 
-            async def send() -> None:
-                await opened.send(next(frames))
+    return opened
 
-            async def receive() -> bytes:
-                while True:
-                    frame = await anext(received)
-                    if isinstance(frame.event, OutputAudio) and isinstance(frame.payload, bytes):
-                        return frame.payload
 
-            yield Client(send, receive)
+def _client(session: RealtimeSession) -> Client:
+    frames = itertools.cycle(FRAMES)
+    received = session.frames()
 
-    return open_one
+    async def send() -> None:
+        await session.send(next(frames))
+
+    async def receive() -> bytes:
+        while True:
+            frame = await anext(received)
+            if isinstance(frame.event, OutputAudio) and isinstance(frame.payload, bytes):
+                return frame.payload
+
+    return Client(send, receive)
 
 
 FLOOR = "bare websockets client, asyncio"
 CLIENTS: Mapping[str, tuple[Connects, Loop, Records | None]] = {
-    FLOOR: (bare, Loop.ASYNCIO, None),
-    **{f"our WebSocket, {loop}": (ours, loop, None) for loop in Loop},
+    FLOOR: (one_by_one(bare), Loop.ASYNCIO, None),
+    **{f"our WebSocket, {loop}": (one_by_one(ours), loop, None) for loop in Loop},
     **{
-        f"session with OpenAI, SQLite full, {records}, {loop}": (session(records), loop, records)
+        f"session with OpenAI, SQLite full, {records}, {loop}": (talking(records), loop, records)
         for records in reversed(Records)
         for loop in Loop
     },
@@ -266,8 +285,7 @@ async def _saturated(
         for _ in range(pairs):
             await client.receive()
 
-    async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(connects(url, directory)) for _ in range(sessions)]
+    async with connects(sessions, url, directory) as clients:
         works: list[Work] = [partial(send, client) for client in clients]
         works += [partial(receive, client) for client in clients]
         started = time.perf_counter()
@@ -293,8 +311,7 @@ async def _paced(
             came_at, left_at = moments_of(await client.receive())
             waits.append(Wait(came_at - sent.popleft(), time.monotonic() - left_at))
 
-    async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(connects(url, directory)) for _ in range(sessions)]
+    async with connects(sessions, url, directory) as clients:
         gc.collect()
         begin = anyio.current_time() + LEAD_S
         works: list[Work] = []
