@@ -25,6 +25,7 @@ __all__ = [
     "events",
     "heard",
     "new_talk",
+    "refusal",
     "said",
     "say",
     "shown",
@@ -70,6 +71,12 @@ def say(talk: Talk, *frames: RealtimeInputFrame) -> list[Message]:
 def said(kind: str, **fields: Any) -> str:
     """A message of the provider's."""
     return json.dumps({"type": kind, "event_id": "event", **fields})
+
+
+def refusal(event_id: str | None, code: str = "conversation_already_has_active_response") -> str:
+    """An error of the provider's, about the message *event_id*."""
+    error = {"type": "invalid_request_error", "code": code, "message": "secret", "event_id": event_id}
+    return said("error", error=error)
 
 
 def heard(talk: Talk, *messages: str | bytes) -> list[Heard]:
