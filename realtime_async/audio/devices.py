@@ -72,7 +72,8 @@ class Microphone:
             buffer.append(bytes(sound))
             bell.ring()
 
-        async with _stream("RawInputStream", "microphone", self._format, self._device, take, bell):
+        opened = partial(_opened, "RawInputStream", "microphone", self._format, self._device, take, bell)
+        async with _stream(opened):
             while True:
                 while buffer:
                     yield buffer.popleft()
@@ -144,7 +145,8 @@ class Speaker(anyio.AsyncContextManagerMixin):
             if pcm:
                 bell.ring()
 
-        async with _stream("RawOutputStream", "speaker", self._format, self._device, give, bell):
+        opened = partial(_opened, "RawOutputStream", "speaker", self._format, self._device, give, bell)
+        async with _stream(opened):
             yield self
 
 
@@ -207,16 +209,9 @@ def _pcm16(audio_format: AudioFormat | None) -> AudioFormat:
 
 
 @asynccontextmanager
-async def _stream(
-    kind: str,
-    name: str,
-    audio_format: AudioFormat,
-    device: Device,
-    callback: Callable[..., None],
-    bell: _Bell,
-) -> AsyncIterator[None]:
-    """Hold a device open; opening and closing one takes a while, so a thread does it."""
-    held = _Held(partial(_opened, kind, name, audio_format, device, callback, bell))
+async def _stream(opened: Callable[[], Any]) -> AsyncIterator[None]:
+    """Hold the device that *opened* gives; opening and closing one takes a while, so a thread does it."""
+    held = _Held(opened)
     try:
         await anyio.to_thread.run_sync(held.open)
         yield

@@ -52,6 +52,13 @@ async def _two_calls(adapter: OpenAIRealtimeAdapter) -> list[ToolCall]:
     return [call for call in calls if isinstance(call, ToolCall)]
 
 
+async def _ask_between_two_results(adapter: OpenAIRealtimeAdapter) -> None:
+    book, forecast = await _two_calls(adapter)
+    await adapter.send(SESSION, RealtimeInputFrame.tool_result(book.call_id, "booked"))
+    await adapter.send(SESSION, ASK)
+    await adapter.send(SESSION, RealtimeInputFrame.tool_result(forecast.call_id, "rain"))
+
+
 async def test_a_call_that_nobody_answers_keeps_the_model_silent_for_a_while_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -72,11 +79,7 @@ async def test_that_a_connection_will_end_is_told_though_a_request_waited_for_re
         LoopbackOpenAI(script) as server,
         OpenAIRealtimeAdapter(config_for(server, connection_lifetime_s=1.0, go_away_before_s=0.8)) as adapter,
     ):
-        book, forecast = await _two_calls(adapter)
-
-        await adapter.send(SESSION, RealtimeInputFrame.tool_result(book.call_id, "booked"))
-        await adapter.send(SESSION, ASK)
-        await adapter.send(SESSION, RealtimeInputFrame.tool_result(forecast.call_id, "rain"))
+        await _ask_between_two_results(adapter)
 
         assert isinstance(await until(adapter, GoAway), GoAway)
 
@@ -87,10 +90,7 @@ async def test_the_end_of_a_connection_is_told_once_though_a_request_waits_for_r
         LoopbackOpenAI(script) as server,
         OpenAIRealtimeAdapter(config_for(server, connection_lifetime_s=60, go_away_before_s=60)) as adapter,
     ):
-        book, forecast = await _two_calls(adapter)
-        await adapter.send(SESSION, RealtimeInputFrame.tool_result(book.call_id, "booked"))
-        await adapter.send(SESSION, ASK)
-        await adapter.send(SESSION, RealtimeInputFrame.tool_result(forecast.call_id, "rain"))
+        await _ask_between_two_results(adapter)
 
         heard = [await adapter.receive(SESSION) for _ in range(3)]
 
