@@ -328,7 +328,7 @@ class Sending:
         records += [record for record in (turn.intent, turn.result, turn.gated) if record is not None]
 
     def _forget(self, turn: Turn) -> None:
-        """Nothing can be recorded of this frame any more: whoever resumes the session finds it in the gate, unless it had ended."""
+        """Give up a frame of which nothing can be recorded any more: to whoever resumes, it is in the gate, unless it had ended."""
         if not turn.started and turn.result is None:
             self.gate.forget(is_out=turn.stamped is not None)
 
