@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from realtime_async._core.given import choice, shown
 from realtime_async.adapters._functions import (
     Function,
     description_of,
@@ -98,12 +99,45 @@ class PlainText(StrEnum):
     ANYWHERE = "anywhere"
 
 
+# A choice may be given by its name, as a program may have it from its environment; it is the member from there on.
+def _activity_handling(value: str) -> ActivityHandling:
+    return choice(ActivityHandling, value, "activity_handling")
+
+
+def _behavior(value: str) -> ToolBehavior:
+    return choice(ToolBehavior, value, "behavior of a function")
+
+
+def _modality(value: str) -> Modality:
+    return choice(Modality, value, "modality")
+
+
+def _plain_text(value: str) -> PlainText:
+    return choice(PlainText, value, "plain_text")
+
+
+def _sensitivity(value: str) -> Sensitivity:
+    return choice(Sensitivity, value, "sensitivity of a speech detection")
+
+
+def _text_input(value: str) -> TextInput:
+    return choice(TextInput, value, "text_input")
+
+
+def _transcript(value: str) -> Transcript:
+    return choice(Transcript, value, "transcript")
+
+
+def _turn_taking(value: str) -> TurnTaking:
+    return choice(TurnTaking, value, "turn_taking")
+
+
 @attrs.frozen(kw_only=True)
 class SpeechDetection:
     """How the provider tells speech from silence; None leaves it to the provider."""
 
-    start: Sensitivity | None = None
-    end: Sensitivity | None = None
+    start: Sensitivity | None = attrs.field(default=None, converter=attrs.converters.optional(_sensitivity))
+    end: Sensitivity | None = attrs.field(default=None, converter=attrs.converters.optional(_sensitivity))
     prefix_padding_ms: int | None = None
     """Of speech before it counts as begun."""
     silence_ms: int | None = None
@@ -132,7 +166,7 @@ class FunctionDeclaration:
     description: str = ""
     parameters: Mapping[str, Any] | None = None
     """JSON Schema of an object; None: it takes none."""
-    behavior: ToolBehavior = ToolBehavior.BLOCKING
+    behavior: ToolBehavior = attrs.field(default=ToolBehavior.BLOCKING, converter=_behavior)
 
     @classmethod
     def of(cls, function: Function, *, behavior: ToolBehavior = ToolBehavior.BLOCKING) -> Self:
@@ -159,7 +193,11 @@ def _functions(values: Iterable[FunctionDeclaration | Function]) -> tuple[Functi
 
 
 def _transcripts(values: Iterable[Transcript]) -> frozenset[Transcript]:
-    return frozenset(map(Transcript, values))
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ContractViolation(
+            f"the transcripts are {shown(values)}: give a set of Transcript, empty for none"
+        )
+    return frozenset(map(_transcript, values))
 
 
 @attrs.frozen(kw_only=True)
@@ -178,7 +216,7 @@ class GeminiLiveConfig:
     base_url: str = "wss://generativelanguage.googleapis.com"
     api_version: str = "v1beta"
     """Ephemeral tokens may need "v1alpha"."""
-    plain_text: PlainText = PlainText.LOOPBACK_ONLY
+    plain_text: PlainText = attrs.field(default=PlainText.LOOPBACK_ONLY, converter=_plain_text)
     """Whether *base_url* may begin with `ws:` though it leaves this machine."""
     instructions: str | None = attrs.field(default=None, repr=False)
     functions: tuple[FunctionDeclaration, ...] = attrs.field(default=(), converter=_functions, repr=False)
@@ -187,20 +225,20 @@ class GeminiLiveConfig:
 
     Each is a `FunctionDeclaration`, or an async function, which `FunctionDeclaration.of` describes.
     """
-    modality: Modality = attrs.field(default=Modality.AUDIO, converter=Modality)
+    modality: Modality = attrs.field(default=Modality.AUDIO, converter=_modality)
     voice: str | None = None
     """Such as "Puck"; None: the provider's own choice."""
     language: str | None = None
     """BCP 47, such as "de-DE"; None: the model goes by what it hears."""
     temperature: float | None = None
     max_output_tokens: int | None = None
-    turn_taking: TurnTaking = attrs.field(default=TurnTaking.AUTOMATIC, converter=TurnTaking)
+    turn_taking: TurnTaking = attrs.field(default=TurnTaking.AUTOMATIC, converter=_turn_taking)
     speech_detection: SpeechDetection | None = None
     """Only where turn taking is automatic."""
     activity_handling: ActivityHandling = attrs.field(
-        default=ActivityHandling.INTERRUPTS, converter=ActivityHandling
+        default=ActivityHandling.INTERRUPTS, converter=_activity_handling
     )
-    text_input: TextInput = attrs.field(default=TextInput.REALTIME, converter=TextInput)
+    text_input: TextInput = attrs.field(default=TextInput.REALTIME, converter=_text_input)
     transcripts: frozenset[Transcript] = attrs.field(default=tuple(Transcript), converter=_transcripts)
     compression: ContextCompression | None = None
     setup_s: float = 15.0

@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import attrs
 
+from realtime_async._core.given import choice
 from realtime_async.adapters._functions import (
     Function,
     description_of,
@@ -73,6 +74,22 @@ class TurnEagerness(StrEnum):
     HIGH = "high"
 
 
+def _eagerness(value: str) -> TurnEagerness:
+    return choice(TurnEagerness, value, "eagerness of turns")
+
+
+def _key_header(value: str) -> KeyHeader:
+    return choice(KeyHeader, value, "key_header")
+
+
+def _output_modality(value: str) -> OutputModality:
+    return choice(OutputModality, value, "output_modality")
+
+
+def _plain_text(value: str) -> PlainText:
+    return choice(PlainText, value, "plain_text")
+
+
 @attrs.frozen(kw_only=True)
 class ServerTurns:
     """The provider finds the end of a turn by the silence after it: `server_vad`."""
@@ -111,7 +128,7 @@ class ServerTurns:
 class SemanticTurns:
     """The provider finds the end of a turn by what was said: `semantic_vad`."""
 
-    eagerness: TurnEagerness = attrs.field(default=TurnEagerness.AUTO, converter=TurnEagerness)
+    eagerness: TurnEagerness = attrs.field(default=TurnEagerness.AUTO, converter=_eagerness)
     create_response: bool = True
     """Whether a turn is answered without being asked."""
     interrupt_response: bool = True
@@ -205,8 +222,8 @@ class OpenAIRealtimeConfig:
     api_key: ApiKey = attrs.field(repr=False)
     """The key, or what to await for one; it is asked for each connection, so that a short-lived token will do."""
     base_url: str = "wss://api.openai.com/v1/realtime"
-    key_header: KeyHeader = attrs.field(default=KeyHeader.AUTHORIZATION, converter=KeyHeader)
-    plain_text: PlainText = attrs.field(default=PlainText.LOOPBACK_ONLY, converter=PlainText)
+    key_header: KeyHeader = attrs.field(default=KeyHeader.AUTHORIZATION, converter=_key_header)
+    plain_text: PlainText = attrs.field(default=PlainText.LOOPBACK_ONLY, converter=_plain_text)
     headers: Mapping[str, str] = attrs.field(
         factory=lambda: MappingProxyType({}), converter=_headers, repr=False, hash=False
     )
@@ -225,7 +242,7 @@ class OpenAIRealtimeConfig:
     """ISO 639-1; None: the model finds out."""
     tools: tuple[FunctionTool, ...] = attrs.field(default=(), converter=_tools)
     """What the model may call: each a `FunctionTool`, or an async function, which `FunctionTool.of` describes."""
-    output_modality: OutputModality = attrs.field(default=OutputModality.AUDIO, converter=OutputModality)
+    output_modality: OutputModality = attrs.field(default=OutputModality.AUDIO, converter=_output_modality)
     max_output_tokens: int | None = None
     """1 to 4096 for each answer; None: the model's own limit."""
     connection_lifetime_s: float = 3600.0

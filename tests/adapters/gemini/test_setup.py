@@ -21,6 +21,7 @@ from realtime_async.adapters.gemini import (
     TurnTaking,
 )
 from realtime_async.adapters.gemini.setup import address, credentials, setup_message
+from realtime_async.adapters.openai import PlainText as OpenAIPlainText
 from realtime_async.errors import ContractViolation
 from tests.adapters.gemini.official import check_client
 
@@ -162,6 +163,37 @@ def test_a_configuration_that_cannot_be_is_refused(fields: dict[str, Any]) -> No
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8080", "[::1]:80", "127.9.9.9"])
 def test_plain_text_is_for_loopback(host: str) -> None:
     assert config(base_url=f"ws://{host}").base_url == f"ws://{host}"
+
+
+@pytest.mark.parametrize("plain_text", ["loopback_only", OpenAIPlainText.LOOPBACK_ONLY], ids=repr)
+def test_plain_text_for_loopback_may_be_asked_for_by_name(plain_text: Any) -> None:
+    with pytest.raises(ContractViolation, match="in the clear"):
+        config(base_url="ws://example.com", plain_text=plain_text)
+
+
+def test_what_is_chosen_by_name_is_sent_as_what_is_chosen_by_member() -> None:
+    by_member = FunctionDeclaration(name="weather", behavior=ToolBehavior.BLOCKING)
+    by_name = FunctionDeclaration(name="weather", behavior="BLOCKING")
+
+    assert setup(functions=[by_name]) == setup(functions=[by_member])
+    assert setup(turn_taking="manual") == setup(turn_taking=TurnTaking.MANUAL)
+    assert setup(transcripts=["inputAudioTranscription"]) == setup(transcripts=[Transcript.INPUT])
+
+
+@pytest.mark.parametrize(
+    "field", ["activity_handling", "modality", "plain_text", "text_input", "transcripts", "turn_taking"]
+)
+@pytest.mark.parametrize("value", [None, 1, "audio", ["audio"]], ids=repr)
+def test_a_choice_that_there_is_not_is_refused(field: str, value: object) -> None:
+    with pytest.raises(ContractViolation, match=r"choose one of|give a set"):
+        config(**{field: value})
+
+
+def test_a_choice_of_a_part_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ContractViolation, match="choose one of HIGH, LOW"):
+        SpeechDetection(start="loud")
+    with pytest.raises(ContractViolation, match="choose one of BLOCKING"):
+        FunctionDeclaration(name="weather", behavior="sometimes")
 
 
 def test_plain_text_goes_elsewhere_where_asked_for() -> None:

@@ -51,6 +51,9 @@ ALAW = AudioFormat(AudioEncoding.G711_ALAW, 8_000)
         {"transcription_language": "de"},
         {"connection_lifetime_s": 0},
         {"go_away_before_s": -1},
+        {"key_header": "x-key"},
+        {"plain_text": None},
+        {"output_modality": "video"},
     ],
     ids=str,
 )
