@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import StrEnum
 from ipaddress import ip_address
+from types import NoneType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import attrs
 
-from realtime_async._core.given import choice, shown
+from realtime_async._core.given import choice, shown, text_field
 from realtime_async.adapters._functions import (
     Function,
     description_of,
@@ -18,6 +19,7 @@ from realtime_async.adapters._functions import (
     name_of,
     parameters_of,
 )
+from realtime_async.adapters._given import check_key_source, instance_of, number, text_if_any, whole
 from realtime_async.errors import ContractViolation
 
 __all__ = [
@@ -138,9 +140,9 @@ class SpeechDetection:
 
     start: Sensitivity | None = attrs.field(default=None, converter=attrs.converters.optional(_sensitivity))
     end: Sensitivity | None = attrs.field(default=None, converter=attrs.converters.optional(_sensitivity))
-    prefix_padding_ms: int | None = None
+    prefix_padding_ms: int | None = attrs.field(default=None, validator=attrs.validators.optional(whole(0)))
     """Of speech before it counts as begun."""
-    silence_ms: int | None = None
+    silence_ms: int | None = attrs.field(default=None, validator=attrs.validators.optional(whole(0)))
     """Of silence before speech counts as over."""
 
 
@@ -152,9 +154,9 @@ class ContextCompression:
     Without it a session ends after some 15 minutes of audio, or 2 of audio and video.
     """
 
-    trigger_tokens: int | None = None
+    trigger_tokens: int | None = attrs.field(default=None, validator=attrs.validators.optional(whole(1)))
     """None: the provider's own threshold."""
-    target_tokens: int | None = None
+    target_tokens: int | None = attrs.field(default=None, validator=attrs.validators.optional(whole(1)))
     """To which it is cut; None: the provider's own."""
 
 
@@ -162,9 +164,9 @@ class ContextCompression:
 class FunctionDeclaration:
     """A function that the model may ask for."""
 
-    name: str
-    description: str = ""
-    parameters: Mapping[str, Any] | None = None
+    name: str = attrs.field(validator=text_field)
+    description: str = attrs.field(default="", validator=text_field)
+    parameters: Mapping[str, Any] | None = attrs.field(default=None, validator=instance_of(Mapping, NoneType))
     """JSON Schema of an object; None: it takes none."""
     behavior: ToolBehavior = attrs.field(default=ToolBehavior.BLOCKING, converter=_behavior)
 
@@ -209,16 +211,16 @@ class GeminiLiveConfig:
         ContractViolation: The model or the address cannot be used.
     """
 
-    model: str = attrs.field()
+    model: str = attrs.field(validator=text_field)
     """With or without the `models/` that the wire has before it."""
-    api_key: ApiKey = attrs.field(repr=False)
+    api_key: ApiKey = attrs.field(repr=False, validator=check_key_source)
     """It travels in the header `x-goog-api-key`; an ephemeral token, `auth_tokens/...`, in `Authorization`."""
-    base_url: str = "wss://generativelanguage.googleapis.com"
-    api_version: str = "v1beta"
+    base_url: str = attrs.field(default="wss://generativelanguage.googleapis.com", validator=text_field)
+    api_version: str = attrs.field(default="v1beta", validator=text_field)
     """Ephemeral tokens may need "v1alpha"."""
     plain_text: PlainText = attrs.field(default=PlainText.LOOPBACK_ONLY, converter=_plain_text)
     """Whether *base_url* may begin with `ws:` though it leaves this machine."""
-    instructions: str | None = attrs.field(default=None, repr=False)
+    instructions: str | None = attrs.field(default=None, repr=False, validator=text_if_any)
     functions: tuple[FunctionDeclaration, ...] = attrs.field(default=(), converter=_functions, repr=False)
     """
     What the model may call.
@@ -226,30 +228,33 @@ class GeminiLiveConfig:
     Each is a `FunctionDeclaration`, or an async function, which `FunctionDeclaration.of` describes.
     """
     modality: Modality = attrs.field(default=Modality.AUDIO, converter=_modality)
-    voice: str | None = None
+    voice: str | None = attrs.field(default=None, validator=text_if_any)
     """Such as "Puck"; None: the provider's own choice."""
-    language: str | None = None
+    language: str | None = attrs.field(default=None, validator=text_if_any)
     """BCP 47, such as "de-DE"; None: the model goes by what it hears."""
-    temperature: float | None = None
-    max_output_tokens: int | None = None
+    temperature: float | None = attrs.field(
+        default=None, validator=attrs.validators.optional(number(least=0, most=2))
+    )
+    max_output_tokens: int | None = attrs.field(default=None, validator=attrs.validators.optional(whole(1)))
     turn_taking: TurnTaking = attrs.field(default=TurnTaking.AUTOMATIC, converter=_turn_taking)
-    speech_detection: SpeechDetection | None = None
+    speech_detection: SpeechDetection | None = attrs.field(
+        default=None, validator=instance_of(SpeechDetection, NoneType)
+    )
     """Only where turn taking is automatic."""
     activity_handling: ActivityHandling = attrs.field(
         default=ActivityHandling.INTERRUPTS, converter=_activity_handling
     )
     text_input: TextInput = attrs.field(default=TextInput.REALTIME, converter=_text_input)
     transcripts: frozenset[Transcript] = attrs.field(default=tuple(Transcript), converter=_transcripts)
-    compression: ContextCompression | None = None
-    setup_s: float = 15.0
+    compression: ContextCompression | None = attrs.field(
+        default=None, validator=instance_of(ContextCompression, NoneType)
+    )
+    setup_s: float = attrs.field(default=15.0, validator=number(above=0))
     """How long the provider may take to answer the setup."""
 
-    @model.validator
-    def _names_a_model(self, _: object, value: str) -> None:
-        if not value.removeprefix("models/"):
-            raise ContractViolation(f"model {value!r} names none: give one such as 'gemini-3.8-live'")
-
     def __attrs_post_init__(self) -> None:
+        if not self.model.removeprefix("models/"):
+            raise ContractViolation(f"model {self.model!r} names none: give one such as 'gemini-3.8-live'")
         if isinstance(self.api_key, str) and not is_key(self.api_key):
             raise ContractViolation(
                 "api_key is empty, or is no line of printable ASCII: look for a line break at its end"
@@ -269,7 +274,7 @@ class GeminiLiveConfig:
             )
         if address.scheme == "ws" and self.plain_text is PlainText.LOOPBACK_ONLY and not _is_loopback(host):
             raise ContractViolation(
-                f"base_url {self.base_url!r} would send the key and all that is said in the clear: "
+                f"base_url has ws:// for {host!r}, and would send the key and all that is said in the clear: "
                 "use wss://, or ask for plain_text=PlainText.ANYWHERE"
             )
         if self.speech_detection is not None and self.turn_taking is TurnTaking.MANUAL:

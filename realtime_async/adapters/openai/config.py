@@ -9,19 +9,27 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import StrEnum
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Any, Self
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import attrs
 
-from realtime_async._core.given import choice
+from realtime_async._core.given import choice, shown, text, text_field
 from realtime_async.adapters._functions import (
     Function,
     description_of,
     each_declared,
     name_of,
     parameters_of,
+)
+from realtime_async.adapters._given import (
+    check_key_source,
+    header_fields,
+    instance_of,
+    number,
+    text_if_any,
+    whole,
 )
 from realtime_async.adapters.openai.wire import encode
 from realtime_async.errors import ContractViolation, ProviderFailure, RetryClassification
@@ -94,24 +102,15 @@ def _plain_text(value: str) -> PlainText:
 class ServerTurns:
     """The provider finds the end of a turn by the silence after it: `server_vad`."""
 
-    threshold: float = 0.5
+    threshold: float = attrs.field(default=0.5, validator=number(least=0, most=1))
     """0 to 1; higher needs louder speech."""
-    prefix_padding_ms: int = 300
+    prefix_padding_ms: int = attrs.field(default=300, validator=whole(0))
     """How much before the detected beginning belongs to the turn."""
-    silence_ms: int = 500
+    silence_ms: int = attrs.field(default=500, validator=whole(0))
     create_response: bool = True
     """Whether a turn is answered without being asked."""
     interrupt_response: bool = True
     """Whether speech stops the answer that is being given."""
-
-    def __attrs_post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise ContractViolation(f"a threshold of {self.threshold!r} is impossible: give 0 to 1")
-        if self.prefix_padding_ms < 0 or self.silence_ms < 0:
-            raise ContractViolation(
-                f"{self.prefix_padding_ms!r} ms before and {self.silence_ms!r} ms after a turn are impossible: "
-                "give both as 0 or more"
-            )
 
     def wire(self) -> dict[str, Any]:
         return {
@@ -150,9 +149,11 @@ Turns = ServerTurns | SemanticTurns
 class FunctionTool:
     """A function that the model may ask for."""
 
-    name: str
-    description: str = ""
-    parameters: Mapping[str, Any] = attrs.field(factory=lambda: MappingProxyType({}), hash=False)
+    name: str = attrs.field(validator=text_field)
+    description: str = attrs.field(default="", validator=text_field)
+    parameters: Mapping[str, Any] = attrs.field(
+        factory=lambda: MappingProxyType({}), hash=False, validator=instance_of(Mapping)
+    )
     """A JSON schema of its arguments, an object; empty: it takes none."""
 
     def __attrs_post_init__(self) -> None:
@@ -195,10 +196,6 @@ def _tools(values: Iterable[FunctionTool | Function]) -> tuple[FunctionTool, ...
     return each_declared(values, FunctionTool, FunctionTool.of)
 
 
-def _headers(values: Mapping[str, str]) -> Mapping[str, str]:
-    return MappingProxyType(dict(values))
-
-
 PCM16 = AudioFormat()
 # What `session.audio.*.format` says, and what bytes that is.
 _FORMATS: Mapping[AudioFormat, Mapping[str, Any]] = {
@@ -217,63 +214,56 @@ class OpenAIRealtimeConfig:
         ContractViolation: The provider could not take it; nothing was connected.
     """
 
-    model: str
+    model: str = attrs.field(validator=text_field)
     """At Azure: the deployment."""
-    api_key: ApiKey = attrs.field(repr=False)
+    api_key: ApiKey = attrs.field(repr=False, validator=check_key_source)
     """The key, or what to await for one; it is asked for each connection, so that a short-lived token will do."""
-    base_url: str = "wss://api.openai.com/v1/realtime"
+    base_url: str = attrs.field(default="wss://api.openai.com/v1/realtime", validator=text_field)
     key_header: KeyHeader = attrs.field(default=KeyHeader.AUTHORIZATION, converter=_key_header)
     plain_text: PlainText = attrs.field(default=PlainText.LOOPBACK_ONLY, converter=_plain_text)
     headers: Mapping[str, str] = attrs.field(
-        factory=lambda: MappingProxyType({}), converter=_headers, repr=False, hash=False
+        factory=lambda: MappingProxyType({}), converter=header_fields, repr=False, hash=False
     )
     """Further headers of the handshake, `OpenAI-Organization` for one."""
-    instructions: str | None = attrs.field(default=None, repr=False)
+    instructions: str | None = attrs.field(default=None, repr=False, validator=text_if_any)
     """None: the provider's own."""
-    voice: str | None = None
+    voice: str | None = attrs.field(default=None, validator=text_if_any)
     """None: the provider's own."""
     input_format: AudioFormat = PCM16
     output_format: AudioFormat = PCM16
-    turns: Turns | None = ServerTurns()
+    turns: Turns | None = attrs.field(
+        default=ServerTurns(), validator=instance_of(ServerTurns, SemanticTurns, NoneType)
+    )
     """Who finds the end of a turn; None: the program, by `end_of_turn` and `request_response`."""
-    transcription: str | None = None
+    transcription: str | None = attrs.field(default=None, validator=text_if_any)
     """The model that writes down what the person says, `gpt-4o-transcribe` for one; None: nobody does."""
-    transcription_language: str | None = None
+    transcription_language: str | None = attrs.field(default=None, validator=text_if_any)
     """ISO 639-1; None: the model finds out."""
     tools: tuple[FunctionTool, ...] = attrs.field(default=(), converter=_tools)
     """What the model may call: each a `FunctionTool`, or an async function, which `FunctionTool.of` describes."""
     output_modality: OutputModality = attrs.field(default=OutputModality.AUDIO, converter=_output_modality)
-    max_output_tokens: int | None = None
+    max_output_tokens: int | None = attrs.field(default=None, validator=attrs.validators.optional(whole(1)))
     """1 to 4096 for each answer; None: the model's own limit."""
-    connection_lifetime_s: float = 3600.0
+    connection_lifetime_s: float = attrs.field(default=3600.0, validator=number(above=0))
     """After which the provider ends a connection; OpenAI's is 60 minutes."""
-    go_away_before_s: float = 60.0
+    go_away_before_s: float = attrs.field(default=60.0, validator=number(least=0))
     """How long before that `GoAway` is announced."""
 
     def __attrs_post_init__(self) -> None:
         if not self.model.strip():
             raise ContractViolation("an empty model was given: name one, `gpt-realtime` for example")
-        for name, audio_format in (("input", self.input_format), ("output", self.output_format)):
-            if audio_format not in _FORMATS:
-                raise ContractViolation(
-                    f"OpenAI Realtime has no {name} format {audio_format}: use pcm16 at 24000 Hz, or g711 at 8000 Hz, "
-                    "of one channel"
-                )
+        _check_format("input", self.input_format)
+        _check_format("output", self.output_format)
         names = [tool.name for tool in self.tools]
         if len(set(names)) < len(names):
             raise ContractViolation(f"tools share a name, of {sorted(names)!r}: give each its own")
-        if self.max_output_tokens is not None and not 1 <= self.max_output_tokens <= 4096:
+        if self.max_output_tokens is not None and self.max_output_tokens > 4096:
             raise ContractViolation(
                 f"{self.max_output_tokens!r} output tokens are impossible: give 1 to 4096"
             )
         if self.transcription_language is not None and self.transcription is None:
             raise ContractViolation(
                 f"a transcription in {self.transcription_language!r} needs a model: set transcription, too"
-            )
-        if self.connection_lifetime_s <= 0 or self.go_away_before_s < 0:
-            raise ContractViolation(
-                f"a connection of {self.connection_lifetime_s!r} s, announced {self.go_away_before_s!r} s before its "
-                "end, is impossible: give positive seconds"
             )
         if isinstance(self.api_key, str):
             _check_key(self.api_key)
@@ -282,6 +272,10 @@ class OpenAIRealtimeConfig:
     @classmethod
     def azure(cls, *, resource: str, deployment: str, api_key: ApiKey, **others: Any) -> Self:
         """The same at Azure OpenAI, generally available protocol; *others* are the fields of the class."""
+        if not text(resource, "resource"):
+            raise ContractViolation(
+                "an empty resource was given: name that of Azure which has the deployment"
+            )
         return cls(
             model=deployment,
             api_key=api_key,
@@ -316,6 +310,15 @@ class OpenAIRealtimeConfig:
         key = self.api_key if isinstance(self.api_key, str) else await _asked(self.api_key)
         bearer = f"Bearer {key}" if self.key_header is KeyHeader.AUTHORIZATION else key
         return {**self.headers, str(self.key_header): bearer}
+
+
+def _check_format(half: str, audio_format: object) -> None:
+    known = isinstance(audio_format, AudioFormat)
+    if not known or audio_format not in _FORMATS:
+        raise ContractViolation(
+            f"OpenAI Realtime has no {half} format {audio_format if known else shown(audio_format)}: use pcm16 at 24000 "
+            "Hz, or g711 at 8000 Hz, of one channel"
+        )
 
 
 def _check_key(key: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -151,13 +152,51 @@ def test_the_key_travels_in_a_header_and_a_token_in_another() -> None:
         {"base_url": "ws://example.com"},
         {"base_url": "ws://10.0.0.1:80"},
         {"turn_taking": TurnTaking.MANUAL, "speech_detection": SpeechDetection()},
+        {"model": None},
+        {"model": b"gemini-3.8-live"},
+        {"api_key": None},
+        {"base_url": b"wss://example.com"},
+        {"api_version": 1},
+        {"instructions": b"Be brief."},
+        {"instructions": "\ud800"},
+        {"voice": 1},
+        {"language": b"de-DE"},
+        {"temperature": math.nan},
+        {"temperature": "hot"},
+        {"temperature": 2.5},
+        {"max_output_tokens": 0},
+        {"max_output_tokens": 1.5},
+        {"speech_detection": "low"},
+        {"compression": True},
+        {"setup_s": 0},
+        {"setup_s": None},
+        {"functions": "weather"},
     ],
+    ids=str,
 )
 def test_a_configuration_that_cannot_be_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ContractViolation) as refused:
         config(**fields)
 
     assert KEY not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "part, fields",
+    [
+        (FunctionDeclaration, {"name": None}),
+        (FunctionDeclaration, {"name": "weather", "description": b"Of a city."}),
+        (FunctionDeclaration, {"name": "weather", "parameters": "{}"}),
+        (SpeechDetection, {"silence_ms": -1}),
+        (SpeechDetection, {"prefix_padding_ms": 0.5}),
+        (ContextCompression, {"trigger_tokens": "1000"}),
+        (ContextCompression, {"target_tokens": 0}),
+    ],
+    ids=str,
+)
+def test_a_part_that_cannot_be_is_refused(part: type[object], fields: dict[str, Any]) -> None:
+    with pytest.raises(ContractViolation):
+        part(**fields)
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8080", "[::1]:80", "127.9.9.9"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import attrs
@@ -54,6 +55,27 @@ ALAW = AudioFormat(AudioEncoding.G711_ALAW, 8_000)
         {"key_header": "x-key"},
         {"plain_text": None},
         {"output_modality": "video"},
+        {"model": None},
+        {"model": b"gpt-realtime"},
+        {"api_key": None},
+        {"base_url": b"wss://example.com"},
+        {"headers": ["x-tenant"]},
+        {"headers": {"x-tenant": 1}},
+        {"headers": {"x-tenant": "a\r\nx-other: b"}},
+        {"headers": {"x tenant": "a"}},
+        {"headers": {"": "a"}},
+        {"instructions": b"Be brief."},
+        {"instructions": "\ud800"},
+        {"voice": 1},
+        {"turns": "server_vad"},
+        {"transcription": True},
+        {"transcription": "gpt-4o-transcribe", "transcription_language": 49},
+        {"input_format": "pcm16"},
+        {"output_format": []},
+        {"max_output_tokens": True},
+        {"max_output_tokens": "many"},
+        {"connection_lifetime_s": math.nan},
+        {"go_away_before_s": None},
     ],
     ids=str,
 )
@@ -74,12 +96,26 @@ def test_what_the_provider_cannot_take_is_refused_at_once(fields: dict[str, Any]
         (FunctionTool, {"name": "book a table"}),
         (FunctionTool, {"name": "x" * 65}),
         (FunctionTool, {"name": "book", "parameters": {"type": {1, 2}}}),
+        (ServerTurns, {"threshold": math.nan}),
+        (ServerTurns, {"threshold": None}),
+        (ServerTurns, {"silence_ms": 1.5}),
+        (ServerTurns, {"prefix_padding_ms": True}),
+        (SemanticTurns, {"eagerness": "very"}),
+        (FunctionTool, {"name": ["book"]}),
+        (FunctionTool, {"name": "book", "description": None}),
+        (FunctionTool, {"name": "book", "parameters": None}),
     ],
     ids=str,
 )
 def test_parts_of_a_configuration_are_held_to_their_limits(part: type, fields: dict[str, Any]) -> None:
     with pytest.raises(ContractViolation):
         part(**fields)
+
+
+@pytest.mark.parametrize("resource", ["", None, b"front-desk", "\ud800"], ids=repr)
+def test_a_resource_of_azure_that_cannot_be_is_refused(resource: Any) -> None:
+    with pytest.raises(ContractViolation):
+        OpenAIRealtimeConfig.azure(resource=resource, deployment="voice", api_key=KEY)
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "[::1]"])
