@@ -9,19 +9,32 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType, NoneType
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
 from realtime_async._core.given import is_number, shown, text_field
 from realtime_async.errors import ContractViolation
 
-__all__ = ["check_key_source", "header_fields", "instance_of", "number", "text_if_any", "whole"]
+__all__ = ["check_key_source", "given", "header_fields", "instance_of", "number", "text_if_any", "whole"]
 
+_Given = TypeVar("_Given")
 _Validator = Callable[[object, "attrs.Attribute[Any]", object], None]
 
 # What RFC 9110 lets a header's name be made of, beside letters and digits.
 _OF_NAMES = frozenset("!#$%&'*+-.^_`|~")
+
+
+def given(value: object, kind: type[_Given], what: str) -> _Given:
+    """
+    *value*, if it is a *kind*.
+
+    Raises:
+        ContractViolation: It is not; *what* says what it was to be.
+    """
+    if not isinstance(value, kind):
+        raise ContractViolation(f"the {what} is {shown(value)}: give a {kind.__name__}")
+    return value
 
 
 def text_if_any(owner: object, field: attrs.Attribute[Any], value: object) -> None:

@@ -13,6 +13,7 @@ from typing import Self
 import anyio
 from anyio.abc import TaskGroup
 
+from realtime_async.adapters._given import given
 from realtime_async.adapters._sessions import Sessions
 from realtime_async.adapters._websocket import (
     WebSocket,
@@ -101,9 +102,9 @@ class GeminiLiveAdapter(anyio.AsyncContextManagerMixin):
         ssl_context: ssl.SSLContext | None = None,
         limits: WebSocketLimits = LIMITS,
     ) -> None:
-        self._config = config
+        self._config = given(config, GeminiLiveConfig, "config")
         self._ssl_context = ssl_context
-        self._limits = limits
+        self._limits = given(limits, WebSocketLimits, "limits")
         self._sessions = Sessions[Session]("Gemini adapter")
         self._ignored: Counter[str] = Counter()
         self._tasks: TaskGroup | None = None

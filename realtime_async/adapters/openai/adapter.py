@@ -11,6 +11,7 @@ from typing import Self
 import anyio
 from anyio.abc import TaskGroup
 
+from realtime_async.adapters._given import given
 from realtime_async.adapters._sessions import Sessions
 from realtime_async.adapters._websocket import WebSocketLimits
 from realtime_async.adapters.openai import saying
@@ -60,11 +61,11 @@ class OpenAIRealtimeAdapter(anyio.AsyncContextManagerMixin):
         limits: WebSocketLimits = LIMITS,
     ) -> None:
         self.adapter_ref = "adapter.openai"
+        self._config = given(config, OpenAIRealtimeConfig, "config")
         self.input_format = config.input_format
         self.output_format = config.output_format
-        self._config = config
         self._ssl_context = ssl_context
-        self._limits = limits
+        self._limits = given(limits, WebSocketLimits, "limits")
         self._token = secrets.token_hex(4)
         self._connections = 0
         self._sessions = Sessions[Session]("OpenAI adapter")
@@ -201,9 +202,10 @@ class OpenAIRealtimeAdapter(anyio.AsyncContextManagerMixin):
         the first answer.
 
         Raises:
-            ContractViolation: Model, address and formats cannot change.
+            ContractViolation: Model, address and formats cannot change; or it is no configuration.
             ProviderConnectionLost: The connection is gone.
         """
+        given(config, OpenAIRealtimeConfig, "config")
         session = self._sessions.of(session_id)
         session.check()
         # One at a time: what the connection does not take must not add up here.

@@ -12,6 +12,7 @@ from realtime_async.adapters.gemini import (
     ActivityHandling,
     ContextCompression,
     FunctionDeclaration,
+    GeminiLiveAdapter,
     GeminiLiveConfig,
     Modality,
     PlainText,
@@ -248,3 +249,9 @@ def test_no_repr_shows_the_key_the_instructions_or_the_functions() -> None:
 def test_the_setup_is_one_line_of_json() -> None:
     assert json.loads(setup_message(config(instructions="a\nb"), None))["setup"]["systemInstruction"]
     assert "\n" not in setup_message(config(instructions="a\nb"), None)
+
+
+@pytest.mark.parametrize("given", [{"config": None}, {"config": {"model": "m"}}, {"limits": {}}], ids=str)
+def test_an_adapter_is_made_of_a_configuration_and_limits(given: dict[str, Any]) -> None:
+    with pytest.raises(ContractViolation, match="give a"):
+        GeminiLiveAdapter(**{"config": config(), **given})

@@ -255,3 +255,9 @@ def test_a_configuration_is_a_value() -> None:
     assert config() == config()
     assert hash(config()) == hash(config())
     assert attrs.evolve(config(), voice="marin") != config()
+
+
+@pytest.mark.parametrize("given", [{"config": None}, {"config": {"model": "m"}}, {"limits": {}}], ids=str)
+def test_an_adapter_is_made_of_a_configuration_and_limits(given: dict[str, Any]) -> None:
+    with pytest.raises(ContractViolation, match="give a"):
+        OpenAIRealtimeAdapter(**{"config": config(), **given})
