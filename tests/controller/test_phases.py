@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 import anyio
 import pytest
 
+from realtime_async._core.lifecycle import ALLOWED, Operation, Phase, Verdict
 from realtime_async.adapters.scripted import Delay, Drop, FrameFate, Hang, Refuse, Script, ScriptedAdapter
 from realtime_async.controller import RealtimeSessionController
 from realtime_async.errors import AgentError, ContractViolation, SessionStateError
@@ -40,6 +41,16 @@ TABLE = {
     "failed": "error error none error error error again error",
     "detached": "error error none error error error again error",
     "handed_over": "error error none error error error again error",
+}
+VERDICTS = {
+    "go": Verdict.GO,
+    "gate": Verdict.GATE,
+    "waits": Verdict.WAIT,
+    "fence": Verdict.FENCE,
+    "same": Verdict.SHARE,
+    "none": Verdict.NONE,
+    "again": Verdict.REPEAT,
+    "error": None,
 }
 PAIRS = [
     pytest.param(phase, operation, verdict, id=f"{operation}-in-{phase}")
@@ -97,6 +108,12 @@ async def tolerated(operation: Callable[[], Awaitable[object]]) -> None:
 
 def test_the_table_has_every_pair_once() -> None:
     assert len(PAIRS) == len(TABLE) * len(OPERATIONS) == 88
+
+
+@pytest.mark.parametrize("phase, operation, verdict", PAIRS)
+def test_the_package_has_the_same_table(phase: str, operation: str, verdict: str) -> None:
+    """The pages draw theirs from it, and a wrong verdict may be without effect until two rare things meet."""
+    assert ALLOWED[Phase(phase)].get(Operation(operation)) == VERDICTS[verdict]
 
 
 @pytest.mark.parametrize("phase, operation, verdict", pairs("error"))
