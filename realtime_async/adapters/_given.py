@@ -7,16 +7,25 @@ At the provider it would be a refusal that names no field, or a failure that loo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType, NoneType
 from typing import Any, TypeVar
 
 import attrs
 
-from realtime_async._core.given import is_number, shown, text_field
+from realtime_async._core.given import is_number, shown, text, text_field
 from realtime_async.errors import ContractViolation
 
-__all__ = ["check_key_source", "given", "header_fields", "instance_of", "number", "text_if_any", "whole"]
+__all__ = [
+    "check_key_source",
+    "given",
+    "header_fields",
+    "instance_of",
+    "number",
+    "text_if_any",
+    "texts",
+    "whole",
+]
 
 _Given = TypeVar("_Given")
 _Validator = Callable[[object, "attrs.Attribute[Any]", object], None]
@@ -35,6 +44,18 @@ def given(value: object, kind: type[_Given], what: str) -> _Given:
     if not isinstance(value, kind):
         raise ContractViolation(f"the {what} is {shown(value)}: give a {kind.__name__}")
     return value
+
+
+def texts(values: Iterable[str], what: str) -> list[str]:
+    """
+    *values*, if they are texts: a single one would pass for a list of its letters.
+
+    Raises:
+        ContractViolation: They are not; *what* says what they were to be.
+    """
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise ContractViolation(f"the {what} are {shown(values)}: put them into a list, each as a str")
+    return [text(value, f"one of the {what}") for value in values]
 
 
 def text_if_any(owner: object, field: attrs.Attribute[Any], value: object) -> None:

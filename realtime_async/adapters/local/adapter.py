@@ -12,6 +12,8 @@ import anyio
 import attrs
 from anyio.abc import TaskGroup
 
+from realtime_async._core.given import shown
+from realtime_async.adapters._given import given, texts
 from realtime_async.adapters.local.brain import COMMANDS, Brain, answer_command
 from realtime_async.adapters.local.connection import Connection
 from realtime_async.adapters.local.conversation import Conversation
@@ -86,6 +88,7 @@ class LocalSpeechAdapter(anyio.AsyncContextManagerMixin):
         sessions: How many are served at a time; each costs 20 MB and 0.2 s, and one more is refused.
 
     Raises:
+        ContractViolation: No adapter can be made of these.
         ImportError: The extra `local` is not installed.
     """
 
@@ -98,16 +101,23 @@ class LocalSpeechAdapter(anyio.AsyncContextManagerMixin):
         voice: Voice | None = None,
         sessions: int = 1,
     ) -> None:
+        if not callable(brain):
+            raise ContractViolation(f"the brain is {shown(brain)}: give a function from text to text")
+        if type(sessions) is not int or sessions < 1:
+            raise ContractViolation(f"the sessions are {shown(sessions)}: give how many, at least 1")
         self.adapter_ref = "adapter.local"
         self.input_format = AudioFormat(sample_rate=SAMPLE_RATE)
         self._brain = brain
-        self._tools = frozenset(tools)
-        self._voice = Voice() if voice is None else voice
+        self._tools = frozenset(texts(tools, "tools"))
+        self._voice = Voice() if voice is None else given(voice, Voice, "voice")
         self.output_format = AudioFormat(sample_rate=self._voice.sample_rate)
         self._sessions: dict[str, _Session] = {}
         self._closed: deque[str] = deque(maxlen=_CLOSED_SESSIONS)
         self._capacity = sessions
-        self._ears = [Ears(voice_activity(), recogniser) for recogniser in recognisers(sentences, sessions)]
+        self._ears = [
+            Ears(voice_activity(), recogniser)
+            for recogniser in recognisers(texts(sentences, "sentences"), sessions)
+        ]
         self._tasks: TaskGroup | None = None
 
     @asynccontextmanager

@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from realtime_async._core.given import shown, text
 from realtime_async.adapters.local._extra import import_extra
 from realtime_async.errors import ContractViolation
 
@@ -104,7 +105,7 @@ class Voice:
     """
     A voice of espeak-ng.
 
-    Making one raises `ContractViolation` where espeak-ng has no such voice, and `ImportError` where it is missing.
+    Making one raises `ContractViolation` where espeak-ng has no such voice or pace, and `ImportError` where it is missing.
     """
 
     name: str = "en-us"
@@ -115,6 +116,11 @@ class Voice:
     """Of what `speak` returns."""
 
     def __attrs_post_init__(self) -> None:
+        text(self.name, "name of a voice")
+        if type(self.words_per_minute) is not int or not 80 <= self.words_per_minute <= 450:
+            raise ContractViolation(
+                f"a voice of {shown(self.words_per_minute)} words_per_minute cannot speak: give 80 to 450, as espeak-ng has them"
+            )
         if not _Espeak.shared().has(self.name):
             raise ContractViolation(f"espeak-ng has no voice {self.name!r}: try 'en-us', 'en' or 'en-us+f2'")
 

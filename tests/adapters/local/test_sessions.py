@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import anyio.lowlevel
 import pytest
@@ -87,3 +89,25 @@ async def test_what_it_cannot_hear_or_read_is_refused(frame: RealtimeInputFrame,
             await caller.send(frame)
 
         assert refused.value.retry == "not_retryable"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"brain": "be nice"},
+        {"sentences": "please book a table"},
+        {"sentences": None},
+        {"sentences": [b"please book a table"]},
+        {"tools": "book_table"},
+        {"tools": [print]},
+        {"voice": "en-us"},
+        {"sessions": 0},
+        {"sessions": 1.5},
+        {"sessions": True},
+    ],
+    ids=str,
+)
+def test_an_adapter_that_cannot_be_is_refused_at_once(given: dict[str, Any]) -> None:
+    """A single text would else be heard as its letters, and an adapter for no session refuse each of them."""
+    with pytest.raises(ContractViolation):
+        LocalSpeechAdapter(**given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,24 @@ def test_it_speaks_as_fast_as_it_is_told() -> None:
     assert len(Voice(words_per_minute=100).speak("Good morning.")) > len(
         Voice(words_per_minute=200).speak("Good morning.")
     )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": None},
+        {"name": "\ud800"},
+        {"name": b"en-us"},
+        {"words_per_minute": 0},
+        {"words_per_minute": 10_000},
+        {"words_per_minute": 160.5},
+        {"words_per_minute": "fast"},
+    ],
+    ids=str,
+)
+def test_a_voice_that_cannot_be_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ContractViolation, match="give"):
+        Voice(**fields)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\0", "…", "\ud800"])
