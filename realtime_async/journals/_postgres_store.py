@@ -22,12 +22,13 @@ import orjson
 
 from realtime_async.errors import JournalFailure
 from realtime_async.journals._orphans import OrphanedRun
+from realtime_async.journals._postgres_advances import PARTS_KNOWN, Advance, pieces
 from realtime_async.journals._postgres_judging import NOBODYS, Standing, Verdict, judged
 from realtime_async.journals._postgres_leases import OWNED_AT_MOST, Held, Leases
 from realtime_async.journals._postgres_link import Address, Link
 from realtime_async.journals._postgres_reading import PostgresReading, records, stands
 from realtime_async.journals._postgres_schema import Connection, check
-from realtime_async.journals._postgres_writing import PARTS_KNOWN, Advance, advance, pieces
+from realtime_async.journals._postgres_writing import advance
 from realtime_async.journals._taken import Failure, Taken, fail_each
 from realtime_async.journals._verdicts import conflict, gap
 from realtime_async.ports import RunId

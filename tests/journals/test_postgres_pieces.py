@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
 from realtime_async.errors import JournalConflict
-from realtime_async.journals import PostgresJournal, _postgres_store, _postgres_writing
+from realtime_async.journals import PostgresJournal, _postgres_advances, _postgres_store, _postgres_writing
 from realtime_async.journals._compact import pack
+from realtime_async.journals._postgres_advances import Advance, pieces
 from realtime_async.journals._postgres_schema import Connection
-from realtime_async.journals._postgres_writing import Advance, pieces
 from realtime_async.journals._taken import Batch, Taken
 from realtime_async.ports import JournalRecord, RealtimeSessionRecordKind, RunId
 from realtime_async.testing.journal_contract import OTHER_RUN, RUN, append_all, read_all, record, records
@@ -38,7 +38,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[list[JournalRecord]]:
         seen.append([taken.record for each in advances for taken in each.batch])
         return advance(connection, advances, **how)  # type: ignore[arg-type]  # as it was given
 
-    monkeypatch.setattr(_postgres_writing, "PIECE", SHORT)
+    monkeypatch.setattr(_postgres_advances, "PIECE", SHORT)
     monkeypatch.setattr(_postgres_store, "advance", watched)
     return seen
 
@@ -57,7 +57,7 @@ def taken(run_id: RunId, sizes: Sequence[int]) -> list[Taken]:
 def test_pieces_are_the_whole_in_order_and_none_has_more_than_its_room(sizes: list[list[int]]) -> None:
     runs = {RunId(f"run-{number}"): taken(RunId(f"run-{number}"), each) for number, each in enumerate(sizes)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_postgres_writing, "PIECE", SHORT)
+        patch.setattr(_postgres_advances, "PIECE", SHORT)
 
         cut = [dict(piece) for piece in pieces(runs)]
 
