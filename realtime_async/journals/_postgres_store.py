@@ -90,10 +90,9 @@ class _Pending:
                 runs[taken.record.run_id].append(taken)
         return cls(dict(runs), [taken for taken in batch if taken.is_repeat])
 
-    def written(self, batch: Sequence[Taken]) -> None:
-        """Let go of *batch*, which is the first of what is pending of its run."""
-        run_id = batch[0].record.run_id
-        self.runs[run_id] = self.runs[run_id][len(batch) :]
+    def written(self, run_id: RunId, count: int) -> None:
+        """Let go of so many, which are the first of what is pending of the run."""
+        self.runs[run_id] = self.runs[run_id][count:]
         if not self.runs[run_id]:
             del self.runs[run_id]
 
@@ -130,10 +129,11 @@ class PostgresStore:
 
     def _settle(self, pending: _Pending, connection: Connection) -> None:
         """Settle what is pending; where this raises, what is settled has left it."""
-        self._advance_held(pending, connection)
-        self._refuse_too_many(pending)
-        if pending.runs:
-            self._judge_all(pending, connection)
+        while pending.runs:
+            self._advance_held(pending, connection)
+            self._refuse_too_many(pending)
+            if pending.runs:
+                self._judge_first(pending, connection)
         while pending.repeats:
             self._compare(pending.repeats[-1], connection)
             pending.repeats.pop()
@@ -147,8 +147,7 @@ class PostgresStore:
                 if (held := self._continued_by(run_id, batch)) is not None
             ]
             for each in self._advance(connection, advances) if advances else ():
-                pending.written(each.batch)
-                self._note(each)
+                self._note(each, pending)
 
     def _continued_by(self, run_id: RunId, batch: Sequence[Taken]) -> Held | None:
         """The lease of the run, if it is held here, and *batch* is what comes next."""
@@ -161,8 +160,9 @@ class PostgresStore:
         ordered = sorted(advances, key=lambda each: each.held.run)
         return advance(connection, ordered, owner=self._owner, lease_s=self._lease_s)
 
-    def _note(self, written: Advance) -> None:
+    def _note(self, written: Advance, pending: _Pending) -> None:
         run_id = written.batch[0].record.run_id
+        pending.written(run_id, len(written.batch))
         written.happened(time.monotonic())
         if written.open_sessions:
             self._leases.hold(run_id, written.held)
@@ -170,27 +170,35 @@ class PostgresStore:
         # It has ended; a session that follows would take it over.
         self._leases.drop(run_id)
 
-    def _judge_all(self, pending: _Pending, connection: Connection) -> None:
+    def _judge_first(self, pending: _Pending, connection: Connection) -> None:
+        """Judge the runs that a piece has room for, and write that piece; what is left of them continues it."""
         with connection.transaction():
-            standings = self._standings(pending.runs, connection)
+            runs = {run_id: pending.runs[run_id] for run_id in next(pieces(pending.runs))}
+            standings = self._standings(runs, connection)
             verdicts = {
                 run_id: self._judge(run_id, batch, standings[run_id], connection)
-                for run_id, batch in pending.runs.items()
+                for run_id, batch in runs.items()
             }
-            advances = [
-                self._taken_up(
-                    batch[verdicts[run_id].done :], standings[run_id], verdicts[run_id], connection
-                )
-                for run_id, batch in pending.runs.items()
+            unwritten = {
+                run_id: batch[verdicts[run_id].done :]
+                for run_id, batch in runs.items()
                 if verdicts[run_id].failure is None and batch[verdicts[run_id].done :]
+            }
+            # Without what is there already, each of them begins in the first piece all the more.
+            advances = [
+                self._taken_up(batch, standings[run_id], verdicts[run_id], connection)
+                for run_id, batch in next(pieces(unwritten), {}).items()
             ]
             written = self._advance(connection, advances) if advances else []
         # They were locked.
         assert len(written) == len(advances)
-        for each in written:
-            self._note(each)
         for run_id, verdict in verdicts.items():
-            self._tell(pending.runs.pop(run_id), verdict, standings[run_id])
+            if verdict.failure is None:
+                pending.written(run_id, verdict.done)
+            if run_id not in unwritten:
+                self._tell(run_id, pending.runs.pop(run_id, ()), verdict, standings[run_id])
+        for each in written:
+            self._note(each, pending)
 
     def _refuse_too_many(self, pending: _Pending) -> None:
         """Fail those that begin to be held here beyond the bound; whoever is held already goes on."""
@@ -247,13 +255,13 @@ class PostgresStore:
         )
         return Advance.of(held, batch, becomes=standing.token + 1 if verdict.is_takeover else None)
 
-    def _tell(self, batch: Sequence[Taken], verdict: Verdict, standing: Standing) -> None:
-        run_id = batch[0].record.run_id
+    def _tell(self, run_id: RunId, batch: Sequence[Taken], verdict: Verdict, standing: Standing) -> None:
+        """Tell what becomes of a run of which nothing is to be written."""
         if verdict.failure is not None:
             failure = Failure(verdict.failure, is_refusal=self._leases.get(run_id) is None)
             for taken in batch[verdict.done :]:
                 taken.failure = failure
-        elif not batch[verdict.done :] and (verdict.is_takeover or not standing.open_sessions):
+        elif verdict.is_takeover or not standing.open_sessions:
             # Nothing was taken over yet, or it has ended; what follows will take it over.
             self._leases.drop(run_id)
 

@@ -157,3 +157,23 @@ async def test_a_session_that_ends_where_a_piece_ends_is_followed_by_the_next(
 
             assert await read_all(journal, RUN, after=last) == of_run
     assert any(records[-1].payload.kind is CLOSED for records in statements if records)
+
+
+@pytest.mark.parametrize("stored", [0, 1, 30, 60])
+async def test_what_is_judged_is_written_in_pieces_too(
+    postgres_database: Database, statements: list[list[JournalRecord]], stored: int
+) -> None:
+    dsn = postgres_database.dsn
+    if stored:
+        async with PostgresJournal.open(dsn) as before:
+            await append_all(before, [*records(RUN, stored), *records(OTHER_RUN, stored)])
+        statements.clear()
+
+    async with PostgresJournal.open(dsn) as journal:
+        # Nothing of them is held here: whoever doesn't know what became of his records brings them all again.
+        await append_all(journal, [*records(RUN, 60), *records(OTHER_RUN, 60)])
+
+        assert sum(map(len, statements)) == 2 * (60 - stored)
+        assert all(len(each) < 20 for each in statements)
+        assert await read_all(journal, RUN) == records(RUN, 60)
+        assert await read_all(journal, OTHER_RUN) == records(OTHER_RUN, 60)
