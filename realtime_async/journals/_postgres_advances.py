@@ -17,13 +17,10 @@ from realtime_async.journals._postgres_leases import Held
 from realtime_async.journals._taken import Taken
 from realtime_async.ports import RunId
 
-__all__ = ["PARTS_KNOWN", "Advance", "integers", "moves", "parts", "pieces"]
+__all__ = ["PARTS_KNOWN", "Advance", "characters", "integers", "moves", "parts", "pieces"]
 
 PARTS_KNOWN: Final = 1000
 """Shared texts of a run; one that is forgotten is written again, under another number."""
-
-PIECE: Final = 2 * 1024 * 1024
-"""Characters of bodies from which on what is to be written goes in pieces: the server keeps several copies of each."""
 
 
 @attrs.frozen
@@ -93,10 +90,15 @@ class Advance:
         )
 
 
-def pieces(runs: Mapping[RunId, Sequence[Taken]]) -> Iterator[Mapping[RunId, Sequence[Taken]]]:
-    """Cut what is to be written where a statement has enough; what is left of a run comes first in the next piece."""
+def characters(runs: Mapping[RunId, Sequence[Taken]]) -> int:
+    """Of the bodies of what is to be written."""
+    return sum([len(taken.packed[-1]) for batch in runs.values() for taken in batch])
+
+
+def pieces(runs: Mapping[RunId, Sequence[Taken]], size: int) -> Iterator[Mapping[RunId, Sequence[Taken]]]:
+    """Cut what is to be written after *size* characters of bodies; what is left of a run comes first in the next piece."""
     piece: dict[RunId, Sequence[Taken]] = {}
-    room = PIECE
+    room = size
     for run_id, batch in runs.items():
         first = 0
         for end, taken in enumerate(batch, 1):
@@ -104,7 +106,7 @@ def pieces(runs: Mapping[RunId, Sequence[Taken]]) -> Iterator[Mapping[RunId, Seq
             if room <= 0:
                 piece[run_id] = batch[first:end]
                 yield piece
-                piece, room, first = {}, PIECE, end
+                piece, room, first = {}, size, end
         if batch[first:]:
             piece[run_id] = batch[first:]
     if piece:
@@ -124,10 +126,12 @@ def moves(advances: Sequence[Advance]) -> dict[str, str]:
 
 
 def parts(advances: Sequence[Advance]) -> dict[str, str]:
-    """Their new shared texts, of which there are some."""
-    new = [(each.held.run, number, text) for each in advances for text, number in each.numbers.items()]
-    runs, numbers, texts = zip(*new, strict=True)
-    return {"part_runs": integers(runs), "numbers": integers(numbers), "texts": "\n".join(texts)}
+    """Their new shared texts."""
+    return {
+        "part_runs": integers([each.held.run for each in advances for _ in each.numbers]),
+        "numbers": integers([number for each in advances for number in each.numbers.values()]),
+        "texts": "\n".join([text for each in advances for text in each.numbers]),
+    }
 
 
 def _array(texts: Iterable[str]) -> str:

@@ -1,9 +1,9 @@
 """
 The database of a PostgreSQL journal: written by one thread, read by any, and each run by its owner alone.
 
-What simply continues a run that is held here is one statement.  Everything else is judged under the lock of
-the run's row, see `_postgres_judging`; so is what is tried again because its first answer was lost, as its row
-then stands elsewhere than it is believed to.
+What simply continues a run that is held here is one statement, or a COPY where there is much of it.  Everything else
+is judged under the lock of the run's row, see `_postgres_judging`; so is what is tried again because its first answer
+was lost, as its row then stands elsewhere than it is believed to.
 """
 
 from __future__ import annotations
@@ -13,27 +13,31 @@ import secrets
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC
 from functools import partial
+from typing import TypeAlias
 
 import attrs
 import orjson
 
 from realtime_async.errors import JournalFailure
 from realtime_async.journals._orphans import OrphanedRun
-from realtime_async.journals._postgres_advances import PARTS_KNOWN, Advance, pieces
+from realtime_async.journals._postgres_advances import PARTS_KNOWN, Advance, characters, pieces
+from realtime_async.journals._postgres_copying import COPIED, advance_by_copy, may_copy
 from realtime_async.journals._postgres_judging import NOBODYS, Standing, Verdict, judged
 from realtime_async.journals._postgres_leases import OWNED_AT_MOST, Held, Leases
 from realtime_async.journals._postgres_link import Address, Link
 from realtime_async.journals._postgres_reading import PostgresReading, records, stands
 from realtime_async.journals._postgres_schema import Connection, check
-from realtime_async.journals._postgres_writing import advance
+from realtime_async.journals._postgres_writing import STATED, advance
 from realtime_async.journals._taken import Failure, Taken, fail_each
 from realtime_async.journals._verdicts import conflict, gap
 from realtime_async.ports import RunId
 
 __all__ = ["PostgresStore"]
+
+Way: TypeAlias = Callable[..., Sequence[Advance]]
 
 # A lease is looked after so often in its life; then it is never older than half of it.
 LOOKS = 3
@@ -139,15 +143,19 @@ class PostgresStore:
             pending.repeats.pop()
 
     def _advance_held(self, pending: _Pending, connection: Connection) -> None:
-        for piece in pieces(dict(pending.runs)):
+        runs = dict(pending.runs)
+        is_large = characters(runs) > STATED and may_copy(connection)
+        for piece in pieces(runs, COPIED if is_large else STATED):
             # Of a run that was not written, or has ended, the next piece continues nothing.
             advances = [
                 Advance.of(held, batch)
                 for run_id, batch in piece.items()
                 if (held := self._continued_by(run_id, batch)) is not None
             ]
-            for each in self._advance(connection, advances) if advances else ():
-                self._note(each, pending)
+            if advances:
+                way = advance_by_copy if is_large and characters(piece) > STATED else advance
+                for each in self._advance(connection, advances, way):
+                    self._note(each, pending)
 
     def _continued_by(self, run_id: RunId, batch: Sequence[Taken]) -> Held | None:
         """The lease of the run, if it is held here, and *batch* is what comes next."""
@@ -156,9 +164,9 @@ class PostgresStore:
             return None
         return held
 
-    def _advance(self, connection: Connection, advances: Sequence[Advance]) -> Sequence[Advance]:
+    def _advance(self, connection: Connection, advances: Sequence[Advance], way: Way) -> Sequence[Advance]:
         ordered = sorted(advances, key=lambda each: each.held.run)
-        return advance(connection, ordered, owner=self._owner, lease_s=self._lease_s)
+        return way(connection, ordered, owner=self._owner, lease_s=self._lease_s)
 
     def _note(self, written: Advance, pending: _Pending) -> None:
         run_id = written.batch[0].record.run_id
@@ -173,7 +181,7 @@ class PostgresStore:
     def _judge_first(self, pending: _Pending, connection: Connection) -> None:
         """Judge the runs that a piece has room for, and write that piece; what is left of them continues it."""
         with connection.transaction():
-            runs = {run_id: pending.runs[run_id] for run_id in next(pieces(pending.runs))}
+            runs = {run_id: pending.runs[run_id] for run_id in next(pieces(pending.runs, STATED))}
             standings = self._standings(runs, connection)
             verdicts = {
                 run_id: self._judge(run_id, batch, standings[run_id], connection)
@@ -187,9 +195,9 @@ class PostgresStore:
             # Without what is there already, each of them begins in the first piece all the more.
             advances = [
                 self._taken_up(batch, standings[run_id], verdicts[run_id], connection)
-                for run_id, batch in next(pieces(unwritten), {}).items()
+                for run_id, batch in next(pieces(unwritten, STATED), {}).items()
             ]
-            written = self._advance(connection, advances) if advances else []
+            written = self._advance(connection, advances, advance) if advances else []
         # They were locked.
         assert len(written) == len(advances)
         for run_id, verdict in verdicts.items():

@@ -8,19 +8,21 @@ are its records; the others of the batch are written.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from itertools import repeat
+from typing import Final
 
 from realtime_async.journals._postgres_advances import Advance, integers, moves, parts
 from realtime_async.journals._postgres_asking import Asked
 from realtime_async.journals._postgres_schema import Connection
 
-__all__ = ["advance"]
+__all__ = ["LEASES", "PARTS", "STATED", "advance", "written"]
+
+STATED: Final = 2 * 1024 * 1024
+"""Characters of bodies that go in one statement: the server keeps several copies of each."""
 
 # Rows come as a text for each of their columns; as JSON each took the server four times as long.  The columns come apart
 # in a SELECT list, which passes row after row on: FROM gathers each of them first, for a tenth more of a large batch.
-# There is no COPY, however large a batch is: it costs more than the statement, and takes as much of the server's memory as
-# one in pieces.  Nor does any timeout of the server end a COPY that waits for its client, so a worker that stops within
-# one would keep its runs from all others.
 _LEASE = """
     UPDATE realtime_async.run
     SET last_seq = {last}, token = {becomes}, written_token = {becomes},
@@ -29,7 +31,7 @@ _LEASE = """
     {of}
     RETURNING run.id
 """
-_LEASES = _LEASE.format(
+LEASES = _LEASE.format(
     last="moved.last",
     becomes="moved.becomes",
     open="moved.open",
@@ -42,7 +44,7 @@ _LEASES = _LEASE.format(
     """,
 )
 # As IN under another operator, which makes a table of the leases; as a join, each row would be held against each lease.
-_PARTS = """
+PARTS = """
     INSERT INTO realtime_async.part
     SELECT * FROM unnest(
         %(part_runs)s::bigint[], %(numbers)s::integer[], string_to_array(%(texts)s::text, E'\\n')
@@ -58,9 +60,9 @@ _RECORDS = """
     ) AS record
     WHERE (run IN (SELECT id FROM lease)) IS TRUE
 """
-_ADVANCE = Asked(f"WITH lease AS ({_LEASES}), records AS ({_RECORDS}) SELECT id FROM lease")
+_ADVANCE = Asked(f"WITH lease AS ({LEASES}), records AS ({_RECORDS}) SELECT id FROM lease")
 _ADVANCE_WITH_PARTS = Asked(
-    f"WITH lease AS ({_LEASES}), parts AS ({_PARTS}), records AS ({_RECORDS}) SELECT id FROM lease"
+    f"WITH lease AS ({LEASES}), parts AS ({PARTS}), records AS ({_RECORDS}) SELECT id FROM lease"
 )
 
 # Of a run alone, most often: with nothing to join or to look up, a commit of 8 rows takes a twentieth less.
@@ -99,7 +101,11 @@ def advance(
     else:
         statement = _ADVANCE
         parameters |= moves(advances) | _records(advances)
-    moved = frozenset(statement.ask(connection, parameters))
+    return written(advances, frozenset(statement.ask(connection, parameters)))
+
+
+def written(advances: Sequence[Advance], moved: AbstractSet[int]) -> Sequence[Advance]:
+    """Those of *advances* whose runs were moved on."""
     if len(moved) == len(advances):
         return advances
     return [each for each in advances if each.held.run in moved]

@@ -116,7 +116,7 @@ class PostgresJournal(StoredJournal):
         Take *record* into the next commit.
 
         Up to 20,000 records, or 32 million characters, gather while a commit runs or the server is away;
-        after that it raises.
+        after that it raises.  A small batch goes in one statement, a large one by COPY.
         What only the server can tell, a conflict with another worker above all, is raised when it is awaited.
         """
         check_place(record)

@@ -5,6 +5,7 @@ A program that appends until it is killed, and says which records have returned.
 
 Each of TASKS writes a run of its own, from where that stands, RECORDS records or, at 0, without end.
 After every append it prints its cursor; the write to the pipe is a system call of its own.
+DURABILITY is that of a file; a database takes all for large batches where it is `copied`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Literal
 
 import anyio
 
+from realtime_async.journals import _postgres_store
 from realtime_async.ports import RunId
 from realtime_async.testing._journal_records import record
 from tests.journals.places import SharedJournal, opened
@@ -40,4 +42,7 @@ async def write(journal: SharedJournal, run_id: RunId, count: int) -> None:
 if __name__ == "__main__":
     place, durability, backend, tasks, count = sys.argv[1:]
     chosen: Literal["full", "normal"] = "normal" if durability == "normal" else "full"
+    if durability == "copied":
+        # There is no other way to large batches at random moments.
+        _postgres_store.STATED = 0  # type: ignore[attr-defined]  # an import of it
     anyio.run(main, place, chosen, int(tasks), int(count), backend=backend)

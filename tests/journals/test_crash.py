@@ -38,10 +38,11 @@ async def test_what_has_returned_is_in_the_file_after_a_kill(
 
 
 @pytest.mark.timeout(60 + 10 * KILLS)
+@pytest.mark.parametrize("way", ["stated", "copied"])
 async def test_what_has_returned_is_in_the_database_after_a_kill(
-    postgres_database: Database, anyio_backend_name: str
+    postgres_database: Database, anyio_backend_name: str, way: str
 ) -> None:
-    async for _ in killed_while_appending(postgres_database.dsn, anyio_backend_name, "full"):
+    async for _ in killed_while_appending(postgres_database.dsn, anyio_backend_name, way):
         pass
 
 

@@ -20,6 +20,7 @@ from realtime_async.ports import (
 )
 from realtime_async.testing.journal_contract import OTHER_RUN, RUN, append_all, read_all, record, records
 from tests.journals.cutting import Cut, CutWire, cut_wire
+from tests.journals.silencing import SilentWire
 from tests.postgres_server import Database
 
 __all__: list[str] = []
@@ -48,7 +49,7 @@ async def append_in_every_way(journal: PostgresJournal, first: int) -> list[Jour
     return of_run
 
 
-def through(wire: CutWire, dsn: str) -> str:
+def through(wire: CutWire | SilentWire, dsn: str) -> str:
     return make_conninfo(dsn, port=wire.port, sslmode="disable", gssencmode="disable")
 
 

@@ -1,19 +1,22 @@
-"""What is too long for one statement goes in several, and is written as if it had gone in one."""
+"""What is too long for one statement goes by COPY, or in several of them, and is written as if it had gone in one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
 from realtime_async.errors import JournalConflict
-from realtime_async.journals import PostgresJournal, _postgres_advances, _postgres_store, _postgres_writing
+from realtime_async.journals import PostgresJournal, _postgres_store
 from realtime_async.journals._compact import pack
 from realtime_async.journals._postgres_advances import Advance, pieces
+from realtime_async.journals._postgres_copying import advance_by_copy
 from realtime_async.journals._postgres_schema import Connection
+from realtime_async.journals._postgres_writing import advance
 from realtime_async.journals._taken import Batch, Taken
 from realtime_async.ports import JournalRecord, RealtimeSessionRecordKind, RunId
 from realtime_async.testing.journal_contract import OTHER_RUN, RUN, append_all, read_all, record, records
@@ -28,19 +31,47 @@ SHORT = 1_000
 CLOSED = RealtimeSessionRecordKind.CLOSED
 
 
-@pytest.fixture
-def statements(monkeypatch: pytest.MonkeyPatch) -> list[list[JournalRecord]]:
-    """What each statement was to write, of those that were short of room."""
-    seen: list[list[JournalRecord]] = []
-    advance = _postgres_writing.advance
+@attrs.frozen
+class Ways:
+    """What went each way to the database, of what was short of room."""
 
-    def watched(connection: Connection, advances: Sequence[Advance], **how: object) -> Sequence[Advance]:
-        seen.append([taken.record for each in advances for taken in each.batch])
-        return advance(connection, advances, **how)  # type: ignore[arg-type]  # as it was given
+    stated: list[list[JournalRecord]] = attrs.field(factory=list)
+    copied: list[list[JournalRecord]] = attrs.field(factory=list)
+    may_copy: bool = True
 
-    monkeypatch.setattr(_postgres_advances, "PIECE", SHORT)
-    monkeypatch.setattr(_postgres_store, "advance", watched)
-    return seen
+    def forget(self) -> None:
+        self.stated.clear()
+        self.copied.clear()
+
+    def check(self, count: int) -> None:
+        """That *count* records went in pieces, and large ones as they should."""
+        assert sum(map(len, self.stated + self.copied)) == count
+        assert max(map(len, self.stated + self.copied), default=0) < 20
+        assert bool(self.copied) is (self.may_copy and count > 0)
+
+
+@pytest.fixture(params=[True, False], ids=["copy", "no-copy"])
+def ways(
+    request: pytest.FixtureRequest, postgres_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> Ways:
+    ways = Ways(may_copy=request.param)
+    if not ways.may_copy:
+        postgres_database.execute(f"REVOKE TEMPORARY ON DATABASE {postgres_database.name} FROM PUBLIC")
+
+    def watched(
+        seen: list[list[JournalRecord]], way: Callable[..., Sequence[Advance]]
+    ) -> Callable[..., Sequence[Advance]]:
+        def watch(connection: Connection, advances: Sequence[Advance], **how: object) -> Sequence[Advance]:
+            seen.append([taken.record for each in advances for taken in each.batch])
+            return way(connection, advances, **how)
+
+        return watch
+
+    monkeypatch.setattr(_postgres_store, "STATED", SHORT)
+    monkeypatch.setattr(_postgres_store, "COPIED", 3 * SHORT // 2)
+    monkeypatch.setattr(_postgres_store, "advance", watched(ways.stated, advance))
+    monkeypatch.setattr(_postgres_store, "advance_by_copy", watched(ways.copied, advance_by_copy))
+    return ways
 
 
 def taken(run_id: RunId, sizes: Sequence[int]) -> list[Taken]:
@@ -56,10 +87,8 @@ def taken(run_id: RunId, sizes: Sequence[int]) -> list[Taken]:
 )
 def test_pieces_are_the_whole_in_order_and_none_has_more_than_its_room(sizes: list[list[int]]) -> None:
     runs = {RunId(f"run-{number}"): taken(RunId(f"run-{number}"), each) for number, each in enumerate(sizes)}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_postgres_advances, "PIECE", SHORT)
 
-        cut = [dict(piece) for piece in pieces(runs)]
+    cut = [dict(piece) for piece in pieces(runs, SHORT)]
 
     for run_id, whole in runs.items():
         assert [one for piece in cut for one in piece.get(run_id, ())] == whole
@@ -74,11 +103,11 @@ def test_pieces_are_the_whole_in_order_and_none_has_more_than_its_room(sizes: li
 
 
 async def test_what_comes_at_once_is_written_in_statements_of_limited_length(
-    postgres_database: Database, statements: list[list[JournalRecord]]
+    postgres_database: Database, ways: Ways
 ) -> None:
     async with PostgresJournal.open(postgres_database.dsn) as journal:
         await append_all(journal, [record(RUN, 1), record(OTHER_RUN, 1)])
-        statements.clear()
+        ways.forget()
 
         # Taken within one turn of the loop: the writer has the first of them, and the rest comes in one batch.
         waiting = [
@@ -89,15 +118,14 @@ async def test_what_comes_at_once_is_written_in_statements_of_limited_length(
         for one in waiting:
             await one
 
-        assert sum(map(len, statements)) == 200
-        assert max(map(len, statements)) < 20
+        ways.check(200)
         assert await read_all(journal, RUN) == records(RUN, 101)
         assert await read_all(journal, OTHER_RUN) == records(OTHER_RUN, 101)
 
 
 @pytest.mark.parametrize("cut", Cut)
 async def test_a_connection_lost_between_or_within_pieces_leaves_all_written_once(
-    postgres_database: Database, statements: list[list[JournalRecord]], cut: Cut
+    postgres_database: Database, ways: Ways, cut: Cut
 ) -> None:
     dsn = postgres_database.dsn
     with cut_wire(int(conninfo_to_dict(dsn)["port"] or 0), cut) as wire:
@@ -118,11 +146,11 @@ async def test_a_connection_lost_between_or_within_pieces_leaves_all_written_onc
 
     # A message each way for every statement, at the least.
     assert moments > 5
-    assert max(map(len, statements)) > 1
+    assert bool(ways.copied) is ways.may_copy
 
 
 async def test_of_a_run_that_was_taken_over_no_piece_is_written_and_the_others_land(
-    postgres_database: Database, statements: list[list[JournalRecord]]
+    postgres_database: Database, ways: Ways
 ) -> None:
     dsn = postgres_database.dsn
     async with PostgresJournal.open(dsn) as journal, PostgresJournal.open(dsn) as rival:
@@ -143,7 +171,7 @@ async def test_of_a_run_that_was_taken_over_no_piece_is_written_and_the_others_l
 
 
 async def test_a_session_that_ends_where_a_piece_ends_is_followed_by_the_next(
-    postgres_database: Database, statements: list[list[JournalRecord]]
+    postgres_database: Database, ways: Ways
 ) -> None:
     async with PostgresJournal.open(postgres_database.dsn) as journal:
         await journal.append(record(RUN, 1))
@@ -156,24 +184,23 @@ async def test_a_session_that_ends_where_a_piece_ends_is_followed_by_the_next(
             await append_all(journal, of_run)
 
             assert await read_all(journal, RUN, after=last) == of_run
-    assert any(records[-1].payload.kind is CLOSED for records in statements if records)
+    assert any(records[-1].payload.kind is CLOSED for records in ways.stated + ways.copied)
 
 
 @pytest.mark.parametrize("stored", [0, 1, 30, 60])
 async def test_what_is_judged_is_written_in_pieces_too(
-    postgres_database: Database, statements: list[list[JournalRecord]], stored: int
+    postgres_database: Database, ways: Ways, stored: int
 ) -> None:
     dsn = postgres_database.dsn
     if stored:
         async with PostgresJournal.open(dsn) as before:
             await append_all(before, [*records(RUN, stored), *records(OTHER_RUN, stored)])
-        statements.clear()
+        ways.forget()
 
     async with PostgresJournal.open(dsn) as journal:
         # Nothing of them is held here: whoever doesn't know what became of his records brings them all again.
         await append_all(journal, [*records(RUN, 60), *records(OTHER_RUN, 60)])
 
-        assert sum(map(len, statements)) == 2 * (60 - stored)
-        assert all(len(each) < 20 for each in statements)
+        ways.check(2 * (60 - stored))
         assert await read_all(journal, RUN) == records(RUN, 60)
         assert await read_all(journal, OTHER_RUN) == records(OTHER_RUN, 60)
