@@ -315,6 +315,8 @@ async def open_session(
         deadlines=deadlines,
     )
     async with controller:
+        # Before it waits for a turn, which the next session could have.
+        sidecar.validate()
         await _dialing_to(sidecar, restart_policy).turn()
         await controller.connect()
         async with _supervised(controller, restart_policy) as session:
@@ -348,6 +350,7 @@ async def resume_session(
     """
     check_arguments(sidecar, adapter, journal, gate=gate, deadlines=deadlines)
     check_restart_policy(restart_policy)
+    sidecar.validate()
     await _dialing_to(sidecar, restart_policy).turn()
     controller = await RealtimeSessionController.resume(
         sidecar,

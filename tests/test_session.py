@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from realtime_async import RealtimeCompletionGate, RealtimeSession, open_session
+from realtime_async import RealtimeCompletionGate, RealtimeSession, RealtimeSessionSidecar, open_session
 from realtime_async.adapters.scripted import (
     Fault,
     Hang,
@@ -211,6 +211,15 @@ async def test_a_connect_that_is_cancelled_leaves_nothing_open() -> None:
 
     assert not call.adapter.is_connected()
     assert await call.ending() == ("closed", RealtimeCloseReason.CANCEL)
+
+
+async def test_a_sidecar_that_is_not_valid_takes_no_turn_to_dial() -> None:
+    call = Call()
+    odd = RealtimeSessionSidecar("desk", ["front", "desk"], "realtime.voice")  # type: ignore[arg-type]  # that is the point
+
+    with pytest.raises(ContractViolation, match="provider_route_ref"):
+        async with call.open(sidecar=odd):
+            pytest.fail("there is no session to talk through")
 
 
 async def test_a_sidecar_that_is_not_valid_is_refused_before_anybody_is_called() -> None:
