@@ -12,7 +12,10 @@ from collections.abc import Iterable
 
 import attrs
 
+from realtime_async._core.cursors import is_position
+from realtime_async._core.given import shown
 from realtime_async._core.media import DEFAULT_AUDIO, AudioFormat
+from realtime_async.errors import ContractViolation
 
 __all__ = ["HeardItem", "PlaybackLedger", "heard_items", "heard_text"]
 
@@ -78,6 +81,10 @@ class PlaybackLedger:
     ANSWERS = 16
 
     def __init__(self, audio_format: AudioFormat = DEFAULT_AUDIO) -> None:
+        if not isinstance(audio_format, AudioFormat):
+            raise ContractViolation(
+                f"the audio_format is {shown(audio_format)}: give an AudioFormat, such as adapter.output_format"
+            )
         self._bytes_per_second = audio_format.bytes_per_second
         self._answers: OrderedDict[str | None, _Answer] = OrderedDict()
         self.is_told = False
@@ -93,7 +100,16 @@ class PlaybackLedger:
         answer.received += size
 
     def play(self, size: int) -> None:
-        """*size* bytes more were heard; what nobody has given is not counted."""
+        """
+        *size* bytes more were heard; what nobody has given is not counted.
+
+        Raises:
+            ContractViolation: So many bytes there cannot be.
+        """
+        if not is_position(size):
+            raise ContractViolation(
+                f"{shown(size)} bytes cannot have been heard: give a whole number of them"
+            )
         self.is_told = True
         for answer in self._answers.values():
             share = min(size, answer.received - answer.played)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realtime_async.errors import ContractViolation
 from realtime_async.ports import AudioFormat, HeardItem, PlaybackLedger, heard_items, heard_text
 
 MS = AudioFormat().bytes_per_second // 1000
@@ -106,3 +109,21 @@ def test_only_the_last_answers_are_remembered() -> None:
 
     assert ledger.played_ms("answer.0") == 0
     assert ledger.played_ms("answer.1") == 100
+
+
+@pytest.mark.parametrize("size", [-1, 0.5, None, True, "960"], ids=repr)
+def test_what_cannot_have_been_heard_is_not_counted(size: Any) -> None:
+    ledger = PlaybackLedger()
+    ledger.take("answer", 100 * MS)
+
+    with pytest.raises(ContractViolation, match="whole number"):
+        ledger.play(size)
+
+    assert not ledger.is_told
+    assert ledger.played_ms() == 0
+
+
+@pytest.mark.parametrize("audio_format", [None, "pcm16"])
+def test_a_ledger_needs_a_format(audio_format: Any) -> None:
+    with pytest.raises(ContractViolation, match="give an AudioFormat"):
+        PlaybackLedger(audio_format)
