@@ -20,7 +20,7 @@ import anyio.to_thread
 
 from realtime_async._extras import lacking
 from realtime_async._posting import poster
-from realtime_async.audio.playout import Playout
+from realtime_async.audio.playout import Playout, format_of
 from realtime_async.errors import ContractViolation
 from realtime_async.ports import AudioEncoding, AudioFormat, RealtimeOutputFrame
 
@@ -199,8 +199,7 @@ class _Bell:
 
 
 def _pcm16(audio_format: AudioFormat | None) -> AudioFormat:
-    if audio_format is None:
-        return AudioFormat()
+    audio_format = format_of(audio_format)
     if audio_format.encoding is not AudioEncoding.PCM16:
         raise ContractViolation(
             f"sound devices are used in pcm16, not in {audio_format.encoding}: configure the adapter for it"

@@ -9,10 +9,28 @@ from __future__ import annotations
 import threading
 from collections import deque
 
+from realtime_async._core.given import shown
 from realtime_async.errors import ContractViolation
 from realtime_async.ports import AudioFormat, RealtimeOutputFrame, RealtimeResponseId
 
-__all__ = ["Playout"]
+__all__ = ["Playout", "format_of"]
+
+
+def format_of(audio_format: object) -> AudioFormat:
+    """
+    What is played or heard in; None: pcm16, 24 kHz, mono.
+
+    Raises:
+        ContractViolation: It is no format.
+    """
+    if audio_format is None:
+        return AudioFormat()
+    if not isinstance(audio_format, AudioFormat):
+        raise ContractViolation(
+            f"the audio_format is {shown(audio_format)}: give an AudioFormat, such as adapter.output_format"
+        )
+    return audio_format
+
 
 _Piece = tuple[RealtimeResponseId | None, bytes]
 

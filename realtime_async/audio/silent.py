@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import AbstractAsyncContextManager
 
 import anyio
 
-from realtime_async.audio.playout import Playout
+from realtime_async._core.given import is_number, shown
+from realtime_async.audio.playout import Playout, format_of
+from realtime_async.errors import ContractViolation
 from realtime_async.ports import AudioFormat, RealtimeOutputFrame
 
 __all__ = ["SilentSpeaker", "paced"]
@@ -23,14 +26,17 @@ class SilentSpeaker(AbstractAsyncContextManager["SilentSpeaker", None]):
         audio_format: Of what it plays: the adapter's `output_format`.
         speed: How many times as fast as life it plays.
         buffer_s: How much waits at most; then `play` waits.
+
+    Raises:
+        ContractViolation: No time can be taken at that speed, or nothing can wait.
     """
 
     def __init__(
         self, audio_format: AudioFormat | None = None, *, speed: float = 1.0, buffer_s: float = 60.0
     ) -> None:
-        self._format = AudioFormat() if audio_format is None else audio_format
-        self._playout = Playout(self._format, buffer_s)
-        self._speed = speed
+        self._format = format_of(audio_format)
+        self._playout = Playout(self._format, above_0(buffer_s, "buffer_s"))
+        self._speed = above_0(speed, "speed")
         self._advanced_at: float | None = None
 
     async def __aexit__(self, *_: object) -> None:
@@ -88,8 +94,25 @@ async def paced(
     Yield each of *pieces* when it is time for it, as a microphone would.
 
     Who takes them late gets those that are due at once, and is in time again.
+
+    Raises:
+        ContractViolation: No time can be taken at that speed; on the first iteration.
     """
+    above_0(speed, "speed")
+    above_0(piece_s, "piece_s")
     begun = anyio.current_time()
     for number, piece in enumerate(pieces):
         await anyio.sleep_until(begun + number * piece_s / speed)
         yield piece
+
+
+def above_0(value: float, what: str) -> float:
+    """
+    *value*, if it is a finite number above 0.
+
+    Raises:
+        ContractViolation: It is not; *what* says what it was to be.
+    """
+    if not (is_number(value) and 0 < value < math.inf):
+        raise ContractViolation(f"the {what} is {shown(value)}: give a finite number above 0")
+    return value

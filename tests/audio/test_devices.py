@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -264,6 +265,12 @@ async def use(name: str) -> None:
             return
     async with aclosing(Microphone(FORMAT).__aiter__()) as frames:
         await anext(frames)
+
+
+@pytest.mark.parametrize("device", [Microphone, Speaker])
+async def test_devices_are_used_in_a_format(device: Any) -> None:
+    with pytest.raises(ContractViolation, match="give an AudioFormat"):
+        device("pcm16")
 
 
 async def test_devices_are_used_in_pcm16_only() -> None:

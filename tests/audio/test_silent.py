@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import aclosing
+from typing import Any
+
 import anyio
 import pytest
 
 from realtime_async import AudioFormat, RealtimeOutputFrame
 from realtime_async.audio import SilentSpeaker, paced
+from realtime_async.errors import ContractViolation
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 
@@ -87,3 +92,29 @@ async def test_frames_are_yielded_when_it_is_time_for_them() -> None:
     times = [anyio.current_time() - begun async for _ in paced([b"1", b"2", b"3"], speed=2)]
 
     assert times == pytest.approx([0, 0.01, 0.02])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"audio_format": "pcm16"},
+        {"speed": 0},
+        {"speed": -1.0},
+        {"speed": math.nan},
+        {"speed": "fast"},
+        {"buffer_s": 0},
+        {"buffer_s": math.inf},
+        {"buffer_s": None},
+    ],
+    ids=str,
+)
+def test_a_speaker_that_cannot_be_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ContractViolation, match="give"):
+        SilentSpeaker(**given)
+
+
+@pytest.mark.parametrize("given", [{"speed": 0}, {"speed": math.nan}, {"piece_s": -0.02}], ids=str)
+async def test_no_piece_is_paced_by_no_pace(given: dict[str, Any]) -> None:
+    async with aclosing(paced([b"ab"], **given)) as pieces:
+        with pytest.raises(ContractViolation, match="above 0"):
+            await anext(pieces)
