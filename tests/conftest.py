@@ -69,11 +69,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what needs PostgreSQL, where that is asked for."""
     if POSTGRES != "none":
         return
-    left_out = [
-        item for item in items if {"own_cluster", "postgres"} & set(getattr(item, "fixturenames", ()))
-    ]
-    config.hook.pytest_deselected(items=left_out)
+    left_out = {item for item in items if _needs_postgres(item)}
+    config.hook.pytest_deselected(items=[*left_out])
     items[:] = [item for item in items if item not in left_out]
+
+
+def _needs_postgres(item: pytest.Item) -> bool:
+    """Whether it asks for a server, or may ask for one as it goes, and has a parameter that says so."""
+    asked = {*getattr(item, "fixturenames", ())}
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return bool(asked & {"own_cluster", "postgres"}) or (
+        "request" in asked and any(each == "postgres" for each in parameters)
+    )
 
 
 def pytest_collection_finish() -> None:

@@ -14,6 +14,7 @@ from tests.postgres_server import VARIABLE
 
 ROOT = Path(__file__).parent.parent
 NEEDS_A_SERVER = "tests/journals/test_postgres_sync.py"
+ASKS_FOR_ONE_LATER = "tests/journals/test_wording.py"
 
 
 def test_without_a_server_its_tests_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,6 +37,7 @@ def test_what_needs_a_server_is_left_out_where_that_is_asked_for() -> None:
             "-p",
             "no:cacheprovider",
             NEEDS_A_SERVER,
+            ASKS_FOR_ONE_LATER,
             __file__,
         ],
         cwd=ROOT,
@@ -48,4 +50,6 @@ def test_what_needs_a_server_is_left_out_where_that_is_asked_for() -> None:
     assert ended.returncode == 0, ended.stdout
     assert "test_what_needs_a_server_is_left_out" in ended.stdout
     assert NEEDS_A_SERVER not in ended.stdout
+    assert f"{ASKS_FOR_ONE_LATER}::" in ended.stdout
+    assert "-postgres]" not in ended.stdout
     assert " deselected" in ended.stdout
