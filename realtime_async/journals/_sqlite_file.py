@@ -199,7 +199,7 @@ class SqliteFile:
                 run_id = taken.record.run_id
                 if run_id not in refused:
                     try:
-                        self._insert_rows([taken])
+                        self._insert_rows([taken], verb="INSERT")
                     except sqlite3.IntegrityError:
                         failure = self._compared(taken.record)
                         if failure is not None:
@@ -215,14 +215,14 @@ class SqliteFile:
             return Failure(error)
         return None if stored == record else Failure(conflict(record))
 
-    def _insert_rows(self, batch: Sequence[Taken]) -> None:
+    def _insert_rows(self, batch: Sequence[Taken], *, verb: str = "INSERT OR ROLLBACK") -> None:
         runs, parts = self._runs, self._parts
         values: list[object] = []
         for taken in batch:
             session, connection, sort, body = taken.packed
             run, seq = runs[taken.record.run_id], taken.record.journal_seq
             values += (run, seq, parts[session], parts[connection], parts[sort], body)
-        self._writer.execute(_insertion(len(batch)), values)
+        self._writer.execute(_insertion(verb, len(batch)), values)
 
     def _learn(self, batch: Sequence[Taken]) -> None:
         """Find or give the numbers of what *batch* shares with other records."""
@@ -272,5 +272,11 @@ def _is_busy(error: sqlite3.Error) -> bool:
 
 
 @cache
-def _insertion(rows: int) -> str:
-    return "INSERT INTO record VALUES " + ",".join(["(?, ?, ?, ?, ?, ?)"] * rows)
+def _insertion(verb: str, rows: int) -> str:
+    """
+    Write so many rows.
+
+    Where one of several is refused, a bare INSERT takes those before it back and goes on with its transaction.
+    For that, SQLite first saves each page that it changes: a third more of a commit of a hundred rows.
+    """
+    return f"{verb} INTO record VALUES " + ",".join(["(?, ?, ?, ?, ?, ?)"] * rows)

@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from realtime_async.errors import JournalConflict
 from realtime_async.journals import SqliteJournal, _sqlite_file
 from realtime_async.ports import RunId
 from realtime_async.testing.journal_contract import OTHER_RUN, RUN, append_all, read_all, record, records
@@ -102,3 +103,28 @@ async def test_who_seldom_writes_is_let_in_beside_one_who_writes_all_the_time(
         async with SqliteJournal.open(path) as journal:
             for seq in range(1, 9):
                 await journal.append(record(RUN, seq))
+
+
+@pytest.mark.parametrize("in_order", [True, False], ids=["run by run", "by turns"])
+async def test_a_large_batch_lands_but_for_the_run_that_another_has_written(
+    path: Path, in_order: bool
+) -> None:
+    rivals = record(RUN, 2, nonce="rival")
+    async with SqliteJournal.open(path) as journal, SqliteJournal.open(path) as rival:
+        await append_all(journal, [record(RUN, 1), record(OTHER_RUN, 1)])
+        await rival.append(rivals)
+
+        # The writer has the first of them, and the others are one batch.
+        ours, others = records(RUN, 150, after=1), records(OTHER_RUN, 150, after=1)
+        batch = (
+            [*ours, *others] if in_order else [one for pair in zip(others, ours, strict=True) for one in pair]
+        )
+        for one, taken in [(one, journal.append(one)) for one in batch]:
+            if one.run_id == RUN:
+                with pytest.raises(JournalConflict):
+                    await taken
+            else:
+                await taken
+
+        assert await read_all(rival, RUN) == [record(RUN, 1), rivals]
+        assert await read_all(rival, OTHER_RUN) == records(OTHER_RUN, 151)
