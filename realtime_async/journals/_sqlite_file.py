@@ -40,6 +40,7 @@ Durability: TypeAlias = Literal["full", "normal"]
 
 # A statement with many rows is one call without the GIL; with many statements, each waits for it again.
 ROWS_PER_STATEMENT = 64
+COLUMNS = 6
 KNOWN_AT_MOST = 10_000
 # SQLite looks less and less often whether a lock is free, at last ten times a second: then one process may find it free
 # never, while others write all the time.  So it gives up early, and is asked anew.
@@ -180,15 +181,19 @@ class SqliteFile:
             self._insert_each(batch)
 
     def _insert(self, batch: Sequence[Taken]) -> None:
+        try:
+            values = self._values(batch)
+        except KeyError:
+            with self._transaction():
+                self._learn(batch)
+                self._insert_rows(self._values(batch))
+            return
         if len(batch) <= ROWS_PER_STATEMENT:
-            # A statement by itself is a transaction; and none is executed where a number is not known.
-            with suppress(KeyError):
-                self._insert_rows(batch)
-                return
+            # A statement by itself is a transaction.
+            self._insert_rows(values)
+            return
         with self._transaction():
-            self._learn(batch)
-            for first in range(0, len(batch), ROWS_PER_STATEMENT):
-                self._insert_rows(batch[first : first + ROWS_PER_STATEMENT])
+            self._insert_rows(values)
 
     def _insert_each(self, batch: Sequence[Taken]) -> None:
         """Write all but what meets another record, and what comes after that in its run."""
@@ -199,7 +204,7 @@ class SqliteFile:
                 run_id = taken.record.run_id
                 if run_id not in refused:
                     try:
-                        self._insert_rows([taken], verb="INSERT")
+                        self._insert_rows(self._values([taken]), verb="INSERT")
                     except sqlite3.IntegrityError:
                         failure = self._compared(taken.record)
                         if failure is not None:
@@ -215,14 +220,26 @@ class SqliteFile:
             return Failure(error)
         return None if stored == record else Failure(conflict(record))
 
-    def _insert_rows(self, batch: Sequence[Taken], *, verb: str = "INSERT OR ROLLBACK") -> None:
+    def _values(self, batch: Sequence[Taken]) -> list[object]:
+        """
+        The columns of its rows, one row after the other.
+
+        Raises:
+            KeyError: A number of a run or of a shared text is not known.
+        """
         runs, parts = self._runs, self._parts
         values: list[object] = []
         for taken in batch:
             session, connection, sort, body = taken.packed
             run, seq = runs[taken.record.run_id], taken.record.journal_seq
             values += (run, seq, parts[session], parts[connection], parts[sort], body)
-        self._writer.execute(_insertion(verb, len(batch)), values)
+        return values
+
+    def _insert_rows(self, values: Sequence[object], *, verb: str = "INSERT OR ROLLBACK") -> None:
+        at_once = ROWS_PER_STATEMENT * COLUMNS
+        for first in range(0, len(values), at_once):
+            some = values[first : first + at_once]
+            self._writer.execute(_insertion(verb, len(some) // COLUMNS), some)
 
     def _learn(self, batch: Sequence[Taken]) -> None:
         """Find or give the numbers of what *batch* shares with other records."""
@@ -279,4 +296,4 @@ def _insertion(verb: str, rows: int) -> str:
     Where one of several is refused, a bare INSERT takes those before it back and goes on with its transaction.
     For that, SQLite first saves each page that it changes: a third more of a commit of a hundred rows.
     """
-    return f"{verb} INTO record VALUES " + ",".join(["(?, ?, ?, ?, ?, ?)"] * rows)
+    return f"{verb} INTO record VALUES " + ",".join([f"({', '.join('?' * COLUMNS)})"] * rows)
