@@ -15,6 +15,7 @@ import anyio
 import anyio.lowlevel
 import attrs
 
+from realtime_async._core.given import choice
 from realtime_async.adapters.scripted import StepSource
 from realtime_async.errors import ContractViolation, JournalConflict, JournalFailure
 from realtime_async.ports import JournalCursor, JournalRecord, RunId, RunJournal
@@ -104,7 +105,7 @@ class FaultyJournal(_PassingJournal):
         stall_s: Seconds that a `JournalFault.STALL` takes.
 
     Raises:
-        ContractViolation: There is no such append.
+        ContractViolation: There is no such append, or no such fault.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class FaultyJournal(_PassingJournal):
         """How many were called, of the runs that count."""
         self.run_that_failed: RunId | None = None
         self._fail_at = _counted(fail_at)
-        self._how = JournalFault(how)
+        self._how = choice(JournalFault, how, "fault of a journal")
         self._run_id = run_id
         self._stall_s = stall_s
         self._stalled_until = 0.0

@@ -18,6 +18,7 @@ from enum import StrEnum
 
 import attrs
 
+from realtime_async._core.given import choice
 from realtime_async.adapters.scripted import (
     Delay,
     Drop,
@@ -107,7 +108,7 @@ def script_of(
         fill: Puts back what no journal holds.
     """
     of_session = list(_of_session(records, session_id))
-    telling = _Telling(Pace(pace), output_format, fill, _interrupted(of_session))
+    telling = _Telling(choice(Pace, pace, "pace of a script"), output_format, fill, _interrupted(of_session))
     for record in of_session:
         telling.tell(record)
     return Script(

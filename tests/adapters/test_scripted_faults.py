@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from realtime_async.adapters.scripted import (
+    AfterSent,
     Afterwards,
     CallEnded,
     CallOutcome,
@@ -379,5 +381,46 @@ def test_choices_may_be_given_as_they_are_serialised() -> None:
 
     assert script == Script(faults={("send", 1): Drop(FrameFate.ARRIVED)}, on_interrupt=OnInterrupt.STOP)
     assert script.on_interrupt is OnInterrupt.STOP
-    with pytest.raises(ValueError, match="'lost' is not a valid FrameFate"):
+    with pytest.raises(ContractViolation, match="'lost': choose one of arrived, vanished, not_sent"):
         Drop("lost")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"faults": None},
+        {"faults": [("send", 1)]},
+        {"faults": {"send": Drop()}},
+        {"faults": {("shout", 1): Drop()}},
+        {"kept_through": []},
+        {"kept_through": None},
+        {"kept_through": "all"},
+        {"kept_through": [1]},
+        {"on_interrupt": "perhaps"},
+    ],
+    ids=str,
+)
+def test_a_script_that_no_adapter_can_play_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ContractViolation):
+        Script(**fields)
+
+
+@pytest.mark.parametrize(
+    "part, given",
+    [
+        (Drop, "lost"),
+        (Refuse, None),
+        (Delay, -1),
+        (Delay, math.nan),
+        (Delay, "long"),
+        (AfterSent, "1"),
+        (AfterSent, -1),
+        (Afterwards, Afterwards(Drop())),
+        (Afterwards, None),
+    ],
+    ids=str,
+)
+def test_a_part_of_a_script_that_cannot_be_is_refused(part: type[Any], given: object) -> None:
+    """An adapter that met it would seem to fail, in the midst of a test."""
+    with pytest.raises(ContractViolation):
+        part(given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import anyio
 import pytest
@@ -253,3 +254,9 @@ def test_an_append_that_never_comes_is_refused(number: int) -> None:
         FaultyJournal(MemoryJournal(), fail_at=number, how=JournalFault.BEFORE)
     with pytest.raises(ContractViolation, match="counted from 1"):
         CrashingJournal(MemoryJournal(), crash_at=number)
+
+
+@pytest.mark.parametrize("how", ["explode", None, 1], ids=repr)
+def test_a_fault_that_no_journal_has_is_refused(how: Any) -> None:
+    with pytest.raises(ContractViolation, match="choose one of refuse, before"):
+        FaultyJournal(MemoryJournal(), fail_at=1, how=how)

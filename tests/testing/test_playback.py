@@ -358,3 +358,8 @@ async def test_of_several_sessions_one_must_be_named() -> None:
 
     assert script_of(records, session_id="session.1").frames == ()
     assert script_of(records, session_id="session.2", pace=Pace.AT_ONCE).frames == (EndOfStream(),)
+
+
+def test_a_pace_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ContractViolation, match="choose one of"):
+        script_of([], pace="fast")

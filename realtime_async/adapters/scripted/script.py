@@ -13,6 +13,8 @@ from enum import StrEnum
 
 import attrs
 
+from realtime_async._core.given import choice, shown, text_field
+from realtime_async.adapters._given import instance_of, number, whole
 from realtime_async.errors import ContractViolation, RetryClassification
 from realtime_async.ports import RealtimeInputFrame, RealtimeOutputFrame, StreamCursor
 
@@ -61,11 +63,19 @@ class FrameFate(StrEnum):
     """The provider hasn't, and the caller learns so."""
 
 
+def _fate(value: str) -> FrameFate:
+    return choice(FrameFate, value, "fate of a frame")
+
+
+def _retry(value: str) -> RetryClassification:
+    return choice(RetryClassification, value, "retry of a refusal")
+
+
 @attrs.frozen
 class Drop:
     """The connection dies."""
 
-    fate: FrameFate = attrs.field(default=FrameFate.VANISHED, converter=FrameFate)
+    fate: FrameFate = attrs.field(default=FrameFate.VANISHED, converter=_fate)
     """Of the frame, where the call is a `send`."""
 
 
@@ -73,17 +83,15 @@ class Drop:
 class Refuse:
     """The provider refuses with `ProviderFailure`; the connection lives on."""
 
-    code: str = "server_error"
-    retry: RetryClassification = attrs.field(
-        default=RetryClassification.RETRYABLE, converter=RetryClassification
-    )
+    code: str = attrs.field(default="server_error", validator=text_field)
+    retry: RetryClassification = attrs.field(default=RetryClassification.RETRYABLE, converter=_retry)
 
 
 @attrs.frozen
 class Delay:
     """In a call: it takes that much longer.  Among frames: so long after the one before comes the next."""
 
-    seconds: float
+    seconds: float = attrs.field(validator=number(least=0))
 
 
 @attrs.frozen
@@ -105,7 +113,9 @@ class NoRoom:
 class Afterwards:
     """The call has its effect first, and then suffers *fault*."""
 
-    fault: Drop | Refuse | Delay | Hang | HangShielded
+    fault: Drop | Refuse | Delay | Hang | HangShielded = attrs.field(
+        validator=instance_of(Drop, Refuse, Delay, Hang, HangShielded)
+    )
 
 
 @attrs.frozen
@@ -117,7 +127,7 @@ class EndOfStream:
 class AfterSent:
     """What follows is said once the session has sent that many frames."""
 
-    frames: int
+    frames: int = attrs.field(validator=whole(0))
 
 
 Fault = Drop | Refuse | Delay | Hang | HangShielded | NoRoom | Afterwards
@@ -158,14 +168,33 @@ def played(frames: Iterable[Played]) -> tuple[Played, ...]:
     return given
 
 
+def _on_interrupt(value: str) -> OnInterrupt:
+    return choice(OnInterrupt, value, "on_interrupt of a script")
+
+
 def _entries(kept: Iterable[Kept]) -> tuple[Kept, ...]:
-    return tuple(kept)
+    given: object = kept
+    entries = tuple(given) if isinstance(given, Iterable) else ()
+    if not entries or not all(
+        each is None or isinstance(each, StreamCursor) or callable(each) for each in entries
+    ):
+        raise ContractViolation(
+            f"kept_through is {shown(given)}: give a list with at least one entry, each a StreamCursor, a function or None"
+        )
+    return entries
 
 
 def _table(faults: FaultTable) -> dict[tuple[Operation, int], tuple[Fault, ...]]:
+    given: object = faults
+    if not isinstance(given, Mapping) or not all(isinstance(key, tuple) and len(key) == 2 for key in given):
+        raise ContractViolation(
+            f"the faults are {shown(given)}: give a dict of them, by operation and number, such as ('send', 1)"
+        )
     return {
-        (Operation(operation), _counted(operation, call)): in_order(operation, given)
-        for (operation, call), given in faults.items()
+        (choice(Operation, operation, "operation of a fault"), _counted(operation, call)): in_order(
+            operation, each
+        )
+        for (operation, call), each in given.items()
     }
 
 
@@ -209,8 +238,6 @@ class Script:
         factory=dict[tuple[str, int], Fault], converter=_table
     )
     """What goes wrong, see `FaultTable`."""
-    kept_through: tuple[Kept, ...] = attrs.field(
-        default=(None,), converter=_entries, validator=attrs.validators.min_len(1)
-    )
+    kept_through: tuple[Kept, ...] = attrs.field(default=(None,), converter=_entries)
     """One entry for each connection after the session's first; the last entry serves all that follow."""
-    on_interrupt: OnInterrupt = attrs.field(default=OnInterrupt.GO_ON, converter=OnInterrupt)
+    on_interrupt: OnInterrupt = attrs.field(default=OnInterrupt.GO_ON, converter=_on_interrupt)
