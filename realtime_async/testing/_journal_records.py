@@ -85,10 +85,19 @@ def record(
 
 
 def full_record(run_id: str, journal_seq: int) -> JournalRecord:
-    """Build a record in which every field says something that it doesn't say by itself."""
+    """
+    Build a record in which every field says something that it doesn't say by itself.
+
+    Where it has several of a kind they stand in no order, and one of them twice: a store that takes them for a set
+    would give back another record.
+    """
     plain = record(run_id, journal_seq, kind=RealtimeSessionRecordKind.OUTPUT_RECEIVE_FAILED)
-    content = (ContentRef("content.1"), ContentRef("content.2"))
-    policies = (PolicyRef("policy.contract.media"), PolicyRef("policy.contract.send"))
+    content = (ContentRef("content.2"), ContentRef("content.1"), ContentRef("content.2"))
+    policies = (
+        PolicyRef("policy.contract.send"),
+        PolicyRef("policy.contract.media"),
+        PolicyRef("policy.contract.send"),
+    )
     position = StreamCursor(chunk_sequence=7, byte_offset=960, precision=CursorPrecision.EXACT)
     payload = attrs.evolve(
         plain.payload,
@@ -129,7 +138,7 @@ def full_record(run_id: str, journal_seq: int) -> JournalRecord:
     )
     return attrs.evolve(
         plain,
-        tags=("feature:realtime", "tenant:日本"),
+        tags=("tenant:日本", "feature:realtime", "tenant:日本"),
         privacy=PrivacyClass.RAW_CONTENT_ALLOWED,
         content_refs=content,
         redaction_policy_id=policies[0],

@@ -240,6 +240,28 @@ async def test_a_journal_that_is_read_before_it_is_durable_fails_its_contract() 
         await Hasty().test_what_can_be_read_or_says_so_is_durable()
 
 
+class SortingJournal(GeneratingJournal):
+    """Keeps what there may be several of as a set."""
+
+    def append(self, record: JournalRecord) -> Awaitable[JournalCursor]:
+        return self.store.append(attrs.evolve(record, tags=tuple(sorted(set(record.tags)))))
+
+
+class Sorting(Hanging):
+    patience_s = 2.0
+
+    def __init__(self) -> None:
+        self.journal = SortingJournal()
+
+    def open_journal(self) -> GeneratingJournal:
+        return self.journal
+
+
+async def test_a_journal_that_takes_lists_for_sets_fails_its_contract() -> None:
+    with pytest.raises(AssertionError):
+        await Sorting().test_every_field_of_a_record_is_kept()
+
+
 class InLineJournal(HastyJournal):
     """Has one worker, so whoever reads waits for what was begun before."""
 
