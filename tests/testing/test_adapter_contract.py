@@ -109,6 +109,25 @@ class IsDeafToInterrupts(ScriptedAdapter):
         return
 
 
+class HearsNothingAfterAnInterrupt(ScriptedAdapter):
+    broken = AdapterContract.test_an_interrupt_stops_the_answer
+    was_interrupted = False
+
+    async def interrupt(
+        self,
+        session_id: RealtimeSessionId,
+        response_id: RealtimeResponseId | None,
+        *,
+        played_ms: int | None = None,
+    ) -> None:
+        await super().interrupt(session_id, response_id, played_ms=played_ms)
+        self.was_interrupted = True
+
+    async def send(self, session_id: RealtimeSessionId, frame: RealtimeInputFrame) -> None:
+        if not self.was_interrupted:
+            await super().send(session_id, frame)
+
+
 class ClosesOnceOnly(ScriptedAdapter):
     broken = AdapterContract.test_a_session_can_be_closed_twice_and_for_any_reason
     arguments = (RealtimeCloseReason.NORMAL,)
@@ -152,6 +171,7 @@ FOUND = (AssertionError, ExceptionGroup, ProviderConnectionLost, TimeoutError, p
         EndsTheStreamWhereTheConnectionIsLost,
         TakesFramesWithoutAConnection,
         IsDeafToInterrupts,
+        HearsNothingAfterAnInterrupt,
         ClosesOnceOnly,
         QuotesWhatWasSaid,
         DropsAllSessionsAtOnce,
