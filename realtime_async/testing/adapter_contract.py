@@ -264,7 +264,9 @@ class AdapterContract:
             assert frame.response_id == stopped
             assert stopped not in {later.response_id for later in following if later}
             await it.side.adapter.send(SESSION, it.side.input_frame(2))
-            assert list(await it.side.heard(SESSION, 2)) == [2], "an interrupt ends the answer, and nothing else"
+            assert list(await it.side.heard(SESSION, 2)) == [2], (
+                "an interrupt ends the answer, and nothing else"
+            )
 
     async def test_sessions_live_side_by_side(self) -> None:
         async with self.connected() as it:
