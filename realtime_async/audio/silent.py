@@ -35,8 +35,8 @@ class SilentSpeaker(AbstractAsyncContextManager["SilentSpeaker", None]):
         self, audio_format: AudioFormat | None = None, *, speed: float = 1.0, buffer_s: float = 60.0
     ) -> None:
         self._format = format_of(audio_format)
-        self._playout = Playout(self._format, above_0(buffer_s, "buffer_s"))
-        self._speed = above_0(speed, "speed")
+        self._playout = Playout(self._format, _above_0(buffer_s, "buffer_s"))
+        self._speed = _above_0(speed, "speed")
         self._advanced_at: float | None = None
 
     async def __aexit__(self, *_: object) -> None:
@@ -98,15 +98,15 @@ async def paced(
     Raises:
         ContractViolation: No time can be taken at that speed; on the first iteration.
     """
-    above_0(speed, "speed")
-    above_0(piece_s, "piece_s")
+    _above_0(speed, "speed")
+    _above_0(piece_s, "piece_s")
     begun = anyio.current_time()
     for number, piece in enumerate(pieces):
         await anyio.sleep_until(begun + number * piece_s / speed)
         yield piece
 
 
-def above_0(value: float, what: str) -> float:
+def _above_0(value: float, what: str) -> float:
     """
     *value*, if it is a finite number above 0.
 
