@@ -127,3 +127,14 @@ def test_what_cannot_have_been_heard_is_not_counted(size: Any) -> None:
 def test_a_ledger_needs_a_format(audio_format: Any) -> None:
     with pytest.raises(ContractViolation, match="give an AudioFormat"):
         PlaybackLedger(audio_format)
+
+
+def test_an_answer_that_was_heard_to_its_end_is_the_current_one_until_more_is_heard() -> None:
+    ledger = PlaybackLedger()
+    ledger.take("first", 100 * MS)
+    ledger.take("second", 100 * MS)
+
+    ledger.play(100 * MS)
+    assert ledger.current == "first"
+    ledger.play(1)
+    assert ledger.current == "second"
