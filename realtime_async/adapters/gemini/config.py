@@ -208,7 +208,7 @@ class GeminiLiveConfig:
     Which model, with which key, and how it is to behave; the Developer API, not Vertex.
 
     Raises:
-        ContractViolation: The model or the address cannot be used.
+        ContractViolation: Something of it cannot be used; nothing was connected.
     """
 
     model: str = attrs.field(validator=text_field)
