@@ -181,9 +181,9 @@ class FunctionDeclaration:
         Raises:
             ContractViolation: It is no such function.
         """
-        parameters = parameters_of(function)
+        name, parameters = name_of(function), parameters_of(function)
         return cls(
-            name=name_of(function),
+            name=name,
             description=description_of(function),
             parameters=parameters if parameters["properties"] else None,
             behavior=behavior,

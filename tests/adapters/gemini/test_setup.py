@@ -251,6 +251,12 @@ def test_the_setup_is_one_line_of_json() -> None:
     assert "\n" not in setup_message(config(instructions="a\nb"), None)
 
 
+@pytest.mark.parametrize("function", [int, None, print, "weather", SpeechDetection()], ids=repr)
+def test_what_is_no_async_function_declares_none(function: Any) -> None:
+    with pytest.raises(ContractViolation, match="give an async function"):
+        FunctionDeclaration.of(function)
+
+
 @pytest.mark.parametrize("given", [{"config": None}, {"config": {"model": "m"}}, {"limits": {}}], ids=str)
 def test_an_adapter_is_made_of_a_configuration_and_limits(given: dict[str, Any]) -> None:
     with pytest.raises(ContractViolation, match="give a"):
