@@ -139,6 +139,8 @@ class LocalSpeechAdapter(anyio.AsyncContextManagerMixin):
     # The port
 
     async def connect(self, request: RealtimeConnectRequest) -> RealtimeConnectResponse:
+        # Before the ears are taken, which nobody would give back.
+        tasks = self._running()
         session_id = request.session_id
         if session_id in self._sessions:
             # Its owner is gone, and another one takes the session over.
@@ -148,7 +150,7 @@ class LocalSpeechAdapter(anyio.AsyncContextManagerMixin):
                 f"all {self._capacity} sessions are taken: close one, or give LocalSpeechAdapter more sessions="
             )
         conversation = Conversation(self._ears.pop(), secrets.token_hex(4))
-        connection = self._open(conversation)
+        connection = self._open(conversation, tasks)
         self._sessions[session_id] = _Session(conversation, connection)
         return _response(connection, conversation)
 
@@ -210,7 +212,7 @@ class LocalSpeechAdapter(anyio.AsyncContextManagerMixin):
         """
         session = self._session(session_id)
         session.connection.end()
-        session.connection = self._open(session.conversation)
+        session.connection = self._open(session.conversation, self._running())
         session.is_lost = False
         return _response(session.connection, session.conversation)
 
@@ -229,11 +231,14 @@ class LocalSpeechAdapter(anyio.AsyncContextManagerMixin):
 
     # Sessions
 
-    def _open(self, conversation: Conversation) -> Connection:
+    def _running(self) -> TaskGroup:
         if self._tasks is None:
             raise ContractViolation("the local adapter is not running: open it with `async with`")
+        return self._tasks
+
+    def _open(self, conversation: Conversation, tasks: TaskGroup) -> Connection:
         connection = Connection(conversation, self._brain, self._voice, tools=self._tools)
-        self._tasks.start_soon(connection.run, name=f"local speech, {connection.connection_id}")
+        tasks.start_soon(connection.run, name=f"local speech, {connection.connection_id}")
         return connection
 
     def _close(self, session_id: str) -> None:

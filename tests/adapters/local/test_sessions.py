@@ -60,8 +60,13 @@ async def test_a_session_that_is_not_known_is_an_error() -> None:
 
 
 async def test_an_adapter_that_is_not_open_says_so() -> None:
+    adapter = LocalSpeechAdapter()
+
     with pytest.raises(ContractViolation, match="async with"):
-        await connected(LocalSpeechAdapter())
+        await connected(adapter)
+
+    async with adapter:
+        await connected(adapter)
 
 
 async def test_what_is_raised_in_its_block_comes_out_as_it_is() -> None:
