@@ -48,6 +48,7 @@ import anyio.to_thread
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
+from realtime_async.errors import ContractViolation
 from realtime_async.testing.loopback._faults import DropHow, Refusals
 from realtime_async.testing.loopback._peer import Peer, PeerGone, SlowConnection, reset
 
@@ -300,6 +301,8 @@ class LoopbackServer:
         if threading.current_thread() is self._thread:
             do()
             return
+        if not self._thread.is_alive():
+            raise ContractViolation(f"{type(self).__name__} is not running: do that within its `with`")
         done: Future[None] = Future()
 
         def call() -> None:

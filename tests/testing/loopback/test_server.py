@@ -19,6 +19,7 @@ from realtime_async.adapters._websocket import (
     WebSocketClosed,
     open_websocket,
 )
+from realtime_async.errors import ContractViolation
 from realtime_async.testing.loopback import DropHow, LoopbackServer, Peer
 
 
@@ -348,3 +349,14 @@ async def test_other_clients_find_it_too() -> None:
             await client.send("hello")
 
             assert await client.recv() == "hello"
+
+
+async def test_a_server_that_is_not_running_says_so() -> None:
+    server = LoopbackServer()
+
+    with pytest.raises(ContractViolation, match="LoopbackServer is not running"):
+        server.drop(DropHow.RESET)
+    async with server:
+        server.drop(DropHow.RESET)
+    with pytest.raises(ContractViolation, match="LoopbackServer is not running"):
+        server.drop(DropHow.RESET)
