@@ -14,12 +14,14 @@ import socket
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC
 from functools import partial
 from typing import TypeAlias
 
 import attrs
 import orjson
+from psycopg.errors import DiskFull, InsufficientPrivilege
 
 from realtime_async.errors import JournalFailure
 from realtime_async.journals._orphans import OrphanedRun
@@ -85,6 +87,8 @@ class _Pending:
 
     runs: dict[RunId, list[Taken]]
     repeats: list[Taken]
+    may_copy: bool = True
+    """No COPY of it has failed."""
 
     @classmethod
     def of(cls, batch: Sequence[Taken]) -> _Pending:
@@ -143,9 +147,18 @@ class PostgresStore:
             pending.repeats.pop()
 
     def _advance_held(self, pending: _Pending, connection: Connection) -> None:
-        runs = dict(pending.runs)
-        is_large = characters(runs) > STATED and may_copy(connection)
-        for piece in pieces(runs, COPIED if is_large else STATED):
+        if pending.may_copy and characters(pending.runs) > STATED and may_copy(connection):
+            # Whatever becomes of it: the next try is by statements, which need less of the server, and whose way there
+            # does not count as time that they take.
+            pending.may_copy = False
+            with suppress(InsufficientPrivilege, DiskFull):
+                self._advance_pieces(pending, connection, COPIED)
+                pending.may_copy = True
+                return
+        self._advance_pieces(pending, connection, STATED)
+
+    def _advance_pieces(self, pending: _Pending, connection: Connection, size: int) -> None:
+        for piece in pieces(dict(pending.runs), size):
             # Of a run that was not written, or has ended, the next piece continues nothing.
             advances = [
                 Advance.of(held, batch)
@@ -153,7 +166,7 @@ class PostgresStore:
                 if (held := self._continued_by(run_id, batch)) is not None
             ]
             if advances:
-                way = advance_by_copy if is_large and characters(piece) > STATED else advance
+                way = advance_by_copy if size > STATED and characters(piece) > STATED else advance
                 for each in self._advance(connection, advances, way):
                     self._note(each, pending)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import attrs
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import DiskFull, QueryCanceled
 
 from realtime_async.errors import JournalConflict
 from realtime_async.journals import PostgresJournal, _postgres_store
@@ -62,8 +64,9 @@ def ways(
         seen: list[list[JournalRecord]], way: Callable[..., Sequence[Advance]]
     ) -> Callable[..., Sequence[Advance]]:
         def watch(connection: Connection, advances: Sequence[Advance], **how: object) -> Sequence[Advance]:
+            written = way(connection, advances, **how)
             seen.append([taken.record for each in advances for taken in each.batch])
-            return way(connection, advances, **how)
+            return written
 
         return watch
 
@@ -117,6 +120,50 @@ async def test_what_comes_at_once_is_written_in_statements_of_limited_length(
         ]
         for one in waiting:
             await one
+
+        ways.check(200)
+        assert await read_all(journal, RUN) == records(RUN, 101)
+        assert await read_all(journal, OTHER_RUN) == records(OTHER_RUN, 101)
+
+
+@pytest.mark.parametrize("ways", [True], indirect=True, ids=["copy"])
+@pytest.mark.parametrize("error", [DiskFull, QueryCanceled])
+async def test_what_a_copy_meets_is_written_by_statements(
+    postgres_database: Database, ways: Ways, error: type[psycopg.Error], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the disk for temporary tables is full, or the way to the server is slow."""
+    copied: list[int] = []
+    by_copy: Callable[..., Sequence[Advance]] = vars(_postgres_store)["advance_by_copy"]
+
+    def failing(connection: Connection, advances: Sequence[Advance], **how: object) -> Sequence[Advance]:
+        copied.append(len(advances))
+        if len(copied) == 2:
+            with connection.transaction():
+                connection.execute("SELECT 1")
+                raise error
+        return by_copy(connection, advances, **how)
+
+    monkeypatch.setattr(_postgres_store, "advance_by_copy", failing)
+    async with PostgresJournal.open(postgres_database.dsn) as journal:
+        await append_all(journal, [record(RUN, 1), record(OTHER_RUN, 1)])
+
+        await append_all(journal, [*records(RUN, 100, after=1), *records(OTHER_RUN, 100, after=1)])
+
+        assert len(copied) == 2
+        assert await read_all(journal, RUN) == records(RUN, 101)
+        assert await read_all(journal, OTHER_RUN) == records(OTHER_RUN, 101)
+
+
+@pytest.mark.parametrize("ways", [False], indirect=True, ids=["no-copy"])
+async def test_a_right_that_was_taken_away_since_it_was_asked_for_stops_nobody(
+    postgres_database: Database, ways: Ways, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_postgres_store, "may_copy", lambda connection: True)
+    async with PostgresJournal.open(postgres_database.dsn) as journal:
+        await append_all(journal, [record(RUN, 1), record(OTHER_RUN, 1)])
+        ways.forget()
+
+        await append_all(journal, [*records(RUN, 100, after=1), *records(OTHER_RUN, 100, after=1)])
 
         ways.check(200)
         assert await read_all(journal, RUN) == records(RUN, 101)
