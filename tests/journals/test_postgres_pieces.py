@@ -146,10 +146,13 @@ async def test_what_a_copy_meets_is_written_by_statements(
     monkeypatch.setattr(_postgres_store, "advance_by_copy", failing)
     async with PostgresJournal.open(postgres_database.dsn) as journal:
         await append_all(journal, [record(RUN, 1), record(OTHER_RUN, 1)])
+        ways.forget()
 
         await append_all(journal, [*records(RUN, 100, after=1), *records(OTHER_RUN, 100, after=1)])
 
-        assert len(copied) == 2
+        # How many batches come of this is the writer's affair: one that begins later goes by COPY again.
+        assert len(copied) >= 2
+        assert ways.stated
         assert await read_all(journal, RUN) == records(RUN, 101)
         assert await read_all(journal, OTHER_RUN) == records(OTHER_RUN, 101)
 
