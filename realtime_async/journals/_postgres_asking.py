@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from psycopg.errors import error_from_result
+from psycopg.errors import InvalidSqlStatementName, error_from_result
 from psycopg.generators import execute
-from psycopg.pq import ExecStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
 from realtime_async.journals._postgres_schema import Connection
@@ -44,6 +44,15 @@ class Asked:
         Raises:
             psycopg.Error: As `Connection.execute` does.
         """
+        try:
+            return self._ask(connection, parameters)
+        except InvalidSqlStatementName:
+            # The server has forgotten it, as behind a ROLLBACK, and done nothing.  A transaction is over with that.
+            if connection.pgconn.transaction_status != TransactionStatus.IDLE:
+                raise
+            return self._ask(connection, parameters)
+
+    def _ask(self, connection: Connection, parameters: Mapping[str, str]) -> list[int]:
         name = self._prepared.get(connection)
         if name is None:
             name = next(_NAMES).encode()

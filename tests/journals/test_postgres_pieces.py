@@ -162,15 +162,17 @@ async def test_a_right_that_was_taken_away_since_it_was_asked_for_stops_nobody(
     postgres_database: Database, ways: Ways, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_postgres_store, "may_copy", lambda connection: True)
-    async with PostgresJournal.open(postgres_database.dsn) as journal:
-        await append_all(journal, [record(RUN, 1), record(OTHER_RUN, 1)])
+    # Without patience, nothing is asked again: not even what was prepared, and is forgotten behind the refusal.
+    async with PostgresJournal.open(postgres_database.dsn, patience_s=0) as journal:
+        for one in (*records(RUN, 3), *records(OTHER_RUN, 3)):
+            await journal.append(one)
         ways.forget()
 
-        await append_all(journal, [*records(RUN, 100, after=1), *records(OTHER_RUN, 100, after=1)])
+        await append_all(journal, [*records(RUN, 100, after=3), *records(OTHER_RUN, 100, after=3)])
 
         ways.check(200)
-        assert await read_all(journal, RUN) == records(RUN, 101)
-        assert await read_all(journal, OTHER_RUN) == records(OTHER_RUN, 101)
+        assert await read_all(journal, RUN) == records(RUN, 103)
+        assert await read_all(journal, OTHER_RUN) == records(OTHER_RUN, 103)
 
 
 @pytest.mark.parametrize("cut", Cut)
