@@ -18,6 +18,7 @@ __all__ = [
     "PrivacyClass",
     "RealtimeMediaKind",
     "RetentionClass",
+    "given_format",
     "payload_bytes",
     "payload_of",
     "whole_samples",
@@ -89,6 +90,20 @@ class AudioFormat:
     @property
     def bytes_per_second(self) -> int:
         return self.bytes_per_sample * self.sample_rate
+
+
+def given_format(value: object) -> AudioFormat:
+    """
+    *value*, if it is a format of audio.
+
+    Raises:
+        ContractViolation: It is none.
+    """
+    if not isinstance(value, AudioFormat):
+        raise ContractViolation(
+            f"the audio_format is {shown(value)}: give an AudioFormat, such as adapter.output_format"
+        )
+    return value
 
 
 # What a payload is made of; a kind that is missing bears text.

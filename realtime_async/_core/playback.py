@@ -14,7 +14,7 @@ import attrs
 
 from realtime_async._core.cursors import is_position
 from realtime_async._core.given import shown
-from realtime_async._core.media import DEFAULT_AUDIO, AudioFormat
+from realtime_async._core.media import DEFAULT_AUDIO, AudioFormat, given_format
 from realtime_async.errors import ContractViolation
 
 __all__ = ["HeardItem", "PlaybackLedger", "heard_items", "heard_text"]
@@ -81,11 +81,7 @@ class PlaybackLedger:
     ANSWERS = 16
 
     def __init__(self, audio_format: AudioFormat = DEFAULT_AUDIO) -> None:
-        if not isinstance(audio_format, AudioFormat):
-            raise ContractViolation(
-                f"the audio_format is {shown(audio_format)}: give an AudioFormat, such as adapter.output_format"
-            )
-        self._bytes_per_second = audio_format.bytes_per_second
+        self._bytes_per_second = given_format(audio_format).bytes_per_second
         self._answers: OrderedDict[str | None, _Answer] = OrderedDict()
         self.is_told = False
         """Whether anybody says what is played."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from realtime_async._core.given import shown
+from realtime_async._core.media import given_format
 from realtime_async.errors import ContractViolation
 from realtime_async.ports import AudioFormat, RealtimeOutputFrame, RealtimeResponseId
 
@@ -23,13 +23,7 @@ def format_of(audio_format: object) -> AudioFormat:
     Raises:
         ContractViolation: It is no format.
     """
-    if audio_format is None:
-        return AudioFormat()
-    if not isinstance(audio_format, AudioFormat):
-        raise ContractViolation(
-            f"the audio_format is {shown(audio_format)}: give an AudioFormat, such as adapter.output_format"
-        )
-    return audio_format
+    return AudioFormat() if audio_format is None else given_format(audio_format)
 
 
 _Piece = tuple[RealtimeResponseId | None, bytes]

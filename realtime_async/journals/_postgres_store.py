@@ -13,11 +13,11 @@ import secrets
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC
 from functools import partial
-from typing import TypeAlias
+from typing import Protocol
 
 import attrs
 import orjson
@@ -39,7 +39,14 @@ from realtime_async.ports import RunId
 
 __all__ = ["PostgresStore"]
 
-Way: TypeAlias = Callable[..., Sequence[Advance]]
+
+class _Way(Protocol):
+    """How what moves runs on gets into the database: `advance`, or `advance_by_copy`."""
+
+    def __call__(
+        self, connection: Connection, advances: Sequence[Advance], *, owner: str, lease_s: float
+    ) -> Sequence[Advance]: ...
+
 
 # A lease is looked after so often in its life; then it is never older than half of it.
 LOOKS = 3
@@ -177,7 +184,7 @@ class PostgresStore:
             return None
         return held
 
-    def _advance(self, connection: Connection, advances: Sequence[Advance], way: Way) -> Sequence[Advance]:
+    def _advance(self, connection: Connection, advances: Sequence[Advance], way: _Way) -> Sequence[Advance]:
         ordered = sorted(advances, key=lambda each: each.held.run)
         return way(connection, ordered, owner=self._owner, lease_s=self._lease_s)
 

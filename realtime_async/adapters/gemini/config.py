@@ -102,6 +102,7 @@ class PlainText(StrEnum):
 
 
 # A choice may be given by its name, as a program may have it from its environment; it is the member from there on.
+# Each has a function, as type checkers tell what a field takes by a function with a name only.
 def _activity_handling(value: str) -> ActivityHandling:
     return choice(ActivityHandling, value, "activity_handling")
 

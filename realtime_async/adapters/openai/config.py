@@ -82,6 +82,8 @@ class TurnEagerness(StrEnum):
     HIGH = "high"
 
 
+# A choice may be given by its name, as a program may have it from its environment; it is the member from there on.
+# Each has a function, as type checkers tell what a field takes by a function with a name only.
 def _eagerness(value: str) -> TurnEagerness:
     return choice(TurnEagerness, value, "eagerness of turns")
 
