@@ -110,6 +110,7 @@ class SessionRuntime:
         """Seconds, on the clock of the event loop."""
         self.scope: type[anyio.CancelScope] = anyio.CancelScope
         """Makes the scopes that each frame needs one of."""
+        self._checkpoint_if_cancelled: Callable[[], Awaitable[None]] = checkpoint_if_cancelled
         lane.join(self)
 
     @property
@@ -122,6 +123,7 @@ class SessionRuntime:
         self.now = getattr(loop.native_token, "time", loop.backend_class.current_time)
         # Asking anyio each time which loop runs costs a quarter of a scope.
         self.scope = type(anyio.CancelScope())
+        self._checkpoint_if_cancelled = loop.backend_class.checkpoint_if_cancelled
 
     def append(
         self, kind: RealtimeSessionRecordKind, intent: Appended | None = None, **fields: Any
@@ -276,7 +278,7 @@ class SessionRuntime:
                 await self.durable(intent, flight.scope)
                 # Meanwhile another may have closed the intent, or the call was given up while the journal shields its write.
                 self.lane.check()
-                await checkpoint_if_cancelled()
+                await self._checkpoint_if_cancelled()
             flight.started = True
             result = await call()
         except BaseException as raised:

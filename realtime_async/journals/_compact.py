@@ -70,16 +70,12 @@ _connection_payload_of = attrgetter(*_CONNECTION_PAYLOAD)
 _counters_of = attrgetter(*_COUNTERS)
 _sort_of = attrgetter(*_SORT)
 _sort_payload_of = attrgetter(*_SORT_PAYLOAD)
+_shared_of = attrgetter(*_SESSION, *_SORT)
+_shared_payload_of = attrgetter(*_SESSION_PAYLOAD, *_CONNECTION_PAYLOAD, *_SORT_PAYLOAD, "backpressure_state")
 _CHUNKS, _SEND = CursorPrecision.CHUNK_SEQUENCE_ONLY, CursorLabel.SEND
 
 # What was checked when it was made has one of these types.
-_CHECKED: Mapping[str, type] = {
-    "frame_id": RealtimeFrameId,
-    "response_id": RealtimeResponseId,
-    "redacted_summary": str,
-    "effect_intent_ref": EffectId,
-    "effect_result_ref": EffectId,
-}
+_CHECKED: Mapping[str, type] = {"response_id": RealtimeResponseId, "redacted_summary": str}
 
 # A server with more runs at a time than this writes a text anew now and then, at 20 µs each.
 TEXTS_KEPT = 4096
@@ -90,23 +86,16 @@ class _Texts:
 
     def __init__(self, part_of: Callable[[JournalRecord], Public]) -> None:
         self._part_of = part_of
-        self._last: dict[str, tuple[object, str]] = {}
         self._all: dict[object, str] = {}
 
-    def text(self, owner: str, values: object, record: JournalRecord) -> str:
-        # Nearly always it is the one that the owner had last, and comparing is cheaper than hashing.
-        last = self._last.get(owner)
-        if last is None or last[0] != values:
-            text = self._all.get(values)
-            if text is None:
-                part = self._part_of(record)
-                _check_readable(part)
-                text = self._all[values] = orjson.dumps(part).decode()
-            last = self._last[owner] = values, text
-            if len(self._last) > TEXTS_KEPT or len(self._all) > TEXTS_KEPT:
-                self._last.clear()
-                self._all.clear()
-        return last[1]
+    def text(self, values: object, record: JournalRecord) -> str:
+        text = self._all.get(values)
+        if text is None:
+            part = self._part_of(record)
+            _check_readable(part)
+            _make_room(self._all)
+            text = self._all[values] = orjson.dumps(part).decode()
+        return text
 
 
 def _check_readable(part: Public) -> None:
@@ -119,17 +108,13 @@ def _check_readable(part: Public) -> None:
                 readers[name](value)
 
 
-def _check_own(record: JournalRecord, rest: Public) -> None:
-    """The same of what the record shares with no other.  It is looked at each time, so what was checked before is not."""
-    if type(record.timestamp_millis) is not int or not isinstance(record.record_id, str):
-        raise TypeError("an id is a text, and a time is a whole number")
-    # Also where it names the record itself.
-    for reference in (record.payload.effect_intent_ref, record.payload.effect_result_ref):
-        if reference is not None and type(reference) is not EffectId:
-            EffectId(reference)
-    for name, value in rest.items():
+def _seldom_there(payload: RealtimeSessionRecord) -> Public:
+    """What few records have, as far as *payload* has it and it could be read again."""
+    there = _written_seldom(payload)
+    for name, value in there.items():
         if type(value) is not _CHECKED.get(name):
             _PAYLOAD[name](value)
+    return there
 
 
 def pack(record: JournalRecord) -> Packed:
@@ -138,33 +123,68 @@ def pack(record: JournalRecord) -> Packed:
 
     It raises one of UNREADABLE where that text would be no JSON, or none of a record.
     """
-    payload = record.payload
-    rest = _rest_of(payload)
-    intent_is_itself = payload.effect_intent_ref == record.record_id
-    if payload.effect_intent_ref is not None and not intent_is_itself:
-        rest["effect_intent_ref"] = payload.effect_intent_ref
-    result_is_itself = payload.effect_result_ref == record.record_id
-    if payload.effect_result_ref is not None and not result_is_itself:
-        rest["effect_result_ref"] = payload.effect_result_ref
-    _check_own(record, rest)
+    payload, record_id = record.payload, record.record_id
+    if type(record.timestamp_millis) is not int or not isinstance(record_id, str):
+        raise TypeError("an id is a text, and a time is a whole number")
+    rest = {} if _seldom_of(payload) == _NOTHING_SELDOM else _seldom_there(payload)
+    frame_id, gate = payload.frame_id, payload.backpressure_state
+    if frame_id is not None:
+        rest["frame_id"] = frame_id if type(frame_id) is RealtimeFrameId else RealtimeFrameId(frame_id)
+    intent_is_itself = _refers(rest, "effect_intent_ref", payload.effect_intent_ref, record_id)
+    result_is_itself = _refers(rest, "effect_result_ref", payload.effect_result_ref, record_id)
     rest["send_cursor"] = _short_cursor(payload.send_cursor)
     rest["receive_cursor"] = _short_cursor(payload.receive_cursor)
     if payload.extent is not None:
         rest["extent"] = _short_extent(payload.extent)
-    run_id, gate = record.run_id, payload.backpressure_state
-    session = _session_of(record), _session_payload_of(payload), _session_gate_of(gate)
-    connection = _connection_payload_of(payload), None if gate.queued_frames else _counters_of(gate)
     if gate.queued_frames:
         rest["backpressure_state"] = _counters_of(gate)
-    sort = _sort_of(record), _sort_payload_of(payload), intent_is_itself, result_is_itself
     body = _body_of(record)
     body["payload"] = rest
-    return (
-        _SESSIONS.text(run_id, session, record),
-        _CONNECTIONS.text(run_id, connection, record),
-        _SORTS.text(payload.kind, sort, record),
-        orjson.dumps(body).decode(),
+    return *_shared(record, intent_is_itself, result_is_itself), orjson.dumps(body).decode()
+
+
+def _refers(rest: Public, name: str, reference: EffectId | None, record_id: str) -> bool:
+    """Note a reference in *rest*, unless there is none, or it is to the record itself; whether it is."""
+    if reference is None:
+        return False
+    if type(reference) is not EffectId:
+        EffectId(reference)
+    if reference == record_id:
+        return True
+    rest[name] = reference
+    return False
+
+
+# Nearly always it is what the run's last record of that kind had.  Comparing is cheaper than hashing where most of it is
+# the very same, which it is not, though equal, where another writer has the run, whose subject is an object of its own.
+_LAST: dict[tuple[str, str], tuple[object, object, tuple[str, str, str]]] = {}
+
+
+def _shared(record: JournalRecord, *is_itself: bool) -> tuple[str, str, str]:
+    """The texts of what *record* shares with others."""
+    payload = record.payload
+    owner = record.run_id, payload.kind
+    values = _shared_of(record), _shared_payload_of(payload), is_itself
+    last = _LAST.get(owner)
+    if last is not None and last[0] is record.subject_ref and last[1] == values:
+        return last[2]
+    gate = payload.backpressure_state
+    session = _session_of(record), _session_payload_of(payload), _session_gate_of(gate)
+    connection = _connection_payload_of(payload), None if gate.queued_frames else _counters_of(gate)
+    sort = _sort_of(record), _sort_payload_of(payload), is_itself
+    texts = (
+        _SESSIONS.text(session, record),
+        _CONNECTIONS.text(connection, record),
+        _SORTS.text(sort, record),
     )
+    _make_room(_LAST)
+    _LAST[owner] = record.subject_ref, values, texts
+    return texts
+
+
+def _make_room(kept: dict[Any, Any]) -> None:
+    if len(kept) >= TEXTS_KEPT:
+        kept.clear()
 
 
 def _part(
@@ -365,14 +385,17 @@ _SHORT: dict[str, Callable[[Any], Any]] = {
 _ENVELOPE = _readers(JournalRecord)
 _PAYLOAD = _readers(RealtimeSessionRecord) | _SHORT
 _body_of = _writer(JournalRecord, (*_SESSION, *_SORT, "run_id", "journal_seq", "payload"))
-_rest_of = _writer(
-    RealtimeSessionRecord,
-    (
-        *_SESSION_PAYLOAD,
-        *_CONNECTION_PAYLOAD,
-        *_SORT_PAYLOAD,
-        *_SELF_REFERENCES,
-        *_SHORT,
-        "backpressure_state",
-    ),
+# What most records have: beside it, few have anything.
+_OFTEN = (
+    "frame_id",
+    *_SESSION_PAYLOAD,
+    *_CONNECTION_PAYLOAD,
+    *_SORT_PAYLOAD,
+    *_SELF_REFERENCES,
+    *_SHORT,
+    "backpressure_state",
 )
+_SELDOM = [field for field in attrs.fields(RealtimeSessionRecord) if field.name not in _OFTEN]
+_seldom_of = attrgetter(*(field.name for field in _SELDOM))
+_NOTHING_SELDOM = tuple(field.default for field in _SELDOM)
+_written_seldom = _writer(RealtimeSessionRecord, _OFTEN)

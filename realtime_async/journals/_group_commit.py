@@ -165,9 +165,10 @@ class GroupCommit:
                 raise refused.told()
             return self._positions.get(run_id, 0)
 
-    def follows(self, run_id: RunId, journal_seq: int) -> bool:
-        """Whether that place is known to be the next of the run."""
-        return self._positions.get(run_id) == journal_seq - 1
+    def follows(self, record: JournalRecord) -> bool:
+        """Whether the place of *record* is known to be the next of its run."""
+        run_id, seq = record.run_id, record.journal_seq
+        return type(run_id) is RunId and type(seq) is int and self._positions.get(run_id) == seq - 1
 
     def pending(self, run_id: RunId, journal_seq: int) -> Taken | None:
         """The record of that place, if it has been taken and may not be in the store yet."""

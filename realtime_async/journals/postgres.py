@@ -119,10 +119,10 @@ class PostgresJournal(StoredJournal):
         after that it raises.  A small batch goes in one statement, a large one by COPY.
         What only the server can tell, a conflict with another worker above all, is raised when it is awaited.
         """
+        if self._commits.follows(record):
+            return self._commits.take(record, packed(record))
         check_place(record)
         run_id, seq = record.run_id, record.journal_seq
-        if self._commits.follows(run_id, seq):
-            return self._commits.take(record, packed(record))
         position = self._commits.position(run_id)
         pending = self._commits.pending(run_id, seq)
         if pending is not None:

@@ -69,12 +69,11 @@ class SqliteJournal(StoredJournal):
 
         Up to 20,000 records, or 32 million characters, gather while a commit runs; after that it raises.
         """
+        if self._commits.follows(record):
+            return self._commits.take(record, packed(record))
         check_place(record)
-        if not self._commits.follows(record.run_id, record.journal_seq):
-            met = self._met_before(record)
-            if met is not None:
-                return met
-        return self._commits.take(record, packed(record))
+        met = self._met_before(record)
+        return self._commits.take(record, packed(record)) if met is None else met
 
     def _met_before(self, record: JournalRecord) -> Durable | Taken | None:
         """

@@ -16,6 +16,7 @@ import attrs
 from realtime_async import JournalRecord, RunId
 from realtime_async._posting import poster
 from realtime_async.journals._codec import encode
+from realtime_async.journals._sqlite_file import SqliteFile
 from realtime_async.journals._taken import Taken
 from tests.bench import raw_sqlite
 from tests.bench.figures import Figure, Row, Table, quantile
@@ -25,7 +26,7 @@ from tests.bench.goals import (
     THROUGHPUT_TO_RAW,
     UNSTORED_APPEND_US,
 )
-from tests.bench.stage import Effort, Loop, WatchedFile, in_turn, recorded_run, sqlite_journal
+from tests.bench.stage import Effort, Loop, in_turn, recorded_run, sqlite_journal
 from tests.bench.yardstick import TRIP_US, at_goals_speed, between
 
 __all__ = ["COLUMNS", "Waits", "append_waits", "rows", "throughput"]
@@ -39,11 +40,23 @@ RAW_BATCH = 100
 Run = Sequence[JournalRecord]
 
 
-class UnstoredFile(WatchedFile):
+class CountedFile(SqliteFile):
+    """Counts its commits, and remembers nothing of them: what their rows are is known."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, "full")
+        self.commits = 0
+
+    def write(self, batch: Sequence[Taken]) -> None:
+        self.commits += 1
+        super().write(batch)
+
+
+class UnstoredFile(CountedFile):
     """Calls everything durable and writes nothing: what is left is the way to the writer thread and back."""
 
     def write(self, batch: Sequence[Taken]) -> None:
-        self.batches.append(raw_sqlite.kept(batch))
+        self.commits += 1
 
 
 @attrs.frozen
@@ -156,12 +169,12 @@ def _waits(loop: Loop, runs: Sequence[Run], directory: Path, number: int) -> Wai
     raw, one = in_turn(
         number,
         partial(raw_sqlite.commit, one_by_one, directory),
-        partial(_appended, loop, WatchedFile, runs[:1], directory),
+        partial(_appended, loop, CountedFile, runs[:1], directory),
     )
     raw_ten, ten = in_turn(
         number,
         partial(raw_sqlite.commit, ten_by_ten, directory),
-        partial(_appended, loop, WatchedFile, runs, directory),
+        partial(_appended, loop, CountedFile, runs, directory),
     )
     unstored, trip = anyio.run(
         between,
@@ -185,7 +198,7 @@ def _rates(loop: Loop, runs: Sequence[Run], directory: Path, number: int) -> Rat
     raw, mine = in_turn(
         number,
         partial(raw_sqlite.commit, _in_batches([numbers.row(record) for record in records]), directory),
-        partial(_appended, loop, WatchedFile, runs, directory),
+        partial(_appended, loop, CountedFile, runs, directory),
     )
     whole = [(str(each.run_id), each.journal_seq, encode(each).decode()) for each in records]
     raw_whole = raw_sqlite.commit(_in_batches(whole), directory)
@@ -201,11 +214,11 @@ def _in_batches(rows: Sequence[raw_sqlite.RawRow]) -> list[Sequence[raw_sqlite.R
     return [rows[first : first + RAW_BATCH] for first in range(0, len(rows), RAW_BATCH)]
 
 
-def _appended(loop: Loop, kind: type[WatchedFile], runs: Sequence[Run], directory: Path) -> Appended:
+def _appended(loop: Loop, kind: type[CountedFile], runs: Sequence[Run], directory: Path) -> Appended:
     return anyio.run(_append_all, kind, runs, directory, backend=loop)
 
 
-async def _append_all(kind: type[WatchedFile], runs: Sequence[Run], directory: Path) -> Appended:
+async def _append_all(kind: type[CountedFile], runs: Sequence[Run], directory: Path) -> Appended:
     waits: list[float] = []
 
     async def append_each(run: Run) -> None:
@@ -221,7 +234,7 @@ async def _append_all(kind: type[WatchedFile], runs: Sequence[Run], directory: P
             async with anyio.create_task_group() as tasks:
                 for run in runs:
                     tasks.start_soon(append_each, run)
-            return Appended(tuple(waits), time.perf_counter() - began, len(file.batches))
+            return Appended(tuple(waits), time.perf_counter() - began, file.commits)
 
 
 async def _round_trip(count: int) -> float:

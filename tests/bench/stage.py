@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import anyio
 import attrs
+from anyio.abc import TaskStatus
 
 from realtime_async import (
     AudioFormat,
@@ -226,20 +227,26 @@ async def opened_sessions(
     restart_policy: RestartPolicy | None = None,
 ) -> AsyncIterator[list[RealtimeSession]]:
     """
-    Connected sessions, each with a run of its own.
+    Connected sessions, each with a run of its own, and a task that opened it, as each call of a server has.
+
+    Opened in one task they would lie within each other, and whoever waits in the last of them ask fifty scopes whether
+    he is cancelled.
 
     Args:
         restart_policy: None: nothing receives but what is measured.
     """
-    async with AsyncExitStack() as stack:
-        yield [
-            await stack.enter_async_context(
-                open_session(
-                    sidecar, adapter, journal, run_id=f"call-{number}", restart_policy=restart_policy
-                )
-            )
-            for number in range(count)
-        ]
+    over = anyio.Event()
+
+    async def hold(run_id: str, *, task_status: TaskStatus[RealtimeSession]) -> None:
+        async with open_session(
+            sidecar, adapter, journal, run_id=run_id, restart_policy=restart_policy
+        ) as session:
+            task_status.started(session)
+            await over.wait()
+
+    async with anyio.create_task_group() as tasks:
+        yield [await tasks.start(hold, f"call-{number}") for number in range(count)]
+        over.set()
 
 
 async def cpu_of(works: Sequence[Work], settled: Work | None = None) -> float:
