@@ -6,13 +6,14 @@ A record never bears a payload, a key or a provider's text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 
 import attrs
 
 from realtime_async._core.accounting import RealtimeRestartReason
 from realtime_async._core.cursors import CursorLabel, StreamCursor
+from realtime_async._core.given import shown
 from realtime_async._core.identifiers import (
     AgentId,
     ContentRef,
@@ -29,7 +30,13 @@ from realtime_async._core.identifiers import (
 )
 from realtime_async._core.media import PrivacyClass, RealtimeMediaKind, RetentionClass
 from realtime_async._core.usage import ResponseUsage
-from realtime_async.errors import AgentError, AgentErrorKind, ProviderFailure, RetryClassification
+from realtime_async.errors import (
+    AgentError,
+    AgentErrorKind,
+    ContractViolation,
+    ProviderFailure,
+    RetryClassification,
+)
 
 __all__ = [
     "INTENT_OF",
@@ -45,6 +52,7 @@ __all__ = [
     "RecordedError",
     "StreamChannel",
     "StreamDirection",
+    "each_record",
 ]
 
 SCHEMA_VERSION = 1
@@ -334,3 +342,23 @@ class JournalCursor:
 
     run_id: RunId
     journal_seq: int
+
+
+def each_record(records: Iterable[JournalRecord]) -> Iterator[JournalRecord]:
+    """
+    Iterate over *records*.
+
+    Raises:
+        ContractViolation: They are something else, such as what a journal's `read` returns, which has to be awaited.
+    """
+    if not isinstance(records, Iterable):
+        raise ContractViolation(
+            f"the records are {shown(records)}: give a list of them, as in "
+            "[record async for record in journal.read(run_id)]"
+        )
+    for record in records:
+        if not isinstance(record, JournalRecord):
+            raise ContractViolation(
+                f"one of the records is {shown(record)}: give JournalRecords, as a journal's read has them"
+            )
+        yield record

@@ -14,6 +14,7 @@ from realtime_async._core.records import (
     JournalRecord,
     RealtimeSessionRecordKind,
     StreamDirection,
+    each_record,
 )
 from realtime_async._core.recovery import RecoveredSession, RunFold
 from realtime_async._core.run_report import (
@@ -157,10 +158,10 @@ def report_of(
 
     Raises:
         JournalCorrupt: They cannot be those of a run.
-        ContractViolation: There are none.
+        ContractViolation: There are none, or they are something else.
     """
     report = ReportFold(input_format, output_format)
-    for record in records:
+    for record in each_record(records):
         report.add(record)
     return report.report()
 

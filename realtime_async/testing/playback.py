@@ -19,6 +19,7 @@ from enum import StrEnum
 import attrs
 
 from realtime_async._core.given import choice
+from realtime_async._core.records import each_record
 from realtime_async.adapters.scripted import (
     Delay,
     Drop,
@@ -106,6 +107,9 @@ def script_of(
         session_id: Needed where the run has several sessions.
         output_format: Of the recorded audio.
         fill: Puts back what no journal holds.
+
+    Raises:
+        ContractViolation: They are no records, or of several sessions.
     """
     of_session = list(_of_session(records, session_id))
     telling = _Telling(choice(Pace, pace, "pace of a script"), output_format, fill, _interrupted(of_session))
@@ -118,7 +122,7 @@ def script_of(
 
 def _of_session(records: Iterable[JournalRecord], session_id: str | None) -> Iterator[JournalRecord]:
     chosen = session_id
-    for record in records:
+    for record in each_record(records):
         found = record.payload.session_id
         if session_id is None and chosen not in (None, found):
             raise ContractViolation(

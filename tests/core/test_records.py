@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 
@@ -16,11 +18,16 @@ from realtime_async._core.records import (
 )
 from realtime_async.errors import (
     AgentErrorKind,
+    ContractViolation,
     DeadlineExceeded,
     ProviderConnectionLost,
     ProviderFailure,
     RetryClassification,
 )
+from realtime_async.journals import MemoryJournal
+from realtime_async.ports import RunId
+from realtime_async.reports import report_of
+from realtime_async.testing import script_of
 
 # Written out from the contract: intent, then its results.
 EFFECTS = {
@@ -92,3 +99,19 @@ def test_a_code_that_is_known_is_kept(code: str) -> None:
 
 def test_no_code_is_no_code() -> None:
     assert RecordedError.of(ProviderFailure("refused")).code is None
+
+
+@pytest.mark.parametrize(
+    "given, named",
+    [
+        (MemoryJournal().read(RunId("run.a")), "of type Reading"),
+        (None, "None"),
+        (["one"], "'one'"),
+        ("records", "'r'"),
+    ],
+)
+def test_what_are_no_records_is_refused(given: Any, named: str) -> None:
+    """What `read` returns has to be awaited, and is easily given as it is."""
+    for ask in (report_of, script_of):
+        with pytest.raises(ContractViolation, match=f"{named}: give "):
+            ask(given)
