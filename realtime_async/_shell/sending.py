@@ -322,7 +322,7 @@ class Sending:
         except BaseException:
             if isinstance(turn.error, JournalFailure):
                 self._forget(turn)
-            elif turn.error is not None and not turn.started:
+            elif turn.error is not None and turn.gated is None and not turn.started:
                 self._take_back(gated)
             raise
         records += [record for record in (turn.intent, turn.result, turn.gated) if record is not None]

@@ -13,7 +13,9 @@ from realtime_async._core.sidecar import RealtimeOverflowPolicy, RealtimeSession
 from realtime_async.adapters.scripted import Delay, Drop, FrameFate, Hang, Refuse, ScriptedAdapter
 from realtime_async.controller import Deadlines
 from realtime_async.errors import BackpressureOverflow, ContractViolation, DeadlineExceeded
-from realtime_async.ports import AudioFormat, RealtimeInputFrame, RealtimeSessionRecord
+from realtime_async.journals import MemoryJournal
+from realtime_async.ports import AudioFormat, RealtimeInputFrame, RealtimeRestartReason, RealtimeSessionRecord
+from realtime_async.testing.journals import FaultyJournal, JournalFault
 from tests.controller.begun import begin, settled
 from tests.controller.staged import FRAME, Stage, StagedSession, audio, plain_sidecar, text
 
@@ -404,6 +406,26 @@ async def test_a_frame_whose_drain_was_cancelled_before_its_call_still_waits(sta
     await staged.controller.send(last := text())
 
     assert ids(staged.provider.sent) == ids([*frames, last])
+
+
+@pytest.mark.parametrize("reason", ["connection_lost", "stalled"])
+async def test_a_frame_whose_drain_is_cut_and_cancelled_in_one_moment_waits_once(
+    stage: Stage, reason: str
+) -> None:
+    # The first of the drain: its call waits for its intent.
+    journal = FaultyJournal(MemoryJournal(), fail_at=8, how=JournalFault.STALL, stall_s=1.0)
+    frames = [text() for _ in range(2)]
+    staged = await gated(stage, frames, journal=journal, sidecar=holding(2))
+    async with anyio.create_task_group() as tasks:
+        draining = await begin(tasks, staged.controller.complete_restart)
+
+        draining.scope.cancel()
+        await staged.controller.begin_restart(RealtimeRestartReason(reason))
+
+        assert draining.error is None
+    await staged.check()
+    await staged.controller.complete_restart()
+    assert ids(staged.provider.sent) == ids(frames)
 
 
 async def test_closing_drops_what_the_gate_holds_each_in_a_record(stage: Stage) -> None:
