@@ -334,6 +334,6 @@ class Sending:
 
     def _take_back(self, gated: Gated) -> None:
         """The drain was cancelled before this frame's call: it goes on waiting."""
-        if self._rt.life.phase is not Phase.CLOSING:
+        if self._rt.life.verdict(Operation.SEND) is not None:
             self.gate.put_first(gated)
             self._rt.totals.failed -= 1

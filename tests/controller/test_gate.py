@@ -428,6 +428,24 @@ async def test_a_frame_whose_drain_is_cut_and_cancelled_in_one_moment_waits_once
     assert ids(staged.provider.sent) == ids(frames)
 
 
+async def test_a_frame_whose_drain_and_close_are_cancelled_in_one_moment_waits_for_nothing(
+    stage: Stage,
+) -> None:
+    # As above, and the close waits for that call.
+    journal = FaultyJournal(MemoryJournal(), fail_at=8, how=JournalFault.STALL, stall_s=1.0)
+    staged = await gated(stage, [text(), text()], journal=journal)
+    async with anyio.create_task_group() as tasks:
+        draining = await begin(tasks, staged.controller.complete_restart)
+        closing = await begin(tasks, staged.controller.close)
+
+        closing.scope.cancel()
+        draining.scope.cancel()
+
+    await staged.check()
+    assert (await staged.kinds())[-1] == "close_failed"
+    assert (staged.controller.delivery.failed, staged.controller.delivery.dropped) == (1, 1)
+
+
 async def test_closing_drops_what_the_gate_holds_each_in_a_record(stage: Stage) -> None:
     frames = [audio(), text()]
     staged = await gated(stage, frames)
