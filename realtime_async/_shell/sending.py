@@ -112,13 +112,31 @@ class Sending:
 
     async def in_turn(self, turn: Turn) -> RealtimeSessionRecord:
         """Go on with a frame for which something has to be awaited."""
-        if turn.yields:
+        if turn.yields and not self._under_way:
             await self._yield()
+            if self._under_way:
+                turn.yields, turn.has_the_line = False, True
+                return await self._wait_for(turn)
+            self._line.release()
             now_or_later = self.at_once(turn.frame)
             if isinstance(now_or_later, RealtimeSessionRecord):
                 return now_or_later
             turn = now_or_later
         return await self._wait_for(turn)
+
+    async def _yield(self) -> None:
+        """Let the others run, at the head of the line: who comes meanwhile stands behind."""
+        # With nobody under way it is free.
+        self._line.acquire_nowait()
+        self._under_way += 1
+        try:
+            await anyio.lowlevel.checkpoint()
+        except BaseException:
+            self._line.release()
+            self._rt.totals.refused += 1
+            raise
+        finally:
+            self._under_way -= 1
 
     async def _wait_for(self, turn: Turn) -> RealtimeSessionRecord:
         rt = self._rt
@@ -156,15 +174,6 @@ class Sending:
             elif size % self._sample:
                 whole_samples(payload, self._format)
 
-    async def _yield(self) -> None:
-        try:
-            await anyio.lowlevel.checkpoint()
-        except BaseException:
-            self._rt.totals.refused += 1
-            raise
-        self._rt.check()
-        self._rt.life.demand(Operation.SEND)
-
     def _swallowed(self, turn: Turn) -> RealtimeSessionRecord:
         """How a send ended whose own scope was cancelled, or whose frame went back to the gate."""
         if turn.gated is not None:
@@ -192,14 +201,12 @@ class Sending:
     # -- in turn
 
     async def _in_line(self, turn: Turn) -> RealtimeSessionRecord:
-        self._allow_for_the_gate(turn)
-        self._behind.add(turn)
-        try:
-            await self._line.acquire()
-        finally:
-            self._behind.discard(turn)
+        if not turn.has_the_line:
+            await self._line_up(turn)
         turn.on_accepted = self._line.release
         try:
+            if turn.yields:
+                await anyio.lowlevel.checkpoint()
             while True:
                 record = await self._next_step(turn)
                 if record is not None:
@@ -207,6 +214,14 @@ class Sending:
         finally:
             if not turn.accepted:
                 self._line.release()
+
+    async def _line_up(self, turn: Turn) -> None:
+        self._allow_for_the_gate(turn)
+        self._behind.add(turn)
+        try:
+            await self._line.acquire()
+        finally:
+            self._behind.discard(turn)
 
     async def _next_step(self, turn: Turn) -> RealtimeSessionRecord | None:
         """Do what the phase says, as the first in line; None: it has changed, or the wire was taken."""

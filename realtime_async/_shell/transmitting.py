@@ -57,6 +57,8 @@ class Turn(Flight):
     since: float = attrs.field(kw_only=True)
     yields: bool = False
     """It lets the others run before it begins."""
+    has_the_line: bool = False
+    """It need not wait for it."""
     waits_for_the_journal: bool = False
     accepted: bool = False
     """Its first record is begun, or its span's intent serves as that."""
