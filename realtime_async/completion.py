@@ -38,7 +38,8 @@ class RealtimeCompletionGate:
     """Every intent of the run has its result, and all of it is durable; marked by the controllers."""
 
     def __attrs_post_init__(self) -> None:
-        self._open: set[int] = set()
+        # With the controllers: one whose resume failed has nobody else, and holds the gate until another takes over.
+        self._open: dict[int, object] = {}
         self._waiters: list[anyio.Event] = []
 
     def __getstate__(self) -> dict[str, bool]:
@@ -91,7 +92,7 @@ class RealtimeCompletionGate:
             finally:
                 self._waiters.remove(event)
 
-    def session_opens(self, token: int) -> None:
+    def session_opens(self, token: int, controller: object) -> None:
         """
         A controller was built on this gate.
 
@@ -102,20 +103,20 @@ class RealtimeCompletionGate:
             raise SessionStateError(
                 "this completion gate has let its run complete: give the session a gate of its own"
             )
-        self._open.add(token)
+        self._open[token] = controller
         self.realtime_sessions_terminal = False
         self.journal_terminal = False
 
     def session_ended(self, token: int) -> None:
         """The terminal record of a session is durable, and with it all before it."""
-        self._open.discard(token)
+        self._open.pop(token, None)
         if not self._open:
             self._mark("realtime_sessions_terminal")
             self._mark("journal_terminal")
 
     def session_withdrawn(self, token: int) -> None:
         """A controller gave its session up to another one, which answers for it."""
-        self._open.discard(token)
+        self._open.pop(token, None)
 
     def _mark(self, name: str) -> None:
         setattr(self, name, True)

@@ -105,7 +105,7 @@ class RealtimeSessionController:
         self._completion = gate
         self._token = next(_tokens)
         if gate is not None:
-            gate.session_opens(self._token)
+            gate.session_opens(self._token, self)
         self._rt.on_superseded = self._superseded
         self._sending = Sending(self._rt)
         self._receiving = Receiving(self._rt)
@@ -183,7 +183,8 @@ class RealtimeSessionController:
         try:
             await resume(controller._rt, records, session)
         except BaseException:
-            controller._superseded()
+            # It stays on the completion gate: unless another has taken over meanwhile, the session is nobody's now.
+            controller._sending.gate.forget_all()
             raise
         return controller
 

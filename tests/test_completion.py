@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import itertools
 import pickle
 from collections.abc import Callable
@@ -379,6 +380,32 @@ async def test_a_session_closed_twice_does_not_speak_for_another() -> None:
 
     assert gate.pending() == OF_THE_CONTROLLERS
     await other.close()
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+async def test_a_session_whose_resume_failed_holds_the_gate_until_it_is_resumed_and_closed(
+    failures: int,
+) -> None:
+    gate, journal = Gate(), MemoryJournal()
+    one, other = (session_on(gate, journal, name=f"session-{number}") for number in (1, 2))
+    await one.connect()
+
+    async def resumed(adapter: ScriptedAdapter) -> RealtimeSessionController:
+        return await RealtimeSessionController.resume(
+            plain_sidecar(), adapter, journal, run_id="run-1", session_id=one.session_id, gate=gate
+        )
+
+    for _ in range(failures):
+        with pytest.raises(ProviderFailure):
+            await resumed(refusing("connect", Refuse()))
+        gc.collect()
+    mark_everything(gate)
+
+    await other.close()
+
+    assert gate.pending() == OF_THE_CONTROLLERS
+    await (await resumed(ScriptedAdapter())).close()
+    assert gate.can_complete_run()
 
 
 async def test_a_session_that_comes_after_another_has_ended_closes_the_gate_again() -> None:
