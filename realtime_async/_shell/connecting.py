@@ -51,7 +51,7 @@ async def begin_connection(rt: SessionRuntime) -> Appended:
     except BaseException:
         # The session is new again, and whoever connects it next may be another controller.
         if rt.life.phase is Phase.NEW:
-            rt.lane.disclaim(rt.life.session_id)
+            rt.lane.disclaim()
         raise
 
 

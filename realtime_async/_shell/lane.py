@@ -99,6 +99,7 @@ class Lane:
         self._journal = journal
         self._position = position
         self._superseded: JournalConflict | None = None
+        self._claimed: RealtimeSessionId | None = None
 
     @property
     def next_seq(self) -> int:
@@ -127,17 +128,20 @@ class Lane:
 
     def claim(self, session_id: RealtimeSessionId) -> None:
         """
-        Own *session_id* on this lane.
+        Own *session_id* on this lane; who owns it already goes on to.
 
         Raises:
             SessionStateError: Another controller owns it.
         """
+        if self._claimed == session_id:
+            return
         if session_id in self._position.session_ids:
             raise SessionStateError(
                 f"session {str(session_id)!r} of run {str(self.run_id)!r} has a controller already, or had one: "
                 "use that one, or give this one a run_id of its own, or a session_id"
             )
         self._position.session_ids.add(session_id)
+        self._claimed = session_id
 
     def take_over(self, member: LaneMember, last_seq: int) -> None:
         """
@@ -156,14 +160,17 @@ class Lane:
                         "use that one"
                     )
                 )
-        self.disclaim(session_id)
+        self._position.session_ids.discard(session_id)
         if self._position.failure is not None or self.next_seq != last_seq + 1:
             self._position.members.discard(member)
             self._position = _runs_of(self._journal).begin(self.run_id, last_seq + 1)
             self.join(member)
 
-    def disclaim(self, session_id: RealtimeSessionId) -> None:
-        self._position.session_ids.discard(session_id)
+    def disclaim(self) -> None:
+        """Own no session any more."""
+        if self._claimed is not None:
+            self._position.session_ids.discard(self._claimed)
+            self._claimed = None
 
     def check(self) -> None:
         """

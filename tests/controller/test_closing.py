@@ -8,6 +8,7 @@ from functools import partial
 import anyio
 import pytest
 
+from realtime_async import RealtimeCompletionGate
 from realtime_async._core.restarts import RestartPolicy
 from realtime_async._core.sidecar import RealtimeOverflowPolicy
 from realtime_async.adapters.scripted import (
@@ -21,7 +22,7 @@ from realtime_async.adapters.scripted import (
     Script,
     ScriptedAdapter,
 )
-from realtime_async.controller import Deadlines
+from realtime_async.controller import Deadlines, RealtimeSessionController
 from realtime_async.errors import (
     DeadlineExceeded,
     PolicyDenied,
@@ -29,7 +30,9 @@ from realtime_async.errors import (
     ProviderFailure,
     SessionStateError,
 )
+from realtime_async.journals import MemoryJournal
 from realtime_async.ports import RealtimeCloseReason
+from realtime_async.testing.journals import FaultyJournal, JournalFault
 from tests.controller.begun import Begun, begin, settled
 from tests.controller.staged import Stage, StagedSession, audio, plain_sidecar, text
 
@@ -248,6 +251,47 @@ async def test_leaving_the_block_closes_the_session(stage: Stage) -> None:
 
     record = (await staged.records())[-1].payload
     assert (record.kind, record.close_reason) == ("closed", "normal")
+
+
+def told_late_that_it_failed() -> tuple[ScriptedAdapter, FaultyJournal]:
+    """A connect that is refused, and waits for the record of that."""
+    journal = FaultyJournal(MemoryJournal(), fail_at=2, how=JournalFault.STALL, stall_s=1.0)
+    return with_fault("connect", Refuse()), journal
+
+
+async def test_a_session_can_be_closed_while_its_connect_waits_for_the_record_that_it_failed(
+    stage: Stage,
+) -> None:
+    adapter, journal = told_late_that_it_failed()
+    gate = RealtimeCompletionGate()
+    staged = stage.session(adapter, journal=journal, gate=gate)
+    async with anyio.create_task_group() as tasks:
+        connecting = await begin(tasks, staged.controller.connect)
+
+        await staged.controller.close()
+
+    assert isinstance(connecting.error, ProviderFailure)
+    assert await staged.kinds() == ["connect_requested", "connect_failed", "close_requested", "closed"]
+    assert gate.realtime_sessions_terminal
+    await staged.check()
+
+
+async def test_a_session_can_be_connected_again_while_its_connect_waits_for_that_record(stage: Stage) -> None:
+    adapter, journal = told_late_that_it_failed()
+    staged = stage.session(adapter, journal=journal)
+    async with anyio.create_task_group() as tasks:
+        connecting = await begin(tasks, staged.controller.connect)
+
+        connected = await staged.controller.connect()
+
+    assert isinstance(connecting.error, ProviderFailure)
+    assert connected.kind == "connected"
+    other = RealtimeSessionController(
+        plain_sidecar(), ScriptedAdapter(), staged.journal, run_id=staged.run_id
+    )
+    with pytest.raises(SessionStateError):
+        await other.connect()
+    await staged.check()
 
 
 async def test_entering_the_block_does_not_connect(stage: Stage) -> None:

@@ -69,6 +69,20 @@ async def test_a_second_controller_of_a_session_is_refused(stage: Stage) -> None
     await first.controller.send(text())
 
 
+async def test_another_controller_may_connect_a_session_whose_connect_was_cancelled(stage: Stage) -> None:
+    journal = RecordedJournal(MemoryJournal())
+    first = StagedSession(ScriptedAdapter(Script(faults={("connect", 1): Hang()})), journal=journal)
+    second = StagedSession(journal=journal)
+    with anyio.move_on_after(1):
+        await first.controller.connect()
+
+    await second.controller.connect()
+
+    with pytest.raises(SessionStateError):
+        await first.controller.connect()
+    await second.controller.close()
+
+
 async def test_sessions_of_a_run_can_follow_each_other(stage: Stage) -> None:
     journal = RecordedJournal(MemoryJournal())
     first = await stage.connected(journal=journal, session_id="first")
