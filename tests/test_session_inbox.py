@@ -9,7 +9,7 @@ from functools import partial
 import anyio
 import pytest
 
-from realtime_async import Deadlines
+from realtime_async import Deadlines, RealtimeSession
 from realtime_async._session.inbox import MAX_BYTES, MAX_FRAMES, Entry, Inbox
 from realtime_async.adapters.scripted import Delay, Drop, Hang, Refuse
 from realtime_async.errors import DeadlineExceeded, ProviderFailure, SessionStateError
@@ -204,6 +204,46 @@ async def test_what_came_within_an_answer_that_could_not_be_interrupted_keeps_it
         after = await next_frames(session, 4)
 
     assert heard(after) == heard(played)
+
+
+def answered_within_a_restart() -> Call:
+    """The answer comes by the new connection, while what waits in the gate is being sent."""
+    answer = RealtimeOutputFrame.audio(FRAME, response_id="answer", frame_id="answer.1")
+    done = RealtimeOutputFrame.of(ResponseDone(), response_id="answer", frame_id="done")
+    return Call(Drop(), answer, Delay(10), done, faults={("restart", 1): Delay(1), ("send", 1): Delay(4)})
+
+
+async def interrupt_within_a_restart(session: RealtimeSession, named: str | None) -> None:
+    await anyio.sleep(0.5)
+    await session.send(audio())
+    await anyio.sleep(1)
+    await session.interrupt(named)
+
+
+@pytest.mark.parametrize("named", ["answer", None])
+async def test_an_answer_that_waits_for_the_news_of_a_restart_is_interrupted_too(named: str | None) -> None:
+    call = answered_within_a_restart()
+
+    async with call.open() as session:
+        await interrupt_within_a_restart(session, named)
+        frames = await next_frames(session, 2)
+
+    assert heard(frames) == ["restarted", "done"]
+
+
+@pytest.mark.parametrize("late_s", [1, 4.5], ids=["before the news", "after it"])
+async def test_an_answer_that_waits_for_the_news_goes_on_where_its_interrupt_is_refused(
+    late_s: float,
+) -> None:
+    call = answered_within_a_restart()
+
+    async with call.open() as session:
+        call.adapter.inject("interrupt", Delay(late_s), Refuse())
+        with pytest.raises(ProviderFailure):
+            await interrupt_within_a_restart(session, "answer")
+        frames = await next_frames(session, 3)
+
+    assert heard(frames) == ["restarted", "answer.1", "done"]
 
 
 async def test_what_two_interrupts_at_once_had_taken_out_is_back_in_its_place() -> None:

@@ -36,7 +36,9 @@ class Entry:
     generation: int
     """Restarts of the session before the connection that it came by."""
     place: int = 0
-    """Among all that was ever put into its inbox."""
+    """Among all that was ever put into its inbox; 0: the pump has it in hand still."""
+    is_taken_out: bool = False
+    """An interrupt keeps it, and may put it back."""
 
     @property
     def size(self) -> int:
@@ -99,6 +101,8 @@ class Inbox:
             return
         self._puts += 1
         entry.place = self._puts
+        if entry.is_taken_out:
+            return
         self._entries.append(entry)
         self._bytes += entry.size
         self._changed.notify()
@@ -171,24 +175,32 @@ class Inbox:
             raise entry.what
         return entry.what
 
-    def take_out(self, response_id: str | None) -> Callable[[], None]:
+    def take_out(self, response_id: str | None, in_hand: Entry | None = None) -> Callable[[], None]:
         """
         Remove the output of an answer, of every answer if it is not named.
+
+        Args:
+            in_hand: What the pump will put in, and has not yet.
 
         Returns:
             What undoes it: the output is back in its place among all that was there.
         """
         taken = {
             entry
-            for entry in self._entries
+            for entry in (*self._entries, *([] if in_hand is None else [in_hand]))
             if entry.is_output
+            and not entry.is_taken_out
             and isinstance(entry.what, RealtimeOutputFrame)
             and (response_id is None or entry.what.response_id in (response_id, None))
         }
-        self._remove(taken)
+        self._remove(taken - {in_hand})
+        for entry in taken:
+            entry.is_taken_out = True
 
         def put_back() -> None:
-            self._put_back([entry for entry in taken if entry.generation >= self._generation])
+            for entry in taken:
+                entry.is_taken_out = False
+            self._put_back([entry for entry in taken if entry.place and entry.generation >= self._generation])
             taken.clear()
 
         return put_back

@@ -133,7 +133,7 @@ class Supervisor:
 
     async def interrupt(self, response_id: str | None, played_ms: int | None) -> RealtimeSessionRecord:
         """Stop an answer, and what is left of it here."""
-        put_back = self._inbox.take_out(response_id)
+        put_back = self._inbox.take_out(response_id, self._in_hand)
         self._watched.interrupted()
         so_far = self._watched.turn.so_far
         try:
