@@ -31,6 +31,7 @@ from realtime_async._core.spans import NO_FRAMES
 from realtime_async._core.tools import REMEMBERED_CALLS
 from realtime_async._core.usage import NOTHING_TOLD, UsageTold
 from realtime_async.errors import (
+    AgentErrorKind,
     ContractViolation,
     JournalCorrupt,
     RetryClassification,
@@ -73,8 +74,15 @@ class RecoveredSession:
     in_doubt: int = 0
     replayed: int = 0
     usage: UsageTold = NOTHING_TOLD
+    drained: str | None = None
+    """The frame whose send began last, where it had waited in the gate."""
     returnable: str | None = None
-    """The frame whose failure was the last record: it may come back to the gate."""
+    """
+    The frame whose failure was the last record, where it may come back to the gate.
+
+    A lost connection sends back whatever it certainly did not take, a cancellation what it keeps from being drained.
+    Any other that is gated then was given again.
+    """
     settled: dict[CursorLabel, int] = attrs.field(factory=lambda: dict.fromkeys(CursorLabel, 0))
     """The number of each half after which an open span begins."""
 
@@ -310,7 +318,8 @@ def _connected(session: RecoveredSession, record: JournalRecord, intent: Journal
 
 
 def _send_begun(session: RecoveredSession, record: JournalRecord, intent: JournalRecord | None) -> None:
-    session.leaves_the_gate(str(record.payload.frame_id))
+    frame_id = str(record.payload.frame_id)
+    session.drained = frame_id if session.leaves_the_gate(frame_id) else None
 
 
 def _sent(session: RecoveredSession, record: JournalRecord, intent: JournalRecord | None) -> None:
@@ -323,12 +332,15 @@ def _send_failed(session: RecoveredSession, record: JournalRecord, intent: Journ
     payload = record.payload
     session.sent += 0 if payload.extent is None else payload.extent.frames
     session.settled[CursorLabel.SEND] = payload.send_cursor.chunk_sequence
-    if payload.error is not None and payload.error.retry is RetryClassification.UNKNOWN_OUTCOME:
+    error, frame_id = payload.error, str(payload.frame_id)
+    if error is not None and error.retry is RetryClassification.UNKNOWN_OUTCOME:
         session.in_doubt += 1
         session.returnable = None
-    else:
-        session.failed += 1
-        session.returnable = str(payload.frame_id)
+        return
+    session.failed += 1
+    was_lost = error is not None and error.kind is AgentErrorKind.PROVIDER_CONNECTION_LOST
+    was_cut = error is not None and error.kind is AgentErrorKind.CANCELLED and session.drained == frame_id
+    session.returnable = frame_id if was_lost or was_cut else None
 
 
 def _gated(session: RecoveredSession, record: JournalRecord, intent: JournalRecord | None) -> None:

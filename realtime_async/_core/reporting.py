@@ -76,7 +76,7 @@ class ReportFold:
         if tell is not None:
             tell(tally, record, intent)
         tally.last = record
-        if kind is not _Kind.INPUT_SEND_FAILED:
+        if session.returnable is None:
             tally.failed_last = None
         if tally.restart.completed is not None and not session.waiting:
             tally.restart.gate_is_empty = True

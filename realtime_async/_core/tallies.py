@@ -93,7 +93,7 @@ class Tally:
     again: set[int] = attrs.field(factory=set)
     """Cursors in doubt that were given to a new connection."""
     failed_last: tuple[str, int] | None = None
-    """The frame whose failure was the last record, and how long it had waited: it may come back to the gate."""
+    """The frame that may come back to the gate, as its failure was the last record, and how long it had waited."""
     longest_wait: int = 0
     restart: RestartTally = attrs.field(
         default=attrs.Factory(lambda tally: RestartTally(tally.first, 0), takes_self=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import attrs
 import pytest
 
 from realtime_async import MediaSpan, RealtimeSessionController, RealtimeSessionSidecar
-from realtime_async.adapters.scripted import Drop, FrameFate, Refuse, Script, ScriptedAdapter
+from realtime_async.adapters.scripted import Delay, Drop, FrameFate, Refuse, Script, ScriptedAdapter
 from realtime_async.errors import (
     ContractViolation,
     JournalConflict,
@@ -126,6 +127,33 @@ async def test_a_frame_that_was_given_twice_waits_twice_in_the_records_too() -> 
     dropped = [record.payload for record in await after.records() if record.payload.kind == "input_dropped"]
     assert [str(payload.frame_id) for payload in dropped] == ["text.1", "text.2", "text.1"]
     assert after.controller.delivery.accepted == accepted == after.controller.delivery.dropped == 3
+    await after.controller.close()
+    with pytest.raises(JournalConflict):
+        await before.controller.close()
+
+
+async def test_a_frame_that_was_refused_and_given_again_to_the_gate_counts_twice() -> None:
+    """A restart has begun while it was in flight, and has no record yet."""
+    before = StagedSession(
+        ScriptedAdapter(Script(faults={("send", 1): (Delay(1), Refuse())})), sidecar=plain_sidecar()
+    )
+    await before.controller.connect()
+    frame = text(1)
+
+    async def send_again() -> None:
+        with pytest.raises(ProviderFailure):
+            await before.controller.send(frame)
+        await before.controller.send(frame)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(send_again)
+        await anyio.sleep(0.5)
+        await before.controller.begin_restart()
+    told = before.controller.delivery
+    after = await before.resumed(ScriptedAdapter())
+
+    assert (told.failed, told.queued) == (1, 1)
+    assert (after.controller.delivery.failed, after.controller.delivery.dropped) == (1, 1)
     await after.controller.close()
     with pytest.raises(JournalConflict):
         await before.controller.close()

@@ -23,6 +23,8 @@ from realtime_async._core.tools import REMEMBERED_CALLS
 from realtime_async.errors import AgentErrorKind, JournalCorrupt, RetryClassification
 
 REFUSED = RecordedError(AgentErrorKind.PROVIDER_FAILURE, RetryClassification.NOT_RETRYABLE)
+LOST = RecordedError(AgentErrorKind.PROVIDER_CONNECTION_LOST, RetryClassification.RETRYABLE)
+CANCELLED = RecordedError(AgentErrorKind.CANCELLED, RetryClassification.RETRYABLE)
 UNKNOWN = RecordedError(AgentErrorKind.PROVIDER_CONNECTION_LOST, RetryClassification.UNKNOWN_OUTCOME)
 
 
@@ -132,16 +134,43 @@ def test_the_tool_calls_that_were_begun_last_are_known() -> None:
     assert (known[0], known[-1]) == ("realtime.tool_call.2", f"realtime.tool_call.{REMEMBERED_CALLS + 1}")
 
 
-def test_a_frame_that_came_back_to_the_head_of_the_gate_has_not_failed() -> None:
+def test_a_frame_whose_drain_was_cancelled_has_not_failed() -> None:
     run = Run()
+    run.write("backpressure_applied", frame_id="first")
     run.write("backpressure_applied", frame_id="late")
-    run.write("input_send_failed", of=run.write("input_send_requested"), frame_id="first", error=REFUSED)
+    drained = run.write("input_send_requested", frame_id="first")
+    run.write("input_send_failed", of=drained, frame_id="first", error=CANCELLED)
     run.write("backpressure_applied", frame_id="first")
 
     session = run.session()
 
     assert session.gated == ["first", "late"]
     assert (session.failed, session.delivery().queued) == (0, 2)
+
+
+def test_a_frame_that_came_back_to_the_head_of_the_gate_has_not_failed() -> None:
+    run = Run()
+    run.write("backpressure_applied", frame_id="late")
+    run.write("input_send_failed", of=run.write("input_send_requested"), frame_id="first", error=LOST)
+    run.write("backpressure_applied", frame_id="first")
+
+    session = run.session()
+
+    assert session.gated == ["first", "late"]
+    assert (session.failed, session.delivery().queued) == (0, 2)
+
+
+@pytest.mark.parametrize("error", [REFUSED, CANCELLED], ids=["refused", "cancelled"])
+def test_a_frame_that_failed_and_was_given_again_waits_behind(error: RecordedError) -> None:
+    run = Run()
+    run.write("backpressure_applied", frame_id="early")
+    run.write("input_send_failed", of=run.write("input_send_requested"), frame_id="again", error=error)
+    run.write("backpressure_applied", frame_id="again")
+
+    session = run.session()
+
+    assert session.gated == ["early", "again"]
+    assert (session.failed, session.delivery().queued) == (1, 2)
 
 
 def test_a_frame_leaves_the_gate_to_be_sent_or_dropped() -> None:
