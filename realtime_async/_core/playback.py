@@ -117,9 +117,9 @@ class PlaybackLedger:
     @property
     def current(self) -> str | None:
         """The answer that is being heard, or was heard last; None: none was, or it has no id."""
-        latest = None
+        latest = next(iter(self._answers), None)
         for response_id, answer in self._answers.items():
-            if answer.played or latest is None:
+            if answer.played:
                 latest = response_id
             if answer.played < answer.received:
                 break

@@ -67,6 +67,17 @@ def test_an_answer_is_heard_as_far_as_it_was_played() -> None:
     assert ledger.waiting_ms == 150
 
 
+def test_an_answer_without_an_id_is_the_current_one_until_the_next_is_heard() -> None:
+    ledger = PlaybackLedger()
+    ledger.take(None, 100 * MS)
+    ledger.take("answer.2", 300 * MS)
+
+    ledger.play(100 * MS)
+
+    assert ledger.current is None
+    assert ledger.played_ms() == ledger.stop() == 100
+
+
 def test_the_next_answer_is_heard_after_the_one_before() -> None:
     ledger = PlaybackLedger()
     ledger.take("answer.1", 100 * MS)
