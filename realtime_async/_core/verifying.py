@@ -7,14 +7,19 @@ and that raises; what is here adds up afterwards what the fold has counted.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from realtime_async._core.cursors import CursorLabel
+from realtime_async._core.given import shown
 from realtime_async._core.records import JournalRecord
 from realtime_async._core.recovery import RecoveredSession, RunFold
 from realtime_async.errors import JournalCorrupt
 
 __all__ = ["RunCheck"]
+
+# How a record is named where it is written; records of other programs may be named otherwise.
+_NUMBERED = re.compile(r"realtime\.record\.([0-9]+)\.")
 
 
 class RunCheck:
@@ -32,6 +37,9 @@ class RunCheck:
         """
         self._fold.add(record)
         payload = record.payload
+        written_as = _NUMBERED.match(record.record_id)
+        if written_as is not None and written_as[1] != str(record.journal_seq):
+            raise _wrong(record, f"bears the name {shown(record.record_id)}, as if it were another")
         if payload.effect_result_ref is not None and payload.effect_result_ref != record.record_id:
             raise _wrong(record, "names another record as its own result")
         session = self._fold.sessions[payload.session_id]

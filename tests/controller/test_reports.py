@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 import pytest
@@ -276,8 +276,45 @@ async def closed_run(stage: Stage) -> list[JournalRecord]:
     return await staged.records()
 
 
+async def test_records_in_each_other_s_places_are_found(stage: Stage) -> None:
+    """Each could stand where the other does: nothing but its name says that it doesn't."""
+    staged = await stage.connected()
+    await staged.controller.begin_restart()
+    for answer in ("answer.1", "answer.2"):
+        await staged.controller.interrupt(answer)
+    *before, first, second = await staged.records()
+
+    exchanged = [
+        attrs.evolve(second, journal_seq=first.journal_seq),
+        attrs.evolve(first, journal_seq=second.journal_seq),
+    ]
+
+    with pytest.raises(
+        JournalCorrupt, match=r"record 5 .*, output_fenced, bears the name 'realtime\.record\.6\."
+    ):
+        checked([*before, *exchanged])
+
+
 def renumbered(records: Sequence[JournalRecord]) -> list[JournalRecord]:
-    return [attrs.evolve(one, journal_seq=seq) for seq, one in enumerate(records, start=1)]
+    """The same as if they had been written one after the other."""
+    names = {one.record_id: f"record.{seq}" for seq, one in enumerate(records, start=1)}
+    return [
+        attrs.evolve(
+            one,
+            journal_seq=seq,
+            record_id=names[one.record_id],
+            payload=attrs.evolve(
+                one.payload,
+                effect_intent_ref=_renamed(names, one.payload.effect_intent_ref),
+                effect_result_ref=_renamed(names, one.payload.effect_result_ref),
+            ),
+        )
+        for seq, one in enumerate(records, start=1)
+    ]
+
+
+def _renamed(names: Mapping[str, str], reference: EffectId | None) -> EffectId | None:
+    return None if reference is None else EffectId(names[reference])
 
 
 def checked(records: Sequence[JournalRecord]) -> None:
