@@ -87,18 +87,18 @@ async def verify(url: str | None, name: str | None, *, json: bool) -> Exit:
     findings: list[_Finding] = []
     async with journal_at(url) as journal:
         with _told_though_it_fails(findings, json=json), counting("records") as count:
-            async for run_id in _asked_for(journal, name):
-                check = RunCheck()
-                checked += 1
-                try:
-                    async for record in records_of(journal, run_id):
-                        check.add(record)
-                        records += 1
-                        count.one_more()
-                except JournalCorrupt as error:
-                    findings.append({"run_id": str(run_id), "finding": error.message})
-            if name is None and (lost := await journal.nameless()):
-                findings.append({"run_id": None, "finding": _nameless(lost)})
+            with _found(findings):
+                async for run_id in _asked_for(journal, name):
+                    check = RunCheck()
+                    checked += 1
+                    with _found(findings, run_id):
+                        async for record in records_of(journal, run_id):
+                            check.add(record)
+                            records += 1
+                            count.one_more()
+            with _found(findings):
+                if name is None and (lost := await journal.nameless()):
+                    findings.append({"run_id": None, "finding": _nameless(lost)})
     with perhaps_unread():
         if json:
             as_json({"runs": checked, "records": records, "findings": findings})
@@ -107,6 +107,15 @@ async def verify(url: str | None, name: str | None, *, json: bool) -> Exit:
             state = f"{len(findings)} damaged" if findings else "whole"
             line(f"{counted(checked, 'run')}, {counted(records, 'record')}: {state}")
     return Exit.FINDING if findings else Exit.FINE
+
+
+@contextmanager
+def _found(findings: list[_Finding], run_id: RunId | None = None) -> Iterator[None]:
+    """Go on behind what is damaged."""
+    try:
+        yield
+    except JournalCorrupt as error:
+        findings.append({"run_id": None if run_id is None else str(run_id), "finding": error.message})
 
 
 @contextmanager

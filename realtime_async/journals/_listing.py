@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Self
 
 from realtime_async._core.given import shown
-from realtime_async.errors import ContractViolation, InvalidIdentifier, JournalCorrupt
+from realtime_async.errors import ContractViolation, JournalCorrupt
 from realtime_async.journals._compact import unpack
 from realtime_async.journals._verdicts import numbered
 from realtime_async.ports import JournalRecord, RunId, RunSummary
 
-__all__ = ["LISTED_AT_ONCE", "Listing", "summaries_of"]
+__all__ = ["LISTED_AT_ONCE", "Listing", "check_names", "summaries_of"]
 
 LISTED_AT_ONCE = 100
 """Runs, with two records each."""
@@ -26,6 +26,7 @@ class Listing:
 
     Raises:
         ContractViolation: Nothing can come after *after*.
+        JournalCorrupt: Behind the last one, that there are runs whose id is none.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ def summaries_of(rows: Iterable[tuple[Any, ...]]) -> list[RunSummary]:
     """
     found: dict[tuple[RunId, int], dict[int, JournalRecord | None]] = {}
     for stored, last_seq, seq, *texts in rows:
-        run_id = _named(stored)
+        run_id = RunId(stored)
         session, connection, sort, body = texts
         records = found.setdefault((run_id, last_seq), {})
         if seq is not None:
@@ -83,14 +84,23 @@ def summaries_of(rows: Iterable[tuple[Any, ...]]) -> list[RunSummary]:
     ]
 
 
-def _named(run_id: object) -> RunId:
-    try:
-        return RunId(run_id)  # type: ignore[arg-type]  # a damaged store may hold anything
-    except InvalidIdentifier as error:
+def check_names(rows: Iterable[tuple[bytes | None, int]]) -> None:
+    """
+    Say after the last of the runs that there are others, which cannot be told from their ids.
+
+    Args:
+        rows: Of those at most one: what it has for an id, None where that is no text, and how many they are.
+
+    Raises:
+        JournalCorrupt: There is one.
+    """
+    for stored, runs in rows:
+        named = "no text" if stored is None else shown(stored.decode(errors="replace"))
+        others = f", and {runs - 1} more like it" if runs > 1 else ""
         raise JournalCorrupt(
-            f"the journal has a run whose id is {shown(run_id)}, which is none: it was tampered with or damaged; "
+            f"the journal has a run whose id is {named}, which is none{others}: it was tampered with or damaged; "
             "restore it from a copy"
-        ) from error
+        )
 
 
 def _counted(run_id: RunId, last_seq: object) -> int:

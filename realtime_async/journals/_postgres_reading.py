@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import anyio.to_thread
 
 from realtime_async.journals._in_turn import InTurn
-from realtime_async.journals._listing import LISTED_AT_ONCE, summaries_of
+from realtime_async.journals._listing import LISTED_AT_ONCE, check_names, summaries_of
 from realtime_async.journals._postgres_link import Address, Link
 from realtime_async.journals._postgres_schema import Connection, check_for_reading
 from realtime_async.journals._stored import StoredRuns, records_of, whole_of
@@ -45,11 +45,17 @@ _READ = f"""
     ORDER BY record.seq LIMIT %s
 """
 _LAST = "SELECT last_seq FROM realtime_async.run WHERE run_id = %s"
+# What `RunId` takes.
+_IS_AN_ID = "(run_id ~ '^[A-Za-z0-9._:-]+$' AND length(run_id) <= 256)"
+_MISNAMED = f"""
+    SELECT convert_to(run_id, 'UTF8'), count(*) OVER () FROM realtime_async.run
+    WHERE NOT {_IS_AN_ID} ORDER BY id LIMIT 1
+"""
 _RUNS = f"""
     SELECT run.run_id, run.last_seq, {_COLUMNS}
     FROM (
         SELECT id, run_id, last_seq FROM realtime_async.run
-        WHERE run_id > %s AND last_seq <> 0 ORDER BY run_id LIMIT %s
+        WHERE run_id > %s AND {_IS_AN_ID} AND last_seq <> 0 ORDER BY run_id LIMIT %s
     ) AS run
     LEFT JOIN realtime_async.record ON record.run = run.id AND record.seq IN (1, run.last_seq)
     ORDER BY run.run_id, record.seq
@@ -84,9 +90,13 @@ class PostgresReading:
         return numbered(run_id, seq) if seq else 0
 
     def runs_after(self, run_id: str) -> list[RunSummary]:
-        return self.run(
-            lambda connection: summaries_of(connection.execute(_RUNS, (run_id, LISTED_AT_ONCE)).fetchall())
-        )
+        def listed(connection: Connection) -> list[RunSummary]:
+            found = summaries_of(connection.execute(_RUNS, (run_id, LISTED_AT_ONCE)).fetchall())
+            if not found:
+                check_names(connection.execute(_MISNAMED).fetchall())
+            return found
+
+        return self.run(listed)
 
     def nameless(self) -> int:
         ((count,),) = self.run(lambda connection: connection.execute(_NAMELESS).fetchall())

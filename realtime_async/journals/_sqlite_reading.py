@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from realtime_async.errors import JournalCorrupt, JournalFailure
 from realtime_async.journals._in_turn import InTurn
-from realtime_async.journals._listing import LISTED_AT_ONCE, summaries_of
+from realtime_async.journals._listing import LISTED_AT_ONCE, check_names, summaries_of
 from realtime_async.journals._stored import records_of, whole_of
 from realtime_async.journals._verdicts import closed, numbered
 from realtime_async.ports import JournalRecord, RunId, RunSummary
@@ -56,11 +56,21 @@ _KIND = (
     " FROM pragma_application_id, pragma_user_version"
 )
 _LAST = "SELECT max(seq) FROM record WHERE run = (SELECT id FROM run WHERE run_id = ?)"
+# What `RunId` takes.  No comparison finds any other, nor does the driver read a text that is no UTF-8.
+_IS_AN_ID = (
+    "(typeof(run_id) = 'text' AND run_id NOT GLOB '*[^A-Za-z0-9._:-]*'"
+    # A text ends for SQLite where it has a zero, its bytes don't.
+    " AND length(run_id) BETWEEN 1 AND 256 AND length(run_id) = length(CAST(run_id AS BLOB)))"
+)
+_MISNAMED = (
+    "SELECT CASE typeof(run_id) WHEN 'text' THEN CAST(run_id AS BLOB) END, count(*) OVER () FROM run"
+    f" WHERE NOT {_IS_AN_ID} ORDER BY id LIMIT 1"
+)
 # Rows of a run and its last number, so that they are found by their index alone.
 _RUNS = (
     "SELECT run.run_id, run.last, record.seq, session.json, connection.json, sort.json, record.body FROM ("
     " SELECT id, run_id, (SELECT max(seq) FROM record WHERE record.run = run.id) AS last FROM run"
-    " WHERE run_id > ? AND last IS NOT NULL ORDER BY run_id LIMIT ?"
+    f" WHERE run_id > ? AND {_IS_AN_ID} AND last IS NOT NULL ORDER BY run_id LIMIT ?"
     ") AS run JOIN record ON record.run = run.id AND record.seq IN (1, run.last)"
     " LEFT JOIN part AS session ON session.id = record.session"
     " LEFT JOIN part AS connection ON connection.id = record.connection"
@@ -117,7 +127,10 @@ class SqliteReading:
         return 0 if seq is None else numbered(run_id, seq)
 
     def runs_after(self, run_id: str) -> list[RunSummary]:
-        return summaries_of(self._read(_RUNS, run_id, LISTED_AT_ONCE))
+        found = summaries_of(self._read(_RUNS, run_id, LISTED_AT_ONCE))
+        if not found:
+            check_names(self._read(_MISNAMED))
+        return found
 
     def nameless(self) -> int:
         ((count,),) = self._read(_NAMELESS)

@@ -200,15 +200,48 @@ def test_a_run_that_goes_on_while_it_is_read_is_whole(url: str, monkeypatch: pyt
     assert next(stood_at, None) is None
 
 
-@pytest.mark.parametrize("command", ["runs", "verify"])
-def test_a_run_whose_id_is_none_is_damage_and_no_wrong_question(command: str, tmp_path: Path) -> None:
+MISNAMED: dict[str, tuple[str, str]] = {
+    "of other characters": ("'a b'", "'a b'"),
+    "before all": ("' '", "' '"),
+    "empty": ("''", "''"),
+    "too long": (f"'{'y' * 257}'", f"'{'y' * 80}'… (257 characters)"),
+    "in no UTF-8": ("CAST(x'ff41' AS TEXT)", "'\ufffdA'"),
+    "with a zero": ("'call' || char(0)", r"'call\x00'"),
+    "bytes": ("CAST('call-1' AS BLOB)", "no text"),
+}
+
+
+@pytest.mark.parametrize("misnamed", MISNAMED)
+def test_a_run_whose_id_is_none_is_damage_and_the_others_are_listed_and_verified(
+    misnamed: str, tmp_path: Path
+) -> None:
+    name, shown = MISNAMED[misnamed]
     url = made(tmp_path / "calls.db")
-    changed(path_of(url), "UPDATE run SET run_id = 'a b' WHERE id = 1")
+    changed(path_of(url), f"UPDATE run SET run_id = {name} WHERE id = 1")
+    finding = (
+        f"the journal has a run whose id is {shown}, which is none: it was tampered with or damaged; "
+        "restore it from a copy"
+    )
 
-    asked = ask(command, "--journal", url)
+    asked, (told,) = ask("verify", "--journal", url), ask_json("verify", "--journal", url)
+    listed = ask("runs", "--journal", url)
 
-    assert asked.exit_code == 1
-    assert re.search(r"a run whose id is 'a b', which is none: .*; restore it from a copy$", asked.stderr)
+    assert (asked.exit_code, asked.stderr) == (1, "")
+    assert told["findings"] == [{"run_id": None, "finding": finding}]
+    assert (told["runs"], told["records"]) == (1, 27)
+    assert listed.exit_code == 1
+    assert [run.split()[-1] for run in listed.stdout.splitlines()] == ["run", "call-2"]
+    assert listed.stderr == f"realtime-async: {finding}\n"
+
+
+def test_runs_whose_ids_are_none_are_counted(tmp_path: Path) -> None:
+    url = made(tmp_path / "calls.db")
+    changed(path_of(url), "UPDATE run SET run_id = 'a b' || id")
+
+    (told,) = ask_json("verify", "--journal", url)
+
+    assert (told["runs"], len(told["findings"])) == (0, 1)
+    assert "whose id is 'a b1', which is none, and 1 more like it: " in told["findings"][0]["finding"]
 
 
 @pytest.mark.parametrize("millis", [10**17, -(10**17), 2**62])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
+from realtime_async._core.given import shown
 from realtime_async.journals import PostgresJournal, read_export
 from realtime_async.ports import JournalRecord, RealtimeSessionRecordKind
 from realtime_async.testing.journal_contract import append_all, record, records
@@ -82,6 +83,26 @@ def test_damage_is_found_with_its_record(command: str, postgres_database: Databa
     assert asked.exit_code == 1
     assert re.search(rf"record 4 of run '{RUN}'", asked.stdout if command == "verify" else asked.stderr)
     assert PASSWORD not in asked.output
+
+
+@pytest.mark.parametrize("name", ["", "a b", "y" * 257, "caf\u00e9", "a\nb"])
+def test_a_run_whose_id_is_none_is_damage_and_the_others_are_listed_and_verified(
+    name: str, postgres_database: Database
+) -> None:
+    for run_id in (RUN, "call-2"):
+        written(postgres_database.dsn, records(run_id, 5))
+    postgres_database.execute(f"UPDATE realtime_async.run SET run_id = '{name}' WHERE run_id = '{RUN}'")
+
+    (told,) = ask_json("verify", "--journal", postgres_database.dsn)
+    listed = ask("runs", "--journal", postgres_database.dsn)
+
+    assert (told["runs"], told["records"]) == (1, 5)
+    (finding,) = told["findings"]
+    assert finding["run_id"] is None
+    assert finding["finding"].startswith(f"the journal has a run whose id is {shown(name)}, which is none: ")
+    assert listed.exit_code == 1
+    assert listed.stdout.splitlines()[-1].endswith("  call-2")
+    assert finding["finding"] in listed.stderr
 
 
 def test_the_records_before_a_damaged_one_are_told(postgres_database: Database) -> None:
