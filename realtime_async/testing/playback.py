@@ -87,7 +87,9 @@ class ForgetsLast:
     frames: int
 
     def __call__(self, sent: Sequence[RealtimeInputFrame]) -> StreamCursor:
-        return StreamCursor.chunk(max(0, len(sent) - self.frames))
+        # Not how many were sent: what was said again has the number that it had.
+        numbers = (frame.cursor.chunk_sequence for frame in sent if frame.cursor is not None)
+        return StreamCursor.chunk(max(0, max(numbers, default=0) - self.frames))
 
 
 def script_of(
@@ -181,6 +183,8 @@ class _Telling:
         self._interrupted = interrupted
         self._calls: Counter[Operation] = Counter()
         self._begun_ms: dict[str, int] = {}
+        self._arrived = 0
+        """The number of the last frame that the provider was sent."""
         self._told_ms: int | None = None
         """Where the script stands, in the journal's time."""
         self._answering: RealtimeResponseId | None = None
@@ -204,8 +208,12 @@ class _Telling:
                 self.kept_through.append(None)
                 if self._told_ms is None:
                     self._told_ms = record.timestamp_millis
-            case _Kind.INPUT_REPLAY_REQUESTED:
-                self.kept_through[-1] = ForgetsLast(0 if step.extent is None else step.extent.frames)
+            # One that was cut off goes on with another, which tells less of what had been forgotten.
+            case _Kind.INPUT_REPLAY_REQUESTED if self.kept_through[-1] is None:
+                # A frame in doubt is replayed, too, and was nothing that this provider could forget.
+                first = None if step.extent is None else step.extent.first
+                kept = self._arrived if first is None else first.chunk_sequence - 1
+                self.kept_through[-1] = ForgetsLast(max(0, self._arrived - kept))
             case _Kind.OUTPUT_RECEIVED | _Kind.OUTPUT_DISCARDED:
                 self._said(record)
             case _Kind.OUTPUT_RECEIVE_FAILED:
@@ -232,8 +240,14 @@ class _Telling:
         error, faults = step.error, _faults_of(step.error)
         if step.extent is not None:
             self._calls[Operation.SEND] += step.extent.frames
+            went = step.extent.last
         elif error is None:
             self._calls[Operation.SEND] += 1
+            went = step.send_cursor
+        else:
+            went = None
+        if went is not None:
+            self._arrived = max(self._arrived, went.chunk_sequence)
         # A frame that was given up before its call is no call.
         if faults or (error is not None and error.retry is RetryClassification.UNKNOWN_OUTCOME):
             self._calls[Operation.SEND] += 1

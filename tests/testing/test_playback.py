@@ -22,7 +22,13 @@ from realtime_async.adapters.scripted import (
     Script,
     ScriptedAdapter,
 )
-from realtime_async.errors import ContractViolation, DeadlineExceeded, ProviderConnectionLost, ProviderFailure
+from realtime_async.errors import (
+    ContractViolation,
+    DeadlineExceeded,
+    ProviderConnectionLost,
+    ProviderFailure,
+    RetryClassification,
+)
 from realtime_async.journals import MemoryJournal
 from realtime_async.ports import (
     AudioEncoding,
@@ -234,9 +240,62 @@ async def test_a_call_that_was_never_answered_hangs_again() -> None:
 
 @pytest.mark.parametrize("sent, known", [(0, 0), (3, 0), (10, 5)])
 def test_a_connection_that_forgets_the_last_frames_knows_those_before(sent: int, known: int) -> None:
-    frames = [RealtimeInputFrame.text("hello")] * sent
+    frames = [numbered(number) for number in range(1, sent + 1)]
+    said_again = frames[-2:]
 
-    assert ForgetsLast(5)(frames) == StreamCursor.chunk(known)
+    assert ForgetsLast(5)([*frames, *said_again]) == StreamCursor.chunk(known)
+
+
+def numbered(number: int) -> RealtimeInputFrame:
+    return attrs.evolve(RealtimeInputFrame.text("hello"), cursor=StreamCursor.chunk(number))
+
+
+async def replays(script: Script, journal: MemoryJournal, sends: Sequence[int]) -> list[list[int]]:
+    """What an agent has said again that sends so many frames before each restart."""
+    async with open_session(
+        PLAIN, ScriptedAdapter(script), journal, run_id="run.1", restart_policy=None
+    ) as session:
+        for frames in sends:
+            for _ in range(frames):
+                with suppress(ProviderFailure, ProviderConnectionLost):
+                    await session.send(RealtimeInputFrame.text("hello"))
+            await session.restart()
+    extents = [
+        record.payload.extent
+        for record in await records_of(journal)
+        if record.payload.kind == "input_replay_requested"
+    ]
+    return [
+        [extent.first.chunk_sequence, extent.last.chunk_sequence]
+        for extent in extents
+        if extent is not None and extent.first is not None and extent.last is not None
+    ]
+
+
+LOST = {("send", 3): Drop(FrameFate.VANISHED)}
+# Of the replay.
+REFUSED = {("send", 5): Refuse(retry=RetryClassification.UNKNOWN_OUTCOME)}
+
+
+@pytest.mark.parametrize(
+    "script, sends, expected",
+    [
+        (Script(kept_through=[StreamCursor.chunk(0), StreamCursor.chunk(1)]), [3, 1], [[1, 3], [2, 4]]),
+        (Script(kept_through=[StreamCursor.chunk(1)], faults=LOST), [3], [[2, 3]]),
+        (Script(kept_through=[StreamCursor.chunk(2)], faults=LOST), [3], [[3, 3]]),
+        (Script(kept_through=[StreamCursor.chunk(1)], faults=REFUSED), [4], [[2, 4], [3, 4]]),
+    ],
+    ids=["twice", "with a frame in doubt", "a frame in doubt alone", "in two pieces"],
+)
+async def test_what_had_been_forgotten_is_forgotten_again(
+    script: Script, sends: Sequence[int], expected: list[list[int]]
+) -> None:
+    journal = DatedJournal()
+
+    recorded = await replays(script, journal, sends)
+    again = await replays(script_of(await records_of(journal)), DatedJournal(), sends)
+
+    assert recorded == again == expected
 
 
 async def test_a_send_that_the_agent_gave_up_counts_as_a_call_and_is_no_fault() -> None:
