@@ -168,6 +168,7 @@ class RealtimeSession:
         Yield what the provider says, and a `Restarted` after each restart, until the session closes.
 
         At most 64 frames, or 1 MiB, wait for a slow loop; then the provider is slowed, and nothing grows.
+        Where it interrupts, and is refused, up to twice as much waits.
         An `async for` over it may be left and entered again; it goes on where it stopped.
         After a `Restarted` come no pieces of an answer that the old connection did not finish,
         but such as its adapter had still to give: they cannot be told from those of the new connection.

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from realtime_async import Deadlines, RealtimeSession
-from realtime_async._session.inbox import MAX_BYTES, MAX_FRAMES, Entry, Inbox
+from realtime_async._session.inbox import MAX_BYTES, MAX_FRAMES, Entry, Inbox, TakenOut
 from realtime_async.adapters.scripted import Delay, Drop, Hang, Refuse
 from realtime_async.errors import DeadlineExceeded, ProviderFailure, SessionStateError
 from realtime_async.journals import MemoryJournal
@@ -57,6 +57,48 @@ async def test_large_frames_fill_it_sooner() -> None:
         await anyio.sleep(1)
         assert call.adapter.calls.count("receive") == 4
         await next_frames(session, 20)
+
+
+async def test_interrupts_that_are_refused_fill_it_no_further_than_twice() -> None:
+    """Each takes out what is there, and puts it back behind what came meanwhile."""
+    answers = [answer(number) for number in range(1, 21)]
+    call = Call(*[frame for frames in answers for frame in frames])
+
+    async with call.open() as session:
+        for _ in answers:
+            call.adapter.inject("interrupt", Delay(1), Refuse())
+            with pytest.raises(ProviderFailure):
+                await session.interrupt()
+            await anyio.sleep(1)
+        taken_ahead = (await call.kinds()).count("output_received")
+        first = await next_frames(session, 50)
+
+    assert taken_ahead <= 2 * MAX_FRAMES
+    assert first == answers[0][:50]
+
+
+def answer(number: int) -> list[RealtimeOutputFrame]:
+    return [RealtimeOutputFrame.audio(FRAME, response_id=f"answer.{number}") for _ in range(100)]
+
+
+async def test_what_an_interrupt_has_silenced_makes_room() -> None:
+    inbox = Inbox()
+
+    def filled_and_taken_out() -> TakenOut:
+        for frame in answer(1)[:MAX_FRAMES]:
+            inbox.put(Entry(frame, 0))
+        return inbox.take_out(None)
+
+    filled_and_taken_out()
+    silenced = filled_and_taken_out()
+    assert inbox.is_full
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(inbox.room)
+        await settled()
+        silenced.let_go()
+
+    assert not inbox.is_full
 
 
 async def test_a_loop_that_runs_without_a_pause_lets_others_run() -> None:
@@ -252,14 +294,14 @@ async def test_what_two_interrupts_at_once_had_taken_out_is_back_in_its_place() 
     said = [RealtimeOutputFrame.audio(FRAME, response_id="answer.1") for _ in range(3)]
     called = RealtimeOutputFrame.of(BOOK)
     inbox.put(Entry(said[0], 0))
-    put_back_first = inbox.take_out(None)
+    taken_first = inbox.take_out(None)
     inbox.put(Entry(called, 0))
     inbox.put(Entry(said[1], 0))
-    put_back_second = inbox.take_out(None)
+    taken_second = inbox.take_out(None)
 
-    put_back_first()
+    taken_first.put_back()
     inbox.put(Entry(said[2], 0))
-    put_back_second()
+    taken_second.put_back()
 
     assert [await inbox.take() for _ in range(4)] == [said[0], called, said[1], said[2]]
 

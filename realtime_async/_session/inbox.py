@@ -3,12 +3,13 @@ What the provider has said and the loop has not taken yet.
 
 A deque and a wake-up: taking awaits nothing once there is something, so no cancellation loses a frame.
 When it is full the pump stops, and with it the provider.
+What an interrupt has taken out may come back, and then it holds up to twice as much.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
 import anyio.lowlevel
@@ -21,7 +22,7 @@ from realtime_async._shell.broadcast import Broadcast
 from realtime_async.errors import AgentError, ProviderFailure, SessionStateError
 from realtime_async.ports import RealtimeOutputFrame, ResponseDone, Restarted
 
-__all__ = ["MAX_BYTES", "MAX_FRAMES", "Entry", "Inbox"]
+__all__ = ["MAX_BYTES", "MAX_FRAMES", "Entry", "Inbox", "TakenOut"]
 
 # Some seconds of speech, as a provider sends it faster than it is heard.
 MAX_FRAMES = 64
@@ -65,6 +66,22 @@ class Entry:
         return isinstance(self.what, RealtimeOutputFrame) and isinstance(self.what.event, Restarted)
 
 
+@attrs.define(eq=False)
+class TakenOut:
+    """Output that an interrupt keeps, until it is known how that ended."""
+
+    inbox: Inbox
+    entries: set[Entry]
+
+    def put_back(self) -> None:
+        """Undo it: the output is back in its place among all that was there."""
+        self.inbox._put_back(self)
+
+    def let_go(self) -> None:
+        """The interrupt is over, and what was not put back makes room."""
+        self.inbox._let_go(self)
+
+
 class Inbox:
     """Filled by one pump, emptied by one loop."""
 
@@ -72,6 +89,7 @@ class Inbox:
         self._entries: deque[Entry] = deque()
         self._puts = 0
         self._bytes = 0
+        self._taken_out: list[TakenOut] = []
         self._generation = 0
         self._failure: AgentError | None = None
         self._is_over = False
@@ -88,7 +106,14 @@ class Inbox:
 
     @property
     def is_full(self) -> bool:
-        return len(self._entries) >= MAX_FRAMES or self._bytes >= MAX_BYTES
+        if len(self._entries) >= MAX_FRAMES or self._bytes >= MAX_BYTES:
+            return True
+        # Not with the first of both: an adapter may have to be listened to, to learn how its interrupt ended.
+        away = [entry for taken in self._taken_out for entry in taken.entries]
+        return (
+            len(self._entries) + len(away) >= 2 * MAX_FRAMES
+            or self._bytes + sum(entry.size for entry in away) >= 2 * MAX_BYTES
+        )
 
     async def room(self) -> None:
         """Wait until the loop has taken enough."""
@@ -175,15 +200,12 @@ class Inbox:
             raise entry.what
         return entry.what
 
-    def take_out(self, response_id: str | None, in_hand: Entry | None = None) -> Callable[[], None]:
+    def take_out(self, response_id: str | None, in_hand: Entry | None = None) -> TakenOut:
         """
         Remove the output of an answer, of every answer if it is not named.
 
         Args:
             in_hand: What the pump will put in, and has not yet.
-
-        Returns:
-            What undoes it: the output is back in its place among all that was there.
         """
         taken = {
             entry
@@ -197,15 +219,23 @@ class Inbox:
         for entry in taken:
             entry.is_taken_out = True
 
-        def put_back() -> None:
-            for entry in taken:
-                entry.is_taken_out = False
-            self._put_back([entry for entry in taken if entry.place and entry.generation >= self._generation])
-            taken.clear()
+        away = TakenOut(self, taken)
+        self._taken_out.append(away)
+        return away
 
-        return put_back
+    def _put_back(self, away: TakenOut) -> None:
+        for entry in away.entries:
+            entry.is_taken_out = False
+        self._return(
+            [entry for entry in away.entries if entry.place and entry.generation >= self._generation]
+        )
+        away.entries.clear()
 
-    def _put_back(self, returned: Sequence[Entry]) -> None:
+    def _let_go(self, away: TakenOut) -> None:
+        self._taken_out.remove(away)
+        self._changed.notify()
+
+    def _return(self, returned: Sequence[Entry]) -> None:
         if self._is_closed or not returned:
             return
         self._entries = deque(sorted([*self._entries, *returned], key=attrgetter("place")))

@@ -133,11 +133,13 @@ class Supervisor:
 
     async def interrupt(self, response_id: str | None, played_ms: int | None) -> RealtimeSessionRecord:
         """Stop an answer, and what is left of it here."""
-        put_back = self._inbox.take_out(response_id, self._in_hand)
+        taken_out = self._inbox.take_out(response_id, self._in_hand)
         self._watched.interrupted()
         so_far = self._watched.turn.so_far
         try:
-            record = await self._controller._interrupting.interrupt(response_id, played_ms, put_back)
+            record = await self._controller._interrupting.interrupt(
+                response_id, played_ms, taken_out.put_back
+            )
         except ProviderConnectionLost:
             # The answer was cut off with its connection, and what came of it is fenced: that was the wish.
             failed = self._controller._interrupting.failed
@@ -147,8 +149,10 @@ class Supervisor:
             raise
         except AgentError:
             # Nobody was told, so the answer goes on.
-            put_back()
+            taken_out.put_back()
             raise
+        finally:
+            taken_out.let_go()
         self._watched.turn.silenced(so_far)
         if self._watched.is_planned:
             self._wake.notify()
