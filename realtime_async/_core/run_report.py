@@ -66,7 +66,7 @@ class RestartTold:
     """Frames that waited in the gate and were sent on the new connection."""
     replayed: int = 0
     dropped: int = 0
-    """Frames that were dropped out of the gate."""
+    """Frames that were dropped out of the gate in its outage; a restart after one that failed tells them again."""
 
 
 @attrs.frozen
