@@ -231,7 +231,8 @@ class Transmitting:
 
     async def _call(self, stamped: RealtimeInputFrame) -> None:
         rt = self._rt
-        if rt.life.phase is Phase.LOST:
+        # The phase may say more already: that it is replaced, or that the session closes.
+        if rt.lost_at is not None:
             raise ProviderConnectionLost("the connection was lost before the frame was sent", delivered=False)
         if rt.takes is None or not rt.takes(rt.life.session_id, stamped):
             await rt.adapter.send(rt.life.session_id, stamped)

@@ -13,7 +13,7 @@ from realtime_async.errors import JournalFailure, ProviderConnectionLost
 from realtime_async.journals import MemoryJournal
 from realtime_async.ports import RealtimeInputFrame, RealtimeOutputFrame
 from realtime_async.testing.journals import FaultyJournal
-from tests.controller.begun import begin
+from tests.controller.begun import begin, settled
 from tests.controller.staged import FRAME, Stage, StagedSession, audio, plain_sidecar, text
 
 pytestmark = pytest.mark.virtual_time
@@ -70,6 +70,27 @@ async def test_a_connection_lost_while_an_intent_becomes_durable_is_not_given_th
     assert sending.error is None
     assert staged.adapter.operations == ["connect", "receive"]
     assert staged.controller.delivery.queued == 1
+
+
+@pytest.mark.parametrize("then", ["begin_restart", "close"])
+async def test_such_a_frame_is_not_sent_either_where_the_connection_is_replaced_or_the_session_closed_by_then(
+    stage: Stage, then: str
+) -> None:
+    journal = FaultyJournal(MemoryJournal(), fail_at=4, how="stall", stall_s=2.0)
+    staged = await stage.connected(journal=journal)
+    async with anyio.create_task_group() as tasks:
+        await begin(tasks, staged.controller.receive)
+        sending = await begin(tasks, partial(staged.controller.send, text()))
+
+        staged.provider.drop()
+        await settled()
+        going_on = await begin(tasks, getattr(staged.controller, then))
+        await anyio.sleep(3)
+
+    assert sending.is_over
+    assert going_on.error is None
+    assert "send" not in staged.adapter.operations
+    assert staged.controller.delivery.in_doubt == 0
 
 
 async def test_a_refusal_that_the_journal_did_not_take_is_a_failure_of_the_journal() -> None:
