@@ -21,7 +21,7 @@ from realtime_async._shell.groups import is_failure
 from realtime_async.errors import JournalConflict, JournalFailure, JournalStalled, SessionStateError
 from realtime_async.ports import JournalCursor, JournalRecord, RealtimeSessionId, RunId, RunJournal
 
-__all__ = ["Appended", "Lane", "LaneMember", "begun_on", "lane_of"]
+__all__ = ["Appended", "Lane", "LaneMember", "begun_on", "landed_on", "lane_of"]
 
 
 class LaneMember(Protocol):
@@ -292,6 +292,17 @@ def begun_on(journal: RunJournal, run_id: RunId) -> Appended | None:
     """The last record of *run_id* that this process has begun; None: none, or it can write the run no more."""
     position = _runs_of(journal).get(run_id)
     return None if position is None or position.failure is not None else position.last
+
+
+async def landed_on(journal: RunJournal, begun: Appended) -> None:
+    """
+    Wait until what `begun_on` gave is durable.
+
+    Raises:
+        JournalFailure: It was not written.  That stops the run here, though nobody else has asked yet.
+    """
+    run_id = begun.record.run_id
+    await Lane(journal, run_id, _runs_of(journal)[run_id]).settled(begun)
 
 
 def _runs_of(journal: RunJournal) -> _Runs:

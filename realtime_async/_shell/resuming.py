@@ -17,7 +17,7 @@ import anyio
 from realtime_async._core.lifecycle import Phase, pending_connection_id
 from realtime_async._core.recovery import RecoveredSession, RunFold
 from realtime_async._shell.connecting import begin_connection
-from realtime_async._shell.lane import Appended, begun_on
+from realtime_async._shell.lane import Appended, begun_on, landed_on
 from realtime_async._shell.runtime import SessionRuntime
 from realtime_async.errors import AgentError, JournalConflict, JournalCorrupt, JournalFailure, JournalStalled
 from realtime_async.ports import RealtimeSessionRecord, RealtimeSessionRecordKind, RunId, RunJournal
@@ -54,7 +54,7 @@ async def read_run(journal: RunJournal, run_id: RunId, seconds: float) -> RunFol
     """
     run = RunFold()
     for _ in range(ROUNDS):
-        await _landed(begun_on(journal, run_id), seconds)
+        await _landed(journal, begun_on(journal, run_id), seconds)
         await _read_in_time(journal, run_id, run, seconds)
         begun = begun_on(journal, run_id)
         if begun is None or begun.record.journal_seq <= run.last_seq:
@@ -65,12 +65,12 @@ async def read_run(journal: RunJournal, run_id: RunId, seconds: float) -> RunFol
     )
 
 
-async def _landed(begun: Appended | None, seconds: float) -> None:
+async def _landed(journal: RunJournal, begun: Appended | None, seconds: float) -> None:
     if begun is None:
         return
     try:
         with anyio.fail_after(seconds):
-            await begun.durable()
+            await landed_on(journal, begun)
     except TimeoutError as timeout:
         raise JournalStalled(
             f"record {begun.record.journal_seq} of run {str(begun.record.run_id)!r} was not durable within "

@@ -197,6 +197,20 @@ class ReadWhileWritten(MemoryJournal):
         return records
 
 
+class Failing(RecordedJournal):
+    """One whose results are not written, which it tells who awaits them, while `raises` is set."""
+
+    raises: Exception | None = None
+
+    def append(self, record: JournalRecord) -> Any:
+        if self.raises is None or record.payload.kind != "input_sent":
+            return super().append(record)
+        return self._fail(self.raises)
+
+    async def _fail(self, error: Exception) -> JournalCursor:
+        raise error
+
+
 async def test_a_journal_that_does_not_answer_is_not_waited_for_for_ever() -> None:
     journal = FaultyJournal(MemoryJournal(), fail_at=3, how=JournalFault.STALL, stall_s=60.0)
     owner = in_one_process(journal)
@@ -223,6 +237,25 @@ async def test_a_run_whose_journal_failed_goes_on_from_what_it_holds() -> None:
     after = await resumed(broken, ScriptedAdapter())
 
     assert after.delivery.sent == 1
+    await after.close()
+
+
+@pytest.mark.parametrize("raised", [JournalFailure("the disk is full"), OSError()])
+async def test_a_run_whose_failure_nobody_has_asked_for_goes_on_from_what_the_journal_holds(
+    raised: Exception,
+) -> None:
+    """Its owner waits for the provider, and would be told by its next record."""
+    journal = Failing(MemoryJournal())
+    owner = in_one_process(journal)
+    await owner.connect()
+    journal.raises = raised
+    await owner.send(text())
+    journal.raises = None
+
+    after = await resumed(journal, ScriptedAdapter())
+
+    assert after.delivery.in_doubt == 1
+    await every_operation_conflicts(owner)
     await after.close()
 
 
