@@ -289,9 +289,13 @@ def lane_of(journal: RunJournal, run_id: RunId) -> Lane:
 
 
 def begun_on(journal: RunJournal, run_id: RunId) -> Appended | None:
-    """The last record of *run_id* that this process has begun; None: none, or it can write the run no more."""
+    """
+    The last record of *run_id* that this process has begun; None: none.
+
+    It is told also where the run can be written no more: what was slow, or came before what was refused, may land yet.
+    """
     position = _runs_of(journal).get(run_id)
-    return None if position is None or position.failure is not None else position.last
+    return None if position is None else position.last
 
 
 async def landed_on(journal: RunJournal, begun: Appended) -> None:

@@ -54,10 +54,11 @@ async def read_run(journal: RunJournal, run_id: RunId, seconds: float) -> RunFol
     """
     run = RunFold()
     for _ in range(ROUNDS):
-        await _landed(journal, begun_on(journal, run_id), seconds)
+        landed = begun_on(journal, run_id)
+        await _landed(journal, landed, seconds)
         await _read_in_time(journal, run_id, run, seconds)
         begun = begun_on(journal, run_id)
-        if begun is None or begun.record.journal_seq <= run.last_seq:
+        if begun is None or begun is landed or begun.record.journal_seq <= run.last_seq:
             return run
     raise JournalConflict(
         f"run {str(run_id)!r} cannot be resumed while its controller goes on writing: "

@@ -211,6 +211,17 @@ class Failing(RecordedJournal):
         raise error
 
 
+class FullWhileRead(ReadWhileWritten):
+    """The same, until it takes no more."""
+
+    is_full = False
+
+    def append(self, record: JournalRecord) -> Any:
+        if self.is_full:
+            raise JournalFailure("it is full, as the test asked")
+        return super().append(record)
+
+
 async def test_a_journal_that_does_not_answer_is_not_waited_for_for_ever() -> None:
     journal = FaultyJournal(MemoryJournal(), fail_at=3, how=JournalFault.STALL, stall_s=60.0)
     owner = in_one_process(journal)
@@ -256,6 +267,44 @@ async def test_a_run_whose_failure_nobody_has_asked_for_goes_on_from_what_the_jo
 
     assert after.delivery.in_doubt == 1
     await every_operation_conflicts(owner)
+    await after.close()
+
+
+async def test_a_run_that_stopped_is_read_when_what_it_had_begun_has_landed() -> None:
+    """What is read before would be a run that goes on: who appends to it writes where others have written."""
+    journal = FaultyJournal(MemoryJournal(), fail_at=3, how=JournalFault.HANG)
+    owner = in_one_process(journal, deadlines=Deadlines(journal=1))
+    await owner.connect()
+    with pytest.raises(JournalStalled):
+        await owner.send(text())
+    async with anyio.create_task_group() as tasks:
+        resuming = await begin(tasks, partial(resumed, journal, ScriptedAdapter()))
+
+        journal.release()
+        await resuming.over()
+
+    assert isinstance(resuming.result, RealtimeSessionController)
+    assert resuming.result.delivery.in_doubt == 1
+    await resuming.result.close()
+
+
+async def test_a_run_that_stops_while_it_is_read_is_read_to_where_it_stands() -> None:
+    journal = FullWhileRead()
+    owner = in_one_process(journal)
+    await owner.connect()
+
+    async def goes_on_and_stops() -> None:
+        journal.meanwhile = checkpoint
+        await owner.send(text())
+        journal.is_full = True
+        with pytest.raises(JournalFailure):
+            await owner.send(text())
+        journal.is_full = False
+
+    journal.meanwhile = goes_on_and_stops
+    after = await resumed(journal, ScriptedAdapter())
+
+    assert after.delivery.sent == 1
     await after.close()
 
 
