@@ -26,7 +26,7 @@ import anyio
 from realtime_async._posting import after_turn, poster
 from realtime_async.errors import JournalConflict, JournalFailure
 from realtime_async.journals._compact import Packed
-from realtime_async.journals._taken import Batch, Failure, Taken, fail_each
+from realtime_async.journals._taken import Batch, Failure, Taken, fail_each, nonce_of
 from realtime_async.journals._verdicts import closed, elsewhere
 from realtime_async.ports import JournalRecord, RunId
 
@@ -372,6 +372,7 @@ class GroupCommit:
 
     def _stop(self, failed: Sequence[Taken]) -> None:
         failures: dict[RunId, Failure] = {}
+        refusals: dict[tuple[RunId, str], Failure] = {}
         for taken in failed:
             run_id, failure = taken.record.run_id, taken.failure
             assert failure is not None
@@ -379,12 +380,20 @@ class GroupCommit:
                 self._refused[run_id] = failure
             else:
                 self._stopped[run_id] = failure
-            if not taken.is_repeat:
+            if taken.is_repeat:
+                refusals[run_id, nonce_of(taken.record)] = failure
+            else:
                 failures[run_id] = failure
                 self._positions.pop(run_id, None)
         for taken in self._gathering.records:
             if taken.failure is None and not taken.is_repeat:
-                taken.failure = failures.get(taken.record.run_id)
+                run_id = taken.record.run_id
+                # The owner goes on, and whoever was refused does not, though what he went on with comes next.
+                refusal = refusals.get((run_id, nonce_of(taken.record)))
+                if refusal is not None:
+                    failures.setdefault(run_id, refusal)
+                    self._positions.pop(run_id, None)
+                taken.failure = failures.get(run_id)
         for remembered in (self._stopped, self._refused):
             while len(remembered) > MAX_RUNS:
                 del remembered[next(iter(remembered))]

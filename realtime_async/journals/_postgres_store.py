@@ -33,7 +33,7 @@ from realtime_async.journals._postgres_link import Address, Link
 from realtime_async.journals._postgres_reading import PostgresReading, records, stands
 from realtime_async.journals._postgres_schema import Connection, check
 from realtime_async.journals._postgres_writing import STATED, advance
-from realtime_async.journals._taken import Failure, Taken, fail_each
+from realtime_async.journals._taken import Failure, Taken, fail_each, nonce_of
 from realtime_async.journals._verdicts import conflict, gap
 from realtime_async.ports import RunId
 
@@ -105,6 +105,17 @@ class _Pending:
                 runs[taken.record.run_id].append(taken)
         return cls(dict(runs), [taken for taken in batch if taken.is_repeat])
 
+    def refused(self, repeat: Taken) -> None:
+        """Refuse what its writer went on with, too; what is behind that continues nothing."""
+        run_id, nonce = repeat.record.run_id, nonce_of(repeat.record)
+        run = self.runs.get(run_id, [])
+        count = next((at for at, taken in enumerate(run) if nonce_of(taken.record) == nonce), len(run))
+        for taken in run[count:]:
+            taken.failure = repeat.failure
+        if run[count:]:
+            self.runs[run_id] = run[:count]
+            self.written(run_id, 0)
+
     def written(self, run_id: RunId, count: int) -> None:
         """Let go of so many, which are the first of what is pending of the run."""
         self.runs[run_id] = self.runs[run_id][count:]
@@ -144,14 +155,17 @@ class PostgresStore:
 
     def _settle(self, pending: _Pending, connection: Connection) -> None:
         """Settle what is pending; where this raises, what is settled has left it."""
+        # First, as what they were is what whoever appended them goes on from.
+        while pending.repeats:
+            self._compare(pending.repeats[-1], connection)
+            repeat = pending.repeats.pop()
+            if repeat.failure is not None:
+                pending.refused(repeat)
         while pending.runs:
             self._advance_held(pending, connection)
             self._refuse_too_many(pending)
             if pending.runs:
                 self._judge_first(pending, connection)
-        while pending.repeats:
-            self._compare(pending.repeats[-1], connection)
-            pending.repeats.pop()
 
     def _advance_held(self, pending: _Pending, connection: Connection) -> None:
         if pending.may_copy and characters(pending.runs) > STATED and may_copy(connection):

@@ -13,7 +13,7 @@ from realtime_async.journals._compact import Packed
 from realtime_async.journals._verdicts import elsewhere
 from realtime_async.ports import JournalCursor, JournalRecord
 
-__all__ = ["Batch", "Failure", "Taken", "fail_each"]
+__all__ = ["Batch", "Failure", "Taken", "fail_each", "nonce_of"]
 
 
 class Failure:
@@ -89,6 +89,11 @@ class Batch:
         if self.event is None:
             self.event = anyio.Event()
         return self.event
+
+
+def nonce_of(record: JournalRecord) -> str:
+    """What the ids of one writer's records end in."""
+    return record.record_id.rpartition(".")[2]
 
 
 def fail_each(batch: Sequence[Taken], error: JournalFailure) -> None:

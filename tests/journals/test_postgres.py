@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from realtime_async.errors import JournalConflict
 from realtime_async.journals import PostgresJournal
 from realtime_async.ports import RunJournal
 from realtime_async.testing.journal_contract import RUN, JournalContract, read_all, record
@@ -57,6 +58,31 @@ async def test_what_the_connection_is_said_to_be_encoded_in_spoils_no_record(
 
     async with PostgresJournal.open(postgres_database.dsn) as other:
         assert await read_all(other, RUN) == [one]
+
+
+@pytest.mark.parametrize("is_under_way", [True, False])
+async def test_what_follows_a_record_whose_place_is_taken_is_not_written_either(
+    postgres_database: Database, is_under_way: bool
+) -> None:
+    """Whoever goes on from an old look at the run is told by the last of its records, the only one that it awaits."""
+    async with PostgresJournal.open(postgres_database.dsn) as journal:
+        for seq in (1, 2):
+            await journal.append(record(RUN, seq))
+        with psycopg.connect(postgres_database.admin_dsn) as other:
+            other.execute("LOCK TABLE realtime_async.record")
+            refused = journal.append(record(RUN, 2, nonce="second-owner"))
+            if is_under_way:
+                await waited_for(postgres_database)
+            journal.append(record(RUN, 3, nonce="second-owner"))
+            last = journal.append(record(RUN, 4, nonce="second-owner"))
+            other.rollback()
+        for ack in (last, refused):
+            with pytest.raises(JournalConflict):
+                await ack
+
+        await journal.append(record(RUN, 3))
+
+        assert await read_all(journal, RUN) == [record(RUN, seq) for seq in (1, 2, 3)]
 
 
 async def waited_for(database: Database) -> None:
