@@ -47,6 +47,10 @@ class _Commit:
     event_id: str
     number: int
     connection_ms: int
+    cleared_by: int = 0
+    """The last frame that cleared what came after it; 0: none did."""
+    cleared_at: int = 0
+    """Where that was, in bytes of this connection."""
 
 
 class InputAudio:
@@ -140,20 +144,34 @@ class InputAudio:
         refused = next((commit for commit in self._commits if event_id in {None, commit.event_id}), None)
         if refused is not None:
             self._commits.remove(refused)
+            if refused.cleared_by and not self._commits:
+                self._clear(refused.cleared_by, refused.cleared_at)
 
     def awaits_commit_before(self, number: int) -> bool:
         """Whether a commit that was asked for before frame *number* isn't confirmed."""
         return any(commit.number < number for commit in self._commits)
 
     def cleared(self, number: int) -> None:
-        """All audio before frame *number* is forgotten, on purpose."""
-        self.settled_through = max(self.settled_through, number)
+        """All audio before frame *number* is forgotten, on purpose, but for what was to be committed before."""
+        here = self.timeline.connection_bytes
         self._speech = None
-        self._settle(self.timeline.connection_bytes)
+        if not self._commits:
+            self._clear(number, here)
+            return
+        # The provider takes them in order: until it has said so, a new connection needs that turn again.
+        last = self._commits[-1]
+        last.cleared_by, last.cleared_at = number, here
+        while self._pieces and self._pieces[-1].connection_at >= last.connection_ms * self._bytes_per_ms:
+            self._bytes -= len(self._pieces.pop().audio)
+
+    def _clear(self, number: int, connection_end: int) -> None:
+        self.settled_through = max(self.settled_through, number)
+        self._settle(connection_end)
 
     def committed(self) -> Committed:
         """The provider has taken the turn that ended last, or that we have ended."""
-        begins_ms, ends_ms, asked_by = self._range()
+        asked = self._asked()
+        begins_ms, ends_ms = self._range(asked)
         # Some servers let the padding before a turn reach into the turn before, which has that audio.
         begins, ends = max(begins_ms * self._bytes_per_ms, self._settled_at), ends_ms * self._bytes_per_ms
         through = max(self.settled_through, self.timeline.last_ended_by(ends_ms))
@@ -162,27 +180,34 @@ class InputAudio:
         ]
         is_whole = bool(inside) and begins >= self._kept_from
         after = inside[0].number - 1 if is_whole else self.settled_through
-        self.settled_through = max(through, asked_by)
+        self.settled_through = through if asked is None else max(through, asked.number)
         self._settle(ends)
+        if asked is not None and asked.cleared_by:
+            self._clear(asked.cleared_by, asked.cleared_at)
         self._speech = None
         audio = tuple(piece.audio for piece in inside) if is_whole else None
         return Committed(audio, after, self.timeline.session_ms(ends_ms))
 
-    def _range(self) -> tuple[int, int, int]:
-        """From and to where the committed turn goes, in ms of this connection, and the frame that asked for it."""
+    def _asked(self) -> _Commit | None:
+        """Take the commit of ours that the provider confirms; None: it is its own, or one that was forgotten."""
         # It commits a turn that it has found at once; a commit of ours that it met finds what is left, or nothing.
+        if self.has_found_turn or self._forgotten_commits or not self._commits:
+            return None
+        return self._commits.popleft()
+
+    def _range(self, asked: _Commit | None) -> tuple[int, int]:
+        """From and to where the committed turn goes, in ms of this connection."""
+        settled_ms = self._settled_at // self._bytes_per_ms
+        if asked is not None:
+            return settled_ms, asked.connection_ms
         if self._speech is not None and self._speech[1] is not None:
-            return self._speech[0], self._speech[1], 0
+            return self._speech[0], self._speech[1]
         if self._forgotten_commits:
             # Which turn that was is not known any more, so it settles nothing, and is said again where it must be.
             self._forgotten_commits -= 1
-            settled_ms = self._settled_at // self._bytes_per_ms
-            return settled_ms, settled_ms, 0
-        if self._commits:
-            asked = self._commits.popleft()
-            return self._settled_at // self._bytes_per_ms, asked.connection_ms, asked.number
+            return settled_ms, settled_ms
         # The provider doesn't say, so it is what was said of late.
-        return self._kept_from // self._bytes_per_ms, self.timeline.connection_ms, 0
+        return self._kept_from // self._bytes_per_ms, self.timeline.connection_ms
 
     def _settle(self, connection_end: int) -> None:
         self._settled_at = connection_end

@@ -216,6 +216,37 @@ def test_cleared_input_is_not_wanted_back() -> None:
     assert len(say(talk, *frames[6:])) == 5
 
 
+def test_a_turn_that_was_ended_before_a_clear_is_wanted_back_until_it_is_committed() -> None:
+    talk = new_talk(turns=None)
+    frames = stamped([*audio(10), Frame.end_of_turn(), *audio(3), Frame.clear_input(), *audio(5)])
+    say(talk, *frames)
+
+    assert replaced(talk)[0] == 0
+    assert [message["type"] for message in say(talk, *frames)].count("input_audio_buffer.append") == 18
+
+
+def test_a_turn_that_was_ended_before_a_clear_is_put_back_without_what_was_cleared() -> None:
+    talk = new_talk(turns=None)
+    say(talk, *stamped([*audio(10), Frame.end_of_turn(), *audio(3), Frame.clear_input(), *audio(5)]))
+    say(talk, *stamped([Frame.end_of_turn()], first=21))
+
+    taken = heard(talk, COMMITTED, said("input_audio_buffer.committed", item_id="item_v"))
+
+    assert events(taken) == [InputCommitted(200), InputCommitted(360)]
+    assert [len(item["content"][0]["audio"]) for item in items(talk)] == [12_800, 6_400]
+    assert replaced(talk)[0] == 21
+
+
+def test_a_clear_holds_though_the_commit_before_it_was_refused() -> None:
+    talk = new_talk(turns=None)
+    talk.is_begun = True
+    asked = say(talk, *stamped([*audio(3), Frame.end_of_turn(), Frame.clear_input(), *audio(5)]))[3]
+
+    heard(talk, refused_commit("input_audio_buffer_commit_empty", event_id=asked["event_id"]))
+
+    assert replaced(talk)[0] == 5
+
+
 def test_speech_that_is_too_long_to_be_kept_is_replayed() -> None:
     talk = new_talk(turns=None)
     frames = InputAudio.BYTES // 960 + 100
