@@ -88,6 +88,8 @@ class Answers:
     REFUSALS = 3
     # Whose late audio and whose end still mean something.
     RECENT = 8
+    # Whose ids no other answer is given.
+    NAMED = 256
 
     def __init__(self) -> None:
         self.active: Answer | None = None
@@ -104,6 +106,7 @@ class Answers:
         self._left_behind: deque[Request] = deque()
         self._was_due = False
         self._recent: deque[Answer] = deque(maxlen=self.RECENT)
+        self._named: deque[str] = deque(maxlen=self.NAMED)
         self._known: deque[int] = deque(maxlen=self.WAITING)
         self._calling: Answer | None = None
         self._open_calls: set[str] = set()
@@ -258,12 +261,13 @@ class Answers:
         answer = Answer(wire_id, self._id_of(wire_id), self.connection, request, questions)
         self.active = self.last = answer
         self._recent.append(answer)
+        self._named.append(answer.response_id)
         return answer
 
     def _id_of(self, wire_id: str) -> RealtimeResponseId:
         """A server that counts anew on every connection must not make two answers one."""
         response_id = safe_id_fragment(wire_id)
-        if any(answer.response_id == response_id for answer in self._recent):
+        if response_id in self._named:
             response_id = f"{response_id}.c{self.connection}"
         return RealtimeResponseId(response_id)
 

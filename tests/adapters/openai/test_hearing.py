@@ -168,15 +168,26 @@ def test_usage_is_told_by_modality_as_far_as_it_is_known() -> None:
     )
 
 
-def test_a_server_that_counts_anew_on_each_connection_gives_two_answers() -> None:
+@pytest.mark.parametrize("answers", [1, 30])
+def test_a_server_that_counts_anew_on_each_connection_gives_other_answers(answers: int) -> None:
     talk = new_talk()
-    first = heard(talk, CREATED, DONE)
+    ids = [f"resp_{number}" for number in range(answers)]
+    messages = [
+        message
+        for each in ids
+        for message in (
+            said("response.created", response={"id": each}),
+            said("response.done", response={"id": each, "status": "completed"}),
+        )
+    ]
+    first = heard(talk, *messages)
     talk.disconnected()
     talk.reconnected()
 
-    second = heard(talk, CREATED)
+    second = heard(talk, *messages)
 
-    assert first[0].response_id != second[0].response_id  # type: ignore[union-attr]  # no failure is among them
+    given = [frame.response_id for frame in (*first, *second)]  # type: ignore[union-attr]  # no failure is among them
+    assert len(set(given)) == 2 * answers
 
 
 def test_an_id_that_is_none_for_us_is_made_one() -> None:
