@@ -36,7 +36,7 @@ class Spoken:
     """What the person said."""
 
     audio: tuple[bytes, ...] | None = attrs.field(repr=False)
-    """None: its transcript is enough, or it is too long to be kept."""
+    """None: its transcript is enough, or it is too long to be kept; empty: nobody wants it back."""
     after: int
     """The last input frame before it."""
     transcript: str | None = attrs.field(default=None, repr=False)
@@ -44,6 +44,11 @@ class Spoken:
     @property
     def size(self) -> int:
         return len(self.transcript or "") + sum(map(len, self.audio or ()))
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it can't be put back, and should be."""
+        return self.audio is None and not self.transcript
 
     def wire(self) -> wire.Item | None:
         if self.transcript:
@@ -207,7 +212,7 @@ class Conversation:
         lost = (
             spoken.after
             for key in self._unanswered
-            if isinstance(spoken := self._items.get(key), Spoken) and spoken.wire() is None
+            if isinstance(spoken := self._items.get(key), Spoken) and spoken.is_lost
         )
         return min(lost, default=None)
 
@@ -215,7 +220,7 @@ class Conversation:
         """What can't be put back is replayed, and will be an item of its own."""
         for key in list(self._unanswered):
             spoken = self._items.get(key)
-            if isinstance(spoken, Spoken) and spoken.wire() is None:
+            if isinstance(spoken, Spoken) and spoken.is_lost:
                 self.drop(key)
                 self._unanswered.remove(key)
 

@@ -20,7 +20,7 @@ class Committed:
     """A piece of speech that is part of the conversation."""
 
     audio: tuple[bytes, ...] | None = attrs.field(repr=False)
-    """None: it is too long to be kept whole."""
+    """None: it is too long to be kept whole; empty: it was cleared here before, or is part of another piece."""
     after: int
     """The last frame before it."""
     audio_end_ms: int
@@ -174,6 +174,8 @@ class InputAudio:
         begins_ms, ends_ms = self._range(asked)
         # Some servers let the padding before a turn reach into the turn before, which has that audio.
         begins, ends = max(begins_ms * self._bytes_per_ms, self._settled_at), ends_ms * self._bytes_per_ms
+        # The provider took it before it was told to forget it: nobody wants it back.
+        is_settled = begins_ms < ends_ms and ends <= self._settled_at
         through = max(self.settled_through, self.timeline.last_ended_by(ends_ms))
         inside = [
             piece for piece in self._pieces if piece.connection_end > begins and piece.number <= through
@@ -185,7 +187,7 @@ class InputAudio:
         if asked is not None and asked.cleared_by:
             self._clear(asked.cleared_by, asked.cleared_at)
         self._speech = None
-        audio = tuple(piece.audio for piece in inside) if is_whole else None
+        audio = tuple(piece.audio for piece in inside) if is_whole or is_settled else None
         return Committed(audio, after, self.timeline.session_ms(ends_ms))
 
     def _asked(self) -> _Commit | None:
@@ -210,7 +212,7 @@ class InputAudio:
         return self._kept_from // self._bytes_per_ms, self.timeline.connection_ms
 
     def _settle(self, connection_end: int) -> None:
-        self._settled_at = connection_end
+        self._settled_at = max(self._settled_at, connection_end)
         while self._pieces and self._pieces[0].connection_end <= connection_end:
             self._forget_first()
 

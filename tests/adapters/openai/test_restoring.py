@@ -247,6 +247,25 @@ def test_a_clear_holds_though_the_commit_before_it_was_refused() -> None:
     assert replaced(talk)[0] == 5
 
 
+def test_a_turn_after_a_clear_is_put_back_though_the_provider_had_taken_what_was_cleared() -> None:
+    talk = new_talk()
+    say(talk, *stamped([*audio(20), Frame.clear_input(), *audio(30)]))
+
+    heard(
+        talk,
+        said("input_audio_buffer.speech_started", audio_start_ms=0),
+        said("input_audio_buffer.speech_stopped", audio_end_ms=300),
+        COMMITTED,
+        said("input_audio_buffer.speech_started", audio_start_ms=350),
+        said("input_audio_buffer.speech_stopped", audio_end_ms=1000),
+        said("input_audio_buffer.committed", item_id="item_v"),
+    )
+
+    [put_back] = items(talk)
+    assert len(put_back["content"][0]["audio"]) == 30 * 1280
+    assert replaced(talk)[0] == 51
+
+
 def test_speech_that_is_too_long_to_be_kept_is_replayed() -> None:
     talk = new_talk(turns=None)
     frames = InputAudio.BYTES // 960 + 100
