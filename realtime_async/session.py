@@ -127,6 +127,11 @@ class RealtimeSession:
             if isinstance(pieces, AsyncGenerator):
                 # Cancelled in `send`, it would keep a microphone open until somebody collects it.
                 stack.push_async_callback(pieces.aclose)
+            if self.controller._rt.life.ended:
+                # The end has been told, and would cut nobody off who waits for a source that says nothing.
+                self._check()
+                self.controller._rt.check()
+                return
             with anyio.CancelScope() as scope:
                 self._listening[scope] = anyio.get_current_task().id
                 stack.callback(self._listening.pop, scope)

@@ -290,6 +290,46 @@ async def test_whoever_waits_for_a_device_hears_that_the_connection_could_not_be
     assert not device.is_open
 
 
+async def test_a_device_is_not_waited_for_where_the_session_has_ended_before() -> None:
+    """A task may begin to listen when its loop has hung up already."""
+    call, device = Call(), Device()
+    device.goes_on = anyio.Event()
+
+    async with call.open() as session:
+        await session.close()
+        with anyio.fail_after(60):
+            await session.send_audio_from(device)
+            await session.send_audio_from(silence())
+
+    assert not device.is_open
+
+
+async def silence() -> AsyncGenerator[bytes, None]:
+    await anyio.sleep_forever()
+    yield FRAME
+
+
+async def test_who_would_listen_when_the_connection_could_not_be_replaced_is_told_so() -> None:
+    call = Call(*[Drop()] * 9)
+
+    async with call.open(restart_policy=EVEN) as session:
+        await exhausted(session)
+        with anyio.fail_after(60), pytest.raises(RestartExhausted):
+            await session.send_audio_from(silence())
+
+
+async def test_who_would_listen_when_the_journal_has_failed_is_told_so() -> None:
+    call = Call()
+    call.journal = FaultyJournal(MemoryJournal(), fail_at=9, how=JournalFault.REFUSE)
+
+    with suppress(JournalFailure):
+        async with call.open() as session:
+            while True:
+                await session.send(text())
+    with anyio.fail_after(60), pytest.raises(JournalFailure):
+        await session.send_audio_from(silence())
+
+
 async def test_a_source_that_closes_the_session_itself_comes_to_its_own_end() -> None:
     call, ended = Call(), list[float]()
 
