@@ -10,8 +10,10 @@ import pytest
 from realtime_async import Deadlines
 from realtime_async.adapters.scripted import Delay, Drop, FrameFate, Hang, Refuse, Script, ScriptedAdapter
 from realtime_async.ports import (
+    RealtimeOutputFrame,
     StreamCursor,
     ToolCall,
+    ToolCallCancelled,
 )
 from tests.controller.begun import settled
 from tests.controller.staged import audio, plain_sidecar
@@ -132,3 +134,33 @@ async def test_a_call_whose_id_no_result_can_bear_has_failed() -> None:
 
     assert results(call) == []
     assert await tool_kinds(call) == ["tool_call_requested", "tool_call_failed"]
+
+
+async def test_a_model_that_takes_the_last_of_two_calls_back_goes_on_with_the_result_of_the_first() -> None:
+    call, quick, slow = Call(), Tables(), Tables(seconds=5)
+
+    async with call.open() as session:
+        await session.answer(BOOK, quick.book)
+        await session.answer(ToolCall("call.2", "book_table", '{"people": 3}'), slow.book)
+        await anyio.sleep(1)
+        assert asked(call) == ["tool_result"], "the second is waited for"
+        call.adapter.feed(RealtimeOutputFrame.of(ToolCallCancelled(["call.2"])))
+        await anyio.sleep(1)
+
+    assert slow.given_up == 1
+    assert asked(call) == ["tool_result", "request_response"]
+
+
+async def test_a_model_that_cannot_be_given_the_last_of_two_results_goes_on_with_the_first() -> None:
+    call, quick, slow = (
+        Call(faults={("send", 2): Refuse(), ("send", 3): Refuse()}),
+        Tables(),
+        Tables(seconds=5),
+    )
+
+    async with call.open() as session:
+        await session.answer(BOOK, quick.book)
+        await session.answer(ToolCall("call.2", "book_table", '{"people": 3}'), slow.book)
+        await anyio.sleep(10)
+
+    assert asked(call) == ["tool_result", "request_response"]

@@ -105,6 +105,7 @@ class ToolCalls:
         self._when_done = when_done
         self._answering = 0
         self._unanswered = 0
+        self._has_told = False
         self._book = CallBook(self._rt.calls_before)
         self._running: dict[str, _Running] = {}
 
@@ -156,21 +157,30 @@ class ToolCalls:
     async def _answer(self, find: Callable[[], Awaitable[RealtimeInputFrame | None]]) -> None:
         """Give the model what *find* returns, and let it go on once it has all its answers."""
         try:
-            try:
-                result = await find()
-                if result is None:
-                    return
-                await self._give(result)
-            finally:
-                self._unanswered -= 1
-            if not self._unanswered:
-                await self._tell(RealtimeInputFrame.request_response())
-        except AgentError as error:
-            # The session has ended, or the provider refused, which the send has recorded.
-            self._log_not_sent(error)
+            await self._logged(self._answer_one(find))
+            # The last of several may have been taken back, or refused: the model has the others.
+            if self._has_told and not self._unanswered:
+                self._has_told = False
+                await self._logged(self._tell(RealtimeInputFrame.request_response()))
         finally:
             self._answering -= 1
             self._when_done()
+
+    async def _answer_one(self, find: Callable[[], Awaitable[RealtimeInputFrame | None]]) -> None:
+        try:
+            result = await find()
+            if result is not None:
+                await self._give(result)
+                self._has_told = True
+        finally:
+            self._unanswered -= 1
+
+    async def _logged(self, telling: Awaitable[None]) -> None:
+        try:
+            await telling
+        except AgentError as error:
+            # The session has ended, or the provider refused, which the send has recorded.
+            self._log_not_sent(error)
 
     async def _run(
         self, call: ToolCall, function: Tool, running: _Running, fields: dict[str, Any]
