@@ -11,7 +11,7 @@ import pytest
 
 from realtime_async import RealtimeSession, RestartPolicy, RestartReport
 from realtime_async.adapters.scripted import Delay, Drop, EndOfStream, FrameFate, Hang, Played, Refuse
-from realtime_async.errors import JournalFailure, ProviderConnectionLost
+from realtime_async.errors import JournalFailure, ProviderConnectionLost, RestartExhausted
 from realtime_async.journals import MemoryJournal
 from realtime_async.ports import (
     GoAway,
@@ -26,7 +26,7 @@ from realtime_async.ports import (
 )
 from realtime_async.testing import FaultyJournal, JournalFault
 from tests.controller.begun import Begun, begin, settled
-from tests.controller.staged import audio
+from tests.controller.staged import audio, text
 from tests.test_session import Call, next_frames
 from tests.test_session_frames import heard, spoken
 
@@ -250,6 +250,32 @@ async def test_a_restart_goes_on_though_who_asked_for_it_does_not_wait() -> None
         await until_restarted(session)
 
     assert session.state.restart_count == 1
+
+
+async def test_a_restart_by_hand_that_came_to_nothing_is_made_up_for_by_one_that_is_asked_for() -> None:
+    call = Call(faults={("restart", 1): Refuse()})
+
+    async with call.open() as session:
+        with pytest.raises(RestartExhausted):
+            await session.controller.restart(policy=RestartPolicy(attempts=1))
+        with anyio.fail_after(60):
+            await session.restart()
+        await session.send(text())
+
+    assert session.delivery.sent == 1
+
+
+async def test_a_restart_that_is_asked_for_does_not_disturb_one_by_hand_that_waits() -> None:
+    refused = Refuse()
+    call = Call(faults={("restart", 1): refused, ("restart", 2): refused})
+
+    async with call.open() as session, anyio.create_task_group() as tasks:
+        by_hand = await begin(tasks, partial(session.controller.restart, policy=EVEN))
+        asked = await begin(tasks, session.restart)
+        await by_hand.over()
+        await asked.over()
+
+    assert (by_hand.error, asked.error) == (None, None)
 
 
 async def test_restarts_asked_for_are_not_counted_against_the_provider() -> None:

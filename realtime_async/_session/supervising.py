@@ -166,6 +166,8 @@ class Supervisor:
         request = _Request(reason, anyio.Event())
         self._requests.append(request)
         self._wake.notify()
+        # Without a connection the watch waits for this one.
+        self._rt.changed.notify()
         try:
             await request.over.wait()
         except BaseException:
@@ -262,11 +264,11 @@ class Supervisor:
         phase = self._rt.life.phase
         if phase is Phase.LOST:
             return _Reason.CONNECTION_LOST
-        if phase is not Phase.OPEN:
-            return None
-        if self._requests:
+        # A restart by hand that has failed is over, unless it waits before its next attempt.
+        is_over = phase is Phase.RESTART_FAILED and not self._controller._restarting.goes_on
+        if self._requests and (phase is Phase.OPEN or is_over):
             return self._requests[0].reason
-        return self._watched.due(self._rt.now())
+        return None if phase is not Phase.OPEN else self._watched.due(self._rt.now())
 
     async def _sleep(self) -> None:
         """Until something happens, or the next deadline."""

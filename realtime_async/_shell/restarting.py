@@ -68,6 +68,8 @@ class Restarting:
         self._sending = sending
         self._receiving = receiving
         self._runs = False
+        self.goes_on = False
+        """Whether somebody makes attempts until one holds, and may be waiting before the next."""
         self._lifetime_attempts = 0
         self._before: _Before | None = None
         self._restored_at = 0.0
@@ -279,6 +281,16 @@ class Restarting:
             dial: Awaited before each attempt; None: it may be made at once.
         """
         await self.begin(reason)
+        self.goes_on = True
+        try:
+            return await self._attempt_until_it_holds(budget, dial)
+        finally:
+            self.goes_on = False
+            self.rt.changed.notify()
+
+    async def _attempt_until_it_holds(
+        self, budget: RestartBudget, dial: Callable[[], Awaitable[None]] | None
+    ) -> RestartReport:
         # A new connection that dies while it is told what waited makes the outage no shorter.
         first = self._before
         assert first is not None
