@@ -30,6 +30,7 @@ def check_arguments(
         raise ContractViolation(
             f"the sidecar is {shown(sidecar)}: give a RealtimeSessionSidecar, such as voice_defaults() makes"
         )
+    _refuse_classes(adapter=adapter, journal=journal)
     missing = [name for name in _ATTRIBUTES if not hasattr(adapter, name)]
     missing += [f"{name}()" for name in _METHODS if not callable(getattr(adapter, name, None))]
     if missing:
@@ -44,11 +45,23 @@ def check_arguments(
                 "such as AudioFormat('g711_ulaw', 8000), or None"
             )
     if not callable(getattr(journal, "append", None)):
-        raise ContractViolation(f"the journal is {shown(journal)}, which has no append(): give a RunJournal")
+        # As `SqliteJournal.open` gives it.
+        is_to_enter = hasattr(journal, "__aenter__")
+        raise ContractViolation(
+            f"the journal is {shown(journal)}, which has no append(): "
+            f"{'enter it with `async with`, which gives' if is_to_enter else 'give'} a RunJournal"
+        )
     if gate is not None and not isinstance(gate, RealtimeCompletionGate):
         raise ContractViolation(f"the gate is {shown(gate)}: give a RealtimeCompletionGate, or None")
     if not isinstance(deadlines, Deadlines):
         raise ContractViolation(f"the deadlines are {shown(deadlines)}: give a Deadlines, or leave them out")
+
+
+def _refuse_classes(**given: object) -> None:
+    # A class has the methods, too, and would be blamed for what it raises when they are called.
+    for name, value in given.items():
+        if isinstance(value, type):
+            raise ContractViolation(f"the {name} is the class {value.__name__}: give an instance of it")
 
 
 def check_restart_policy(policy: object) -> None:

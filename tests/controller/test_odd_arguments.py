@@ -18,11 +18,20 @@ from realtime_async import (
     resume_session,
 )
 from realtime_async.adapters.scripted import ScriptedAdapter
-from realtime_async.journals import MemoryJournal
+from realtime_async.journals import MemoryJournal, SqliteJournal
 from realtime_async.ports import RealtimeOutputFrame, ResponseDone, ToolCall
 from tests.controller.staged import Stage, plain_sidecar
 
 pytestmark = pytest.mark.virtual_time
+
+
+class AdapterOfOne(ScriptedAdapter):
+    """Its class has all that its instances have."""
+
+    adapter_ref = "adapter.of_one"
+    input_format = None
+    output_format = None
+
 
 ODD: dict[str, tuple[str, Any, str]] = {
     "no sidecar": ("sidecar", None, "the sidecar is None: give a RealtimeSessionSidecar"),
@@ -49,6 +58,21 @@ ODD: dict[str, tuple[str, Any, str]] = {
     ),
     "no journal": ("journal", None, r"the journal is None, which has no append\(\): give a RunJournal"),
     "a path for a journal": ("journal", "calls.db", "the journal is 'calls.db', which has no append"),
+    "a journal that is not entered": (
+        "journal",
+        SqliteJournal.open("calls.db"),
+        "which has no append.*: enter it with `async with`, which gives a RunJournal",
+    ),
+    "the class of an adapter": (
+        "adapter",
+        AdapterOfOne,
+        "the adapter is the class AdapterOfOne: give an instance of it",
+    ),
+    "the class of a journal": (
+        "journal",
+        MemoryJournal,
+        "the journal is the class MemoryJournal: give an instance of it",
+    ),
     "a name for a gate": ("gate", "x", "the gate is 'x': give a RealtimeCompletionGate, or None"),
     "no deadlines": ("deadlines", None, "the deadlines are None: give a Deadlines"),
     "a number for deadlines": ("deadlines", 5, "the deadlines are 5: give a Deadlines"),
