@@ -211,3 +211,13 @@ async def test_a_session_that_closes_ends_a_loop_that_waits() -> None:
         assert loop.is_over
         assert loop.error is None
         assert loop.result == []
+
+
+async def test_a_closed_session_tells_of_no_restart_that_was_not_heard_of() -> None:
+    call = ByHand()
+    async with call.open() as session:
+        await session.restart()
+        await session.close()
+        within = [frame async for frame in session.frames()]
+
+    assert within == [frame async for frame in session.frames()] == []

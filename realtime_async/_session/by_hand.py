@@ -40,7 +40,8 @@ class ByHand:
         """Nobody counts."""
 
     def closed(self) -> None:
-        """Nobody waits."""
+        """A session that has ended says no more."""
+        self._news.clear()
 
     @property
     def is_drained(self) -> bool:
