@@ -9,6 +9,7 @@ import pytest
 
 from realtime_async import Deadlines
 from realtime_async.adapters.scripted import Delay, Drop, FrameFate, Hang, Refuse, Script, ScriptedAdapter
+from realtime_async.errors import ProviderConnectionLost
 from realtime_async.ports import (
     RealtimeOutputFrame,
     StreamCursor,
@@ -164,3 +165,83 @@ async def test_a_model_that_cannot_be_given_the_last_of_two_results_goes_on_with
         await anyio.sleep(10)
 
     assert asked(call) == ["tool_result", "request_response"]
+
+
+# -- results that waited in the gate, whose `send` has returned long before
+
+
+def away(*, fault: Any, **script: Any) -> Call:
+    """The connection is lost while the tool is at work, and the first frame that the next one is given meets *fault*."""
+    call = Call()
+    faults = {("restart", 1): Delay(3), ("send", 1): fault}
+    call.adapter = ScriptedAdapter(Script([Delay(0.5), Drop()], faults=faults, **script))
+    return call
+
+
+@pytest.mark.parametrize("fault", [Refuse(), Hang()], ids=["refused", "out of time"])
+async def test_a_model_is_told_that_a_result_that_waited_cannot_be_sent(fault: Any, heard: list[Any]) -> None:
+    call = away(fault=fault)
+
+    async with call.open(deadlines=Deadlines(send=2)) as session:
+        await session.answer(BOOK, Tables(seconds=1).book)
+        await anyio.sleep(20)
+
+    assert results(call) == [("call.1", {"error": "there is a result, but it cannot be sent"})]
+    assert asked(call) == ["tool_result", "request_response"]
+    assert "tool_result_not_sent" in {entry["event"] for entry in heard}
+
+
+@pytest.mark.parametrize("tail_s", [0.0, 15.0])
+@pytest.mark.parametrize("fate", list(FrameFate))
+async def test_a_result_that_waited_is_there_once_though_its_connection_died_under_it(
+    fate: FrameFate, tail_s: float
+) -> None:
+    call = away(fault=Drop(fate), kept_through=[lambda has: StreamCursor.chunk(len(has))])
+
+    async with call.open(sidecar=plain_sidecar(replay_tail_s=tail_s)) as session:
+        await session.answer(BOOK, Tables(seconds=1).book)
+        await anyio.sleep(20)
+
+    assert results(call) == ANSWERED
+    assert asked(call) == ["tool_result", "request_response"]
+
+
+async def test_a_model_is_told_that_a_result_has_waited_too_long() -> None:
+    call = away(fault=Delay(0))
+
+    async with call.open(sidecar=plain_sidecar(stale_after_s=1.0)) as session:
+        await session.answer(BOOK, Tables(seconds=1).book)
+        await anyio.sleep(20)
+
+    assert results(call) == [("call.1", {"error": "there is a result, but it cannot be sent"})]
+    assert asked(call) == ["tool_result", "request_response"]
+
+
+async def test_a_model_hears_of_a_result_whose_drain_was_cancelled_under_it() -> None:
+    call = away(fault=Hang())
+
+    async with call.open(restart_policy=None) as session:
+        await session.answer(BOOK, Tables(seconds=1).book)
+        with pytest.raises(ProviderConnectionLost):
+            await anext(session.frames())
+        await anyio.sleep(1)
+        with anyio.move_on_after(4):
+            await session.restart()
+        await anyio.sleep(20)
+
+    assert results(call) == [("call.1", {"error": "there is a result, but it cannot be sent"})]
+    assert asked(call) == ["tool_result", "request_response"]
+
+
+async def test_a_session_that_ends_waits_for_no_result_in_its_gate() -> None:
+    call = away(fault=Delay(0))
+
+    async with call.open() as session:
+        await session.answer(BOOK, Tables(seconds=1).book)
+        await anyio.sleep(2)
+        await session.close()
+        with anyio.fail_after(1):
+            await session.between_turns()
+
+    assert results(call) == []
+    assert session.delivery.dropped == 1

@@ -17,6 +17,7 @@ import attrs
 
 from realtime_async._core.lifecycle import Operation, refusal
 from realtime_async._core.tools import CallBook, CallVerdict, call_ref
+from realtime_async._shell.fates import Fate
 from realtime_async._shell.flights import Flight, tool_at_work
 from realtime_async._shell.groups import is_failure
 from realtime_async._shell.lane import Appended
@@ -100,6 +101,7 @@ class ToolCalls:
     ) -> None:
         self._rt = controller._rt
         self._replay = controller._sending.replay
+        self._fates = controller._sending.fates
         self._tasks = tasks
         self._send = send
         self._when_done = when_done
@@ -247,30 +249,45 @@ class ToolCalls:
         """Send *frame*; again to the next connection, where one died under it and the next does not hear of it."""
         rt = self._rt
         while not rt.life.ended:
+            fate = self._fates.follow(frame)
             try:
-                await self._until_accepted(frame)
+                await self._until_sent(frame, fate)
                 return
             except ProviderConnectionLost:
-                # It is in doubt, under the last number that was taken; nothing was awaited since.
-                if await self._is_said_again(rt.life.send_cursor.chunk_sequence):
+                if await self._is_said_again(fate):
                     return
+            finally:
+                self._fates.leave(frame)
 
-    async def _is_said_again(self, number: int) -> bool:
-        """Wait for the next connection, and say whether it knows of frame *number*, or is told of it by the tail."""
+    async def _until_sent(self, frame: RealtimeInputFrame, fate: Fate) -> None:
+        """Send *frame*, and wait for its end where it is put into the gate: by then its `send` has returned."""
         rt = self._rt
-        restarts = rt.life.restart_count
-        while rt.life.restart_count == restarts:
+        try:
+            record = await self._until_accepted(frame)
+        except ProviderConnectionLost as error:
+            # Nothing was awaited since.
+            self._fates.settle(frame, error)
+            raise
+        if record.kind is _Kind.BACKPRESSURE_APPLIED:
+            while not (fate.is_known or rt.life.ended):
+                await rt.changed.wait()
+            if fate.error is not None:
+                raise fate.error.with_traceback(None)
+
+    async def _is_said_again(self, fate: Fate) -> bool:
+        """Wait for the next connection, and say whether it knows of what is in doubt, or is told of it by the tail."""
+        rt = self._rt
+        while rt.life.restart_count == fate.restarts:
             if rt.life.ended:
                 return True
             await rt.changed.wait()
-        return self._replay.covers(number)
+        return self._replay.covers(fate.number)
 
-    async def _until_accepted(self, frame: RealtimeInputFrame) -> None:
+    async def _until_accepted(self, frame: RealtimeInputFrame) -> RealtimeSessionRecord:
         """Send *frame*; while the gate is full, again and again."""
         while True:
             try:
-                await self._send(frame)
-                return
+                return await self._send(frame)
             except (BackpressureOverflow, DeadlineExceeded) as error:
                 if error.retry is not RetryClassification.RETRYABLE:
                     raise

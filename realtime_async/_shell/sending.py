@@ -18,6 +18,7 @@ import anyio.lowlevel
 from realtime_async._core.lifecycle import Operation, Phase, Verdict, next_step, refusal
 from realtime_async._core.media import payload_bytes, whole_samples
 from realtime_async._core.stint import CALLS_AT_MOST, Stint
+from realtime_async._shell.fates import Fates
 from realtime_async._shell.gate import Gated
 from realtime_async._shell.gating import Gating
 from realtime_async._shell.lane import Appended
@@ -30,6 +31,7 @@ from realtime_async.errors import (
     DeadlineExceeded,
     JournalFailure,
     ProviderConnectionLost,
+    RetryClassification,
 )
 from realtime_async.ports import RealtimeInputFrame, RealtimeMediaKind, RealtimeSessionRecord
 
@@ -61,6 +63,7 @@ class Sending:
         self.wire = Wire(rt)
         self.transmitting = Transmitting(rt, self.gate)
         self.replay = Replay(rt)
+        self.fates = Fates(rt)
         self.drained: list[int] = []
         """Cursors of the frames that the last drain sent."""
         self._may_join = 0
@@ -315,6 +318,7 @@ class Sending:
         dropped = self.gate.drop_if_stale(gated)
         if dropped is not None:
             records.append(dropped)
+            self.fates.settle(gated.frame, _too_old(gated.frame))
             return
         turn = Turn(frame=gated.frame, since=gated.since)
         try:
@@ -325,6 +329,7 @@ class Sending:
                 sent = await self.transmitting.alone(turn)
                 self.drained.append(rt.life.send_cursor.chunk_sequence)
                 records += [turn.intent, sent] if turn.intent is not None else [sent]
+                self.fates.settle(gated.frame, None)
                 return
             if isinstance(turn.error, JournalFailure):
                 # It was given up.
@@ -339,7 +344,11 @@ class Sending:
                 self._forget(turn)
             elif turn.error is not None and turn.gated is None and not turn.started:
                 self._take_back(gated)
+            elif turn.gated is None:
+                self.fates.settle(gated.frame, turn.error)
             raise
+        if turn.gated is None:
+            self.fates.settle(gated.frame, turn.error)
         records += [record for record in (turn.intent, turn.result, turn.gated) if record is not None]
 
     def _forget(self, turn: Turn) -> None:
@@ -352,3 +361,11 @@ class Sending:
         if self._rt.life.verdict(Operation.SEND) is not None:
             self.gate.put_first(gated)
             self._rt.totals.failed -= 1
+
+
+def _too_old(frame: RealtimeInputFrame) -> AgentError:
+    return DeadlineExceeded(
+        f"frame {str(frame.frame_id)!r} waited in the gate for longer than the sidecar's stale_after_s, and was "
+        "dropped: allow more, or send what still matters again",
+        retry=RetryClassification.NOT_RETRYABLE,
+    )
