@@ -142,14 +142,18 @@ class ReplayTail:
             del self._audio[0]
 
     def _trim(self, now: float, newest: int) -> None:
+        self._expire(now)
         others = self._others
-        while others and now - others[0].sent_at > self._seconds:
-            self._bytes -= others.popleft().bytes
         while self._bytes - newest > self._max_bytes or len(self) > self._max_frames:
             if not others or (self._audio and self._audio[0].oldest < others[0].number):
                 self._drop_audio()
             else:
                 self._bytes -= others.popleft().bytes
+
+    def _expire(self, now: float) -> None:
+        others = self._others
+        while others and now - others[0].sent_at > self._seconds:
+            self._bytes -= others.popleft().bytes
 
     def number_at(self, position_ms: float) -> int | None:
         """The last audio frame that ends by *position_ms* of the input audio; None: none that is remembered."""
@@ -193,7 +197,8 @@ class ReplayTail:
 
     def after(self, number: int, now: float) -> list[TailedFrame]:
         """What was said after frame *number*, in order."""
-        self._trim(now, self._max_bytes)
+        # Its bytes are within their bound since the newest frame came, which may be as large as all the rest.
+        self._expire(now)
         while self._refs and now - self._refs[0][0] > self._seconds:
             self._refs_gone = self._refs.popleft()[1]
         audio = (

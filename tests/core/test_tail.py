@@ -91,6 +91,16 @@ def test_large_frames_push_out_older_ones() -> None:
     assert numbers(tail) == [4, 5]
 
 
+def test_beside_a_frame_larger_than_all_the_rest_nothing_is_forgotten_when_it_is_asked_for() -> None:
+    """What is in memory is within its bound already: a restart that let go of some of it would lose those words."""
+    tail = filled(tail_of(0.1), 5)
+    tail.add(6, RealtimeInputFrame.image(bytes(9000)), 0.11)
+
+    assert tail.bytes == 5 * 960 + 9000
+    assert numbers(tail, now=0.11) == [1, 2, 3, 4, 5, 6]
+    assert tail.bytes == 5 * 960 + 9000
+
+
 def test_audio_makes_way_where_it_is_the_older() -> None:
     tail = tail_of(0.1)
     tail.add(1, audio(1), 0.0)
