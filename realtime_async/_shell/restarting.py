@@ -85,11 +85,7 @@ class Restarting:
         rt.life.demand(Operation.BEGIN_RESTART)
         self._claim("begin_restart")
         phase_before = rt.life.phase
-        # Frames are gated, and may be dropped, from when the connection is lost.
-        since, dropped = (
-            (rt.now(), rt.totals.dropped) if rt.lost_at is None else (rt.lost_at, rt.dropped_before_loss)
-        )
-        before = _Before(reason, since, dropped)
+        before = self._outage(reason, phase_before)
         rt.life.happen(Happening.RESTART_BEGUN)
         rt.changed.notify()
         try:
@@ -103,6 +99,17 @@ class Restarting:
             self._runs = False
         await rt.durable(started)
         return [requested.record.payload, started.record.payload]
+
+    def _outage(self, reason: RealtimeRestartReason, phase: Phase) -> _Before:
+        """How things stood when frames began to be gated, and could be dropped."""
+        rt = self.rt
+        if phase is Phase.RESTART_FAILED:
+            # The gate has been closed since.
+            assert self._before is not None
+            return attrs.evolve(self._before, reason=reason)
+        if rt.lost_at is not None:
+            return _Before(reason, rt.lost_at, rt.dropped_before_loss)
+        return _Before(reason, rt.now(), rt.totals.dropped)
 
     def _claim(self, operation: str) -> None:
         if self._runs:

@@ -392,6 +392,25 @@ async def test_a_report_tells_what_is_unconfirmed_and_what_is_in_doubt(stage: St
     assert report.replayed == ()
 
 
+async def test_an_outage_lasts_on_where_a_restart_has_failed(stage: Stage) -> None:
+    """The gate has stayed closed: the report of the restart that succeeds tells what was dropped since."""
+    staged = await stage.connected(
+        sidecar=plain_sidecar(queue_capacity=1, overflow_policy=RealtimeOverflowPolicy.DROP_NONCRITICAL)
+    )
+    staged.provider.inject("restart", Refuse())
+    with pytest.raises(RestartExhausted):
+        await staged.controller.restart(policy=RestartPolicy(attempts=1))
+    for _ in range(3):
+        await staged.controller.send(audio())
+    await anyio.sleep(4)
+
+    report = await staged.controller.restart(Reason.AGE)
+
+    assert report.reason is Reason.AGE
+    assert report.outage_s == pytest.approx(4, abs=0.1)
+    assert report.dropped == staged.controller.delivery.dropped == 2
+
+
 async def test_the_outage_of_a_lost_connection_counts_from_its_loss(stage: Stage) -> None:
     staged = await stage.connected(ScriptedAdapter(Script([Drop()])))
     with pytest.raises(ProviderConnectionLost):
