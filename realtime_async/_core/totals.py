@@ -26,6 +26,10 @@ class DeliveryTotals:
         self.confirmed = 0
         self._doubts: deque[int] = deque(maxlen=DOUBTS)
         self._recovered_through = 0
+        self._told_through = 0
+        """The last frame of which a report has told whether it was left behind."""
+        self._given_again: frozenset[int] = frozenset()
+        """Of the frames up to there, those that were replayed after it."""
 
     def recover(self, delivery: Delivery, last: int) -> None:
         """Go on with what an earlier process counted, whose last frame was number *last*."""
@@ -63,18 +67,21 @@ class DeliveryTotals:
         """
         What of the frames up to *last* the next connection was not given, and nobody saw arrive.
 
+        A frame is told of once; again only where a connection that was given it anew has ended, too.
+
         Returns:
             The cursors that were sent, and those that were in doubt.
         """
         # What went with an earlier process is told by its records, not by the reports of this one.
         known = max(self.confirmed, self._recovered_through)
-        doubts = {number for number in self._doubts if known < number <= last}
+        begin = max(known, self._told_through)
+        again = {number for number in self._given_again if known < number <= begin} - replayed
+        doubts = {number for number in self._doubts if begin < number <= last or number in again}
         in_doubt = ranges_of(doubts - replayed)
-        gaps = sorted(doubts | {number for number in replayed if known < number <= last})
-        unconfirmed: list[CursorRange] = []
-        begin = known + 1
-        for number in [*gaps, last + 1]:
-            if begin < number:
-                unconfirmed.append(CursorRange(begin, number - 1))
-            begin = number + 1
+        unconfirmed = [*ranges_of(again - doubts)]
+        for number in [*sorted(doubts | replayed), last + 1]:
+            if begin < number - 1:
+                unconfirmed.append(CursorRange(begin + 1, number - 1))
+            begin = max(begin, number)
+        self._told_through, self._given_again = last, frozenset(replayed)
         return tuple(unconfirmed), in_doubt

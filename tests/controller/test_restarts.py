@@ -411,6 +411,38 @@ async def test_an_outage_lasts_on_where_a_restart_has_failed(stage: Stage) -> No
     assert report.dropped == staged.controller.delivery.dropped == 2
 
 
+async def test_what_is_left_behind_is_told_once(stage: Stage) -> None:
+    """The second connection was never given the frames of the first, so its end takes nothing of them away."""
+    staged = await stage.connected(
+        ScriptedAdapter(Script(kept_through=[StreamCursor.chunk(0)])), sidecar=plain_sidecar(replay_tail_s=0)
+    )
+    told = []
+    for _ in range(3):
+        await staged.controller.send(audio())
+        staged.provider.inject("send", Drop(FrameFate.VANISHED))
+        with pytest.raises(ProviderConnectionLost):
+            await staged.controller.send(audio())
+        report = await staged.controller.restart(Reason.CONNECTION_LOST)
+        told.append((report.unconfirmed, report.in_doubt))
+
+    assert told == [(((1, 1),), ((2, 2),)), (((3, 3),), ((4, 4),)), (((5, 5),), ((6, 6),))]
+
+
+async def test_what_was_replayed_and_is_lost_with_the_next_connection_is_told(stage: Stage) -> None:
+    staged = await stage.connected(
+        ScriptedAdapter(Script(kept_through=[StreamCursor.chunk(0)])), sidecar=plain_sidecar(replay_tail_s=2)
+    )
+    await staged.controller.send(text())
+    first = await staged.controller.restart()
+    await anyio.sleep(3)
+    second = await staged.controller.restart()
+    third = await staged.controller.restart()
+
+    assert (first.replayed, first.unconfirmed) == (((1, 1),), ())
+    assert (second.replayed, second.unconfirmed) == ((), ((1, 1),))
+    assert third.unconfirmed == ()
+
+
 async def test_the_outage_of_a_lost_connection_counts_from_its_loss(stage: Stage) -> None:
     staged = await stage.connected(ScriptedAdapter(Script([Drop()])))
     with pytest.raises(ProviderConnectionLost):

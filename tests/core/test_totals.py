@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,10 +13,15 @@ from realtime_async._core.totals import DeliveryTotals
 NUMBERS = st.sets(st.integers(1, 40))
 
 
+def numbers(ranges: Iterable[CursorRange]) -> list[int]:
+    return [number for first, last in ranges for number in range(first, last + 1)]
+
+
 @given(st.integers(0, 40), st.integers(0, 40), NUMBERS, NUMBERS)
 def test_what_nobody_saw_arrive_is_unconfirmed_or_in_doubt(
     last: int, confirmed: int, doubted: set[int], replayed: set[int]
 ) -> None:
+    replayed = {number for number in replayed if number <= last}
     totals = DeliveryTotals()
     totals.confirm(confirmed)
     for number in sorted(doubted):
@@ -25,6 +32,32 @@ def test_what_nobody_saw_arrive_is_unconfirmed_or_in_doubt(
     unseen = set(range(confirmed + 1, last + 1)) - replayed
     assert in_doubt == ranges_of(unseen & doubted)
     assert unconfirmed == ranges_of(unseen - doubted)
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 3), NUMBERS, NUMBERS), min_size=2, max_size=4))
+def test_each_report_tells_of_what_a_connection_took_with_it_since_the_last(
+    rounds: list[tuple[int, int, set[int], set[int]]],
+) -> None:
+    totals = DeliveryTotals()
+    given_to_it: set[int] = set()
+    sent = 0
+    doubted_ever: set[int] = set()
+    for sends, drains, doubted, replayed in rounds:
+        last = sent + sends
+        given_to_it |= set(range(sent + 1, last + 1))
+        begin, sent = sent, last + drains
+        for number in sorted(number for number in doubted if begin < number <= sent):
+            totals.doubt(number)
+            doubted_ever.add(number)
+        replayed = {number for number in replayed if number <= last}
+
+        unconfirmed, in_doubt = totals.left_behind(last, replayed)
+
+        lost = given_to_it - replayed
+        drained = set(range(last + 1, sent + 1))
+        assert numbers(unconfirmed) == sorted(lost - doubted_ever)
+        assert numbers(in_doubt) == sorted(lost & doubted_ever)
+        given_to_it = replayed | drained
 
 
 def test_confirmation_only_grows() -> None:
