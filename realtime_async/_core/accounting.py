@@ -72,6 +72,7 @@ class RestartReport:
     dropped: int = 0
     """Frames dropped while gated, from when the connection was lost; a dropped frame never had a cursor."""
     in_doubt: tuple[CursorRange, ...] = ()
+    """May have reached the old connection, and were not replayed; or left the gate and may have reached the new one."""
     unconfirmed: tuple[CursorRange, ...] = ()
     """Sent on the old connection, never shown to be known there, and not replayed."""
     fenced: int = 0

@@ -30,6 +30,8 @@ class DeliveryTotals:
         """The last frame of which a report has told whether it was left behind."""
         self._given_again: frozenset[int] = frozenset()
         """Of the frames up to there, those that were replayed after it."""
+        self._told_ahead: frozenset[int] = frozenset()
+        """Later ones of which it has told that they are in doubt."""
 
     def recover(self, delivery: Delivery, last: int) -> None:
         """Go on with what an earlier process counted, whose last frame was number *last*."""
@@ -67,6 +69,7 @@ class DeliveryTotals:
         """
         What of the frames up to *last* the next connection was not given, and nobody saw arrive.
 
+        Later ones are in doubt on that connection itself.
         A frame is told of once; again only where a connection that was given it anew has ended, too.
 
         Returns:
@@ -76,12 +79,13 @@ class DeliveryTotals:
         known = max(self.confirmed, self._recovered_through)
         begin = max(known, self._told_through)
         again = {number for number in self._given_again if known < number <= begin} - replayed
-        doubts = {number for number in self._doubts if begin < number <= last or number in again}
-        in_doubt = ranges_of(doubts - replayed)
+        doubts = {number for number in self._doubts if number > begin or number in again}
+        in_doubt = ranges_of(doubts - replayed - self._told_ahead)
         unconfirmed = [*ranges_of(again - doubts)]
         for number in [*sorted(doubts | replayed), last + 1]:
-            if begin < number - 1:
-                unconfirmed.append(CursorRange(begin + 1, number - 1))
+            if begin < number - 1 and begin < last:
+                unconfirmed.append(CursorRange(begin + 1, min(number - 1, last)))
             begin = max(begin, number)
         self._told_through, self._given_again = last, frozenset(replayed)
+        self._told_ahead = frozenset(number for number in doubts if number > last)
         return tuple(unconfirmed), in_doubt

@@ -443,6 +443,22 @@ async def test_what_was_replayed_and_is_lost_with_the_next_connection_is_told(st
     assert third.unconfirmed == ()
 
 
+async def test_a_report_tells_of_a_gated_frame_that_the_new_connection_left_in_doubt(stage: Stage) -> None:
+    staged = await stage.connected()
+    await staged.controller.begin_restart()
+    staged.provider.inject("restart", Refuse())
+    await staged.controller.complete_restart()
+    for _ in range(3):
+        await staged.controller.send(text())
+    staged.provider.inject("send", Delay(0))
+    staged.provider.inject("send", Hang())
+
+    report = await staged.controller.restart()
+
+    assert (report.gated, report.in_doubt) == (((1, 1), (3, 3)), ((2, 2),))
+    assert staged.controller.delivery.in_doubt == 1
+
+
 async def test_the_outage_of_a_lost_connection_counts_from_its_loss(stage: Stage) -> None:
     staged = await stage.connected(ScriptedAdapter(Script([Drop()])))
     with pytest.raises(ProviderConnectionLost):
