@@ -159,6 +159,10 @@ class Stretch:
                 break
         return self.first + ended - 1 if ended else None
 
+    def ends_ms(self, number: int) -> float:
+        """Where frame *number* ends in the session's input audio; of a later one, where its last does."""
+        return self._ends_ms(sum(self._sizes[: number - self.first + 1]))
+
     def __iter__(self) -> Iterator[tuple[int, RealtimeInputFrame]]:
         """The frames that it keeps, each with its number."""
         return enumerate((*self._of_blocks(), *self._loose), self.oldest)

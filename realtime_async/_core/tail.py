@@ -195,6 +195,17 @@ class ReplayTail:
         if self._settles_at == settled:
             self._settles_at = None
 
+    def forgotten_after(self, number: int) -> None:
+        """A new connection knows the input up to frame *number*: no answer of its own is to what another took after that."""
+        known_ms = next(
+            (each.ends_ms(number) for each in reversed(self._stretches) if each.first <= number), 0.0
+        )
+        # At the very beginning nothing is settled.
+        if self._settles_at is not None:
+            self._settles_at = min(self._settles_at, known_ms) or None
+        if self._answers is not None:
+            self._answers = min(self._answers, known_ms) or None
+
     def after(self, number: int, now: float) -> list[TailedFrame]:
         """What was said after frame *number*, in order."""
         # Its bytes are within their bound since the newest frame came, which may be as large as all the rest.

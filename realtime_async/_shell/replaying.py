@@ -57,6 +57,7 @@ class Replay:
             return
         number = min(kept_through.chunk_sequence, rt.life.send_cursor.chunk_sequence)
         rt.totals.confirm(number)
+        rt.tail.forgotten_after(number)
         self.due = rt.tail.after(number, rt.now())
         self._known_through, self._planned = number, frozenset(tailed.number for tailed in self.due)
 

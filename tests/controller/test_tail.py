@@ -232,6 +232,33 @@ async def test_input_that_was_only_committed_is_not_settled(stage: Stage) -> Non
     assert numbers(staged, 2) == [*range(1, 11)]
 
 
+@pytest.mark.parametrize("seen", [1, 2])
+async def test_an_answer_settles_nothing_that_only_an_earlier_connection_took(
+    stage: Stage, seen: int
+) -> None:
+    """The new connection was told again, and answers something else: if it ends before it takes that, the next hears it."""
+    staged = await talked(stage, [audio() for _ in range(10)], provider=forgetful(kept=KNOWS_NOTHING))
+    await hear(staged, turn(120)[:seen])
+    await staged.controller.restart()
+
+    await hear(staged, turn(120)[1:])
+    await staged.controller.restart()
+
+    assert numbers(staged, 2) == numbers(staged, 3) == [*range(1, 11)]
+
+
+async def test_a_connection_that_knows_all_goes_on_with_what_was_taken(stage: Stage) -> None:
+    provider = ScriptedAdapter(Script(kept_through=[None, KNOWS_NOTHING]))
+    staged = await talked(stage, [audio() for _ in range(10)], provider=provider)
+    await hear(staged, turn(120)[:2])
+    await staged.controller.restart()
+
+    await hear(staged, turn(120)[2:])
+    await staged.controller.restart()
+
+    assert numbers(staged, 3) == [7, 8, 9, 10]
+
+
 async def test_an_answer_to_what_was_said_before_settles_nothing_that_was_said_since(stage: Stage) -> None:
     staged = await talked(stage, [audio() for _ in range(10)])
     await hear(staged, turn(120)[:2])

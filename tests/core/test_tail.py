@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -169,6 +170,26 @@ def test_an_answer_that_was_cut_leaves_its_question_owed() -> None:
     tail.answer_ended(completed=False)
 
     assert len(tail) == 5
+
+
+@pytest.mark.parametrize("begins_late", [False, True])
+@pytest.mark.parametrize(
+    "known, left", [(0, 1), (3, 4), (6, 7), (7, 7), (99, 7)], ids=["nothing", "less", "it", "more", "all"]
+)
+def test_an_answer_of_a_new_connection_settles_what_that_one_knows(
+    known: int, left: int, *, begins_late: bool
+) -> None:
+    tail = filled(tail_of(1.0), 10)
+    tail.committed(120, 0.2)
+    if not begins_late:
+        tail.answer_started()
+    tail.forgotten_after(known)
+    if begins_late:
+        tail.answer_started()
+
+    tail.answer_ended(completed=True)
+
+    assert numbers(tail) == [*range(left, 11)]
 
 
 def test_a_commit_without_a_position_means_what_was_sent_a_second_before() -> None:
