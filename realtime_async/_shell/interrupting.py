@@ -81,14 +81,15 @@ class Interrupting:
             self.failed = appended.record.payload
             return appended
 
+        async def call() -> None:
+            # The phase may say more already: that it is replaced, or that the session closes.
+            if rt.lost_at is not None:
+                raise ProviderConnectionLost("the connection was lost before the interrupt", delivered=False)
+            await rt.adapter.interrupt(rt.life.session_id, response_id, played_ms=played_ms)
+
         flight = Flight("interrupt", failed)
         try:
-            await rt.effect(
-                flight,
-                intent,
-                rt.deadlines.interrupt,
-                lambda: rt.adapter.interrupt(rt.life.session_id, response_id, played_ms=played_ms),
-            )
+            await rt.effect(flight, intent, rt.deadlines.interrupt, call)
         except JournalFailure:
             rt.fence.lift(fenced)
             raise

@@ -198,7 +198,7 @@ class SessionRuntime:
 
     def connection_lost(self) -> None:
         """Take note that the connection is gone."""
-        if self.lost_at is None and self.life.phase in (Phase.OPEN, Phase.RESTARTING):
+        if self.lost_at is None and self.life.phase in (Phase.OPEN, Phase.RESTARTING, Phase.CLOSING):
             self.lost_at = self.now()
             self.dropped_before_loss = self.totals.dropped
         self.life.happen(Happening.CONNECTION_LOST)

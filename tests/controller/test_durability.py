@@ -8,7 +8,14 @@ import anyio
 import pytest
 
 from realtime_async import MediaSpan
-from realtime_async.adapters.scripted import NowaitScriptedAdapter, Refuse, Script, ScriptedAdapter
+from realtime_async.adapters.scripted import (
+    Delay,
+    Drop,
+    NowaitScriptedAdapter,
+    Refuse,
+    Script,
+    ScriptedAdapter,
+)
 from realtime_async.errors import JournalFailure, ProviderConnectionLost
 from realtime_async.journals import MemoryJournal
 from realtime_async.ports import RealtimeInputFrame, RealtimeOutputFrame
@@ -91,6 +98,43 @@ async def test_such_a_frame_is_not_sent_either_where_the_connection_is_replaced_
     assert going_on.error is None
     assert "send" not in staged.adapter.operations
     assert staged.controller.delivery.in_doubt == 0
+
+
+@pytest.mark.parametrize("then", ["lost", "begin_restart", "close"])
+async def test_a_connection_lost_while_an_intent_becomes_durable_is_not_told_of_an_interrupt(
+    stage: Stage, then: str
+) -> None:
+    journal = FaultyJournal(MemoryJournal(), fail_at=4, how="stall", stall_s=2.0)
+    staged = await stage.connected(journal=journal)
+    async with anyio.create_task_group() as tasks:
+        await begin(tasks, staged.controller.receive)
+        interrupting = await begin(tasks, staged.controller.interrupt)
+
+        staged.provider.drop()
+        await settled()
+        if then != "lost":
+            await begin(tasks, getattr(staged.controller, then))
+        await anyio.sleep(3)
+
+    assert isinstance(interrupting.error, ProviderConnectionLost)
+    assert "interrupt" not in staged.adapter.operations
+    assert (await staged.kinds()).count("interrupt_failed") == 1
+
+
+async def test_a_connection_lost_while_the_session_closes_is_not_told_of_an_interrupt_either(
+    stage: Stage,
+) -> None:
+    journal = FaultyJournal(MemoryJournal(), fail_at=4, how="stall", stall_s=2.0)
+    script = Script(faults={("send", 1): [Delay(1.0), Drop()]})
+    staged = await stage.connected(ScriptedAdapter(script), journal=journal)
+    async with anyio.create_task_group() as tasks:
+        await begin(tasks, partial(staged.controller.send, text()))
+        interrupting = await begin(tasks, staged.controller.interrupt)
+        closing = await begin(tasks, staged.controller.close)
+
+    assert isinstance(interrupting.error, ProviderConnectionLost)
+    assert closing.error is None
+    assert staged.adapter.operations == ["connect", "send", "close"]
 
 
 async def test_a_refusal_that_the_journal_did_not_take_is_a_failure_of_the_journal() -> None:
