@@ -142,10 +142,18 @@ class InputAudio:
     def commit_refused(self, event_id: str | None) -> None:
         """Forget the commit that *event_id* asked for; None: the oldest."""
         refused = next((commit for commit in self._commits if event_id in {None, commit.event_id}), None)
-        if refused is not None:
-            self._commits.remove(refused)
-            if refused.cleared_by and not self._commits:
-                self._clear(refused.cleared_by, refused.cleared_at)
+        if refused is None:
+            return
+        at = self._commits.index(refused)
+        self._commits.remove(refused)
+        if not refused.cleared_by:
+            return
+        # What was cleared is no part of the turn that comes after it; the one before is still waited for.
+        if at == 0:
+            self._clear(refused.cleared_by, refused.cleared_at)
+            return
+        before = self._commits[at - 1]
+        before.cleared_by, before.cleared_at = refused.cleared_by, refused.cleared_at
 
     def awaits_commit_before(self, number: int) -> bool:
         """Whether a commit that was asked for before frame *number* isn't confirmed."""

@@ -247,6 +247,29 @@ def test_a_clear_holds_though_the_commit_before_it_was_refused() -> None:
     assert replaced(talk)[0] == 5
 
 
+def test_what_was_cleared_behind_a_refused_commit_is_no_part_of_the_next_turn() -> None:
+    talk = new_talk(turns=None)
+    talk.is_begun = True
+    turns = [*audio(3), Frame.end_of_turn(), Frame.clear_input(), *audio(6), Frame.end_of_turn()]
+    asked = say(talk, *stamped(turns))[3]
+
+    heard(talk, refused_commit("input_audio_buffer_commit_empty", event_id=asked["event_id"]), COMMITTED)
+
+    assert [len(item["content"][0]["audio"]) for item in items(talk)] == [6 * 1280]
+
+
+def test_a_clear_behind_a_refused_commit_waits_for_the_turn_before_that() -> None:
+    talk = new_talk(turns=None)
+    talk.is_begun = True
+    turns = [*audio(10), Frame.end_of_turn(), *audio(3), Frame.end_of_turn(), Frame.clear_input(), *audio(5)]
+    asked = say(talk, *stamped(turns))[14]
+
+    heard(talk, refused_commit("input_audio_buffer_commit_empty", event_id=asked["event_id"]), COMMITTED)
+
+    assert [len(item["content"][0]["audio"]) for item in items(talk)] == [10 * 1280]
+    assert replaced(talk)[0] == 16
+
+
 def test_a_turn_after_a_clear_is_put_back_though_the_provider_had_taken_what_was_cleared() -> None:
     talk = new_talk()
     say(talk, *stamped([*audio(20), Frame.clear_input(), *audio(30)]))
