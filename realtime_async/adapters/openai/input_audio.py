@@ -162,7 +162,7 @@ class InputAudio:
     def cleared(self, number: int) -> None:
         """All audio before frame *number* is forgotten, on purpose, but for what was to be committed before."""
         here = self.timeline.connection_bytes
-        self._speech = None
+        # The provider may have found a turn before it is told, so where that was is still to be known.
         if not self._commits:
             self._clear(number, here)
             return

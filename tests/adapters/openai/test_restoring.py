@@ -289,6 +289,45 @@ def test_a_turn_after_a_clear_is_put_back_though_the_provider_had_taken_what_was
     assert replaced(talk)[0] == 51
 
 
+@pytest.mark.parametrize("heard_before", [1, 2])
+def test_a_clear_that_crosses_the_end_of_a_turn_leaves_what_follows_unsaid(heard_before: int) -> None:
+    """Nor is what follows it told to be committed."""
+    talk = new_talk()
+    say(talk, *stamped(audio(20)))
+    turn = (
+        said("input_audio_buffer.speech_started", audio_start_ms=0),
+        said("input_audio_buffer.speech_stopped", audio_end_ms=300),
+        COMMITTED,
+    )
+    heard(talk, *turn[:heard_before])
+    say(talk, *stamped([Frame.clear_input(), *audio(30)], first=21))
+
+    told = heard(talk, *turn[heard_before:])
+
+    assert events(told)[-1] == InputCommitted(300)
+    assert items(talk) == []
+    assert replaced(talk)[0] == 21
+
+
+def test_a_turn_after_a_clear_that_crossed_the_end_of_another_is_said_once() -> None:
+    talk = new_talk()
+    say(talk, *stamped(audio(20)))
+    heard(talk, said("input_audio_buffer.speech_started", audio_start_ms=0))
+    say(talk, *stamped([Frame.clear_input(), *audio(30)], first=21))
+
+    heard(
+        talk,
+        said("input_audio_buffer.speech_stopped", audio_end_ms=300),
+        COMMITTED,
+        said("input_audio_buffer.speech_started", audio_start_ms=400),
+        said("input_audio_buffer.speech_stopped", audio_end_ms=1000),
+        said("input_audio_buffer.committed", item_id="item_v"),
+    )
+
+    assert [len(item["content"][0]["audio"]) for item in items(talk)] == [30 * 1280]
+    assert replaced(talk)[0] == 51
+
+
 def test_speech_that_is_too_long_to_be_kept_is_replayed() -> None:
     talk = new_talk(turns=None)
     frames = InputAudio.BYTES // 960 + 100
