@@ -254,6 +254,8 @@ class RealtimeSession:
 
         That is the time to leave a call, or to hand it over.
         After a restart the answer that was owed, or was cut off, is waited for, as the new connection is asked for it.
+        No provider says which requests it answers together: with several under way, or one made during an answer,
+        the end of the first answer counts as the end of the turn.
         It may take long, or never come, so give it a limit, by `anyio.move_on_after`.
         It returns at once where the session has ended.
         """
