@@ -160,9 +160,7 @@ class GroupCommit:
         with self._lock:
             if self._is_closing or run_id in self._stopped:
                 self._refuse(run_id)
-            refused = self._refused.pop(run_id, None)
-            if refused is not None and not refused.is_told:
-                raise refused.told()
+            self._tell_refused(run_id)
             return self._positions.get(run_id, 0)
 
     def follows(self, record: JournalRecord) -> bool:
@@ -190,12 +188,15 @@ class GroupCommit:
             is_repeat: It comes no more; the store is to say whether it has an equal one.
 
         Raises:
-            JournalFailure: The run has stopped, the journal is closed, or its queue is full.
+            JournalFailure: The run has stopped, an append of it was refused unseen, the journal is closed,
+                or its queue is full.
         """
         run_id = record.run_id
         with self._lock:
             if self._is_closing or run_id in self._stopped:
                 self._refuse(run_id)
+            if self._refused:
+                self._tell_refused(run_id)
             batch = self._gathering
             if len(batch.records) >= MAX_RECORDS or batch.characters >= MAX_CHARACTERS:
                 raise JournalFailure(
@@ -265,6 +266,11 @@ class GroupCommit:
         if self._is_closing:
             raise closed(self._name)
         raise self._stopped[run_id].told()
+
+    def _tell_refused(self, run_id: RunId) -> None:
+        refused = self._refused.pop(run_id, None)
+        if refused is not None and not refused.is_told:
+            raise refused.told()
 
     def _forget_idle_runs(self) -> None:
         busy = {taken.record.run_id for taken in (*self._committing.records, *self._gathering.records)}

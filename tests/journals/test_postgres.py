@@ -85,6 +85,24 @@ async def test_what_follows_a_record_whose_place_is_taken_is_not_written_either(
         assert await read_all(journal, RUN) == [record(RUN, seq) for seq in (1, 2, 3)]
 
 
+async def test_that_a_place_was_taken_is_raised_by_what_follows_where_nobody_has_awaited_it(
+    postgres_database: Database,
+) -> None:
+    async with PostgresJournal.open(postgres_database.dsn) as journal:
+        for seq in (1, 2):
+            await journal.append(record(RUN, seq))
+        journal.append(record(RUN, 2, nonce="second-owner"))
+        # It is refused by the time that these are durable.
+        for seq in (1, 2):
+            await journal.append(record("run.other", seq))
+
+        with pytest.raises(JournalConflict):
+            journal.append(record(RUN, 3, nonce="second-owner"))
+        await journal.append(record(RUN, 3))
+
+        assert await read_all(journal, RUN) == [record(RUN, seq) for seq in (1, 2, 3)]
+
+
 async def waited_for(database: Database) -> None:
     """Wait until somebody waits for a row that another has locked."""
     waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
