@@ -68,14 +68,13 @@ class Interrupting:
         fenced = rt.fence.raise_against(response_id)
 
         def failed(error: AgentError, flight: Flight) -> Appended:
-            refused = isinstance(error, ProviderFailure) and not isinstance(error, ProviderConnectionLost)
-            if refused or not flight.started:
-                rt.fence.lift(fenced)
             if isinstance(error, ProviderConnectionLost):
-                # The next connection must not be asked for it.
+                # Made or not: the next connection must not be asked for that answer, nor is the rest of it heard.
                 rt.meanwhile.interrupted(target, played_ms)
-            elif when_lifted is not None and (refused or not flight.started):
-                when_lifted()
+            elif isinstance(error, ProviderFailure) or not flight.started:
+                rt.fence.lift(fenced)
+                if when_lifted is not None:
+                    when_lifted()
             rt.lost_if(error)
             appended = rt.append(_Kind.INTERRUPT_FAILED, intent, response_id=target, error=recorded(error))
             self.failed = appended.record.payload

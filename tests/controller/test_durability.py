@@ -7,7 +7,7 @@ from functools import partial
 import anyio
 import pytest
 
-from realtime_async import MediaSpan
+from realtime_async import MediaSpan, RealtimeRestartReason
 from realtime_async.adapters.scripted import (
     Delay,
     Drop,
@@ -119,6 +119,29 @@ async def test_a_connection_lost_while_an_intent_becomes_durable_is_not_told_of_
     assert isinstance(interrupting.error, ProviderConnectionLost)
     assert "interrupt" not in staged.adapter.operations
     assert (await staged.kinds()).count("interrupt_failed") == 1
+
+
+@pytest.mark.parametrize("reason", list(RealtimeRestartReason))
+async def test_an_answer_whose_interrupt_came_too_late_for_its_connection_is_not_heard_on_the_next(
+    stage: Stage, reason: RealtimeRestartReason
+) -> None:
+    journal = FaultyJournal(MemoryJournal(), fail_at=4, how="stall", stall_s=2.0)
+    staged = await stage.connected(journal=journal)
+    async with anyio.create_task_group() as tasks:
+        await begin(tasks, staged.controller.receive)
+        await begin(tasks, partial(staged.controller.interrupt, "answer.1"))
+
+        staged.provider.drop()
+        await settled()
+        await begin(tasks, partial(staged.controller.begin_restart, reason))
+        await anyio.sleep(3)
+    await staged.controller.complete_restart()
+    for response_id in ("answer.1", "answer.2"):
+        staged.provider.feed(RealtimeOutputFrame.audio(FRAME, response_id=response_id))
+    received = await staged.controller.receive()
+
+    assert received is not None
+    assert received.frame.response_id == "answer.2"
 
 
 async def test_a_connection_lost_while_the_session_closes_is_not_told_of_an_interrupt_either(
