@@ -246,6 +246,9 @@ class _Held:
             stream, self._stream = self._stream, None
             self._is_wanted = False
         if stream is not None:
+            # A device has taken what it will play in the next tenth of a second; closed at once, it would drop that, and
+            # with it the end of the last word.
+            stream.stop()
             stream.close()
 
 

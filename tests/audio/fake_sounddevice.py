@@ -37,6 +37,9 @@ class FakeStream:
     """A microphone; else it is a speaker."""
     is_started: bool = False
     is_closed: bool = False
+    played: bytearray = attrs.field(factory=bytearray)
+    """What came out of a speaker: all that it was given, less what it still held when it was closed."""
+    _held: bytearray = attrs.field(factory=bytearray, init=False)
 
     @property
     def frame_bytes(self) -> int:
@@ -45,7 +48,13 @@ class FakeStream:
     def start(self) -> None:
         self.is_started = True
 
+    def stop(self) -> None:
+        """Play what it holds."""
+        self.played += self._held
+        self._held.clear()
+
     def close(self) -> None:
+        self._held.clear()
         self.is_closed = True
 
     def lose(self) -> None:
@@ -57,9 +66,11 @@ class FakeStream:
         _in_a_thread(lambda: self.callback(memoryview(pcm), len(pcm) // 2, None, None))
 
     def sound(self) -> bytes:
-        """Play one frame, and return what the program has put into it."""
+        """Take one frame to be played when the next one is taken, and return what the program has put into it."""
         buffer = bytearray(self.frame_bytes)
         _in_a_thread(lambda: self.callback(memoryview(buffer), self.blocksize, None, None))
+        self.played += self._held
+        self._held[:] = buffer
         return bytes(buffer)
 
 

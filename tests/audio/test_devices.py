@@ -126,6 +126,21 @@ async def test_a_speaker_plays_what_it_is_given_in_order_and_silence_otherwise(
     assert stream.is_closed
 
 
+async def test_a_speaker_that_is_left_as_soon_as_all_was_given_to_the_device_has_played_it(
+    devices: FakeSoundDevice,
+) -> None:
+    """As a bot does that has said goodbye: PortAudio drops what a device holds when it is closed."""
+    async with Speaker(FORMAT) as speaker, anyio.create_task_group() as tasks:
+        stream = await opened(devices.outputs)
+        for number in (1, 2):
+            await speaker.play(answer(number))
+        tasks.start_soon(speaker.finished)
+        for _ in range(2):
+            stream.sound()
+
+    assert stream.played == sound(1) + sound(2)
+
+
 async def test_a_speaker_says_how_much_of_the_answer_was_heard(devices: FakeSoundDevice) -> None:
     async with Speaker(FORMAT) as speaker:
         stream = await opened(devices.outputs)
