@@ -210,17 +210,29 @@ def _journal_at(url: str | None) -> AbstractAsyncContextManager[RunJournal]:
 
 
 def _sound(options: Demo, input_format: AudioFormat, stack: AsyncExitStack) -> AsyncGenerator[bytes, None]:
+    """
+    Say what is heard.
+
+    Raises:
+        ContractViolation: It is no WAV file that can be heard, or it ends before the connection is to be replaced.
+        OSError: The file cannot be read.
+    """
     if options.microphone:
         return aiter(Microphone(input_format))
     from realtime_async.adapters.local import Voice  # noqa: PLC0415
     from realtime_async.adapters.local.wav import WavInput  # noqa: PLC0415
 
     if options.input is not None:
-        pieces: Iterable[bytes] = stack.enter_context(WavInput(options.input))
+        file = stack.enter_context(WavInput(options.input))
+        pieces: Iterable[bytes] = file
+        length_s = file.duration_s
     else:
         voice = Voice("en-us")
         speech = _at_rate(voice.speak(options.question), voice.sample_rate, input_format.sample_rate)
         pieces = (speech[begin : begin + FRAME_BYTES] for begin in range(0, len(speech), FRAME_BYTES))
+        length_s = len(speech) / input_format.bytes_per_second
+    if options.restart_at_s is not None and options.restart_at_s > length_s:
+        raise ContractViolation(f"--restart-at {options.restart_at_s}: the question takes {length_s:.1f} s")
     silence = repeat(bytes(FRAME_BYTES), round(SILENCE_S / FRAME_S))
     return paced(chain(pieces, silence), piece_s=FRAME_S, speed=options.speed)
 

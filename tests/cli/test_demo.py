@@ -138,6 +138,22 @@ def test_the_question_is_not_overwritten_by_its_answer(
     assert Path("question.wav").read_bytes() == QUESTION.read_bytes()
 
 
+@pytest.mark.parametrize("arguments", [[], ["--input", str(QUESTION)]], ids=["spoken", "file"])
+@pytest.mark.parametrize("seconds", ["60", "inf"])
+def test_a_restart_after_the_end_of_the_question_is_refused(
+    arguments: list[str], seconds: str, tmp_path: Path
+) -> None:
+    """There would be none, and the call would look as if it had come through one."""
+    journal = f"sqlite:{tmp_path / 'calls.db'}"
+
+    asked = ask("demo", "--journal", journal, *arguments, "--restart-at", seconds)
+
+    assert asked.exit_code == 2
+    (line,) = asked.stderr.splitlines()
+    assert line.startswith(f"realtime-async: --restart-at {float(seconds)}: the question takes ")
+    assert not (tmp_path / "calls.db").exists()
+
+
 def test_a_reader_of_the_call_who_has_had_enough_is_no_error(tmp_path: Path) -> None:
     assert left_by_its_reader("demo", "--journal", f"sqlite:{tmp_path / 'calls.db'}") == (0, b"")
 
