@@ -108,10 +108,11 @@ async def test_spoken_over_the_bot_falls_silent_and_is_told_what_was_heard() -> 
             "cannot be reached",
         ),
         (["--journal", "sqlite:calls.db", "--input", "gone.wav"], "gone.wav"),
+        (["--journal", "sqlite:calls.db", "a table for two " * 30], "at most 400 characters"),
     ],
-    ids=["database", "file"],
+    ids=["database", "file", "question"],
 )
-def test_what_is_not_there_is_told_in_one_line(
+def test_what_cannot_be_had_is_told_in_one_line(
     arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

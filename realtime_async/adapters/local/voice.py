@@ -134,6 +134,12 @@ class Voice:
         Return *text* as speech: pcm16, mono.
 
         Takes some 10 ms a sentence and blocks, so call it in a thread; one text is spoken at a time.
+
+        Raises:
+            ContractViolation: It is longer than 400 characters.
         """
-        assert len(text) <= LONGEST_TEXT, "split the text first"
+        if len(text) > LONGEST_TEXT:
+            raise ContractViolation(
+                f"a voice speaks at most {LONGEST_TEXT} characters in one go, not {len(text)}: split the text first"
+            )
         return _Espeak.shared().speak(text, self.name, self.words_per_minute)

@@ -56,6 +56,11 @@ def test_what_cannot_be_said_is_no_error(text: str) -> None:
     assert len(Voice().speak(text)) % 2 == 0
 
 
+def test_a_text_that_is_too_long_is_refused() -> None:
+    with pytest.raises(ContractViolation, match="at most 400 characters in one go, not 401: split the text"):
+        Voice().speak("a" * 401)
+
+
 def test_a_null_character_does_not_end_the_text() -> None:
     voice = Voice()
 
