@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from itertools import pairwise
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from realtime_async.adapters.local import Voice
@@ -195,3 +197,43 @@ async def test_a_brain_that_fails_ends_its_answer_and_the_caller_is_told_why() -
         assert isinstance(failure.value.__cause__, ZeroDivisionError)
         assert "mauve" not in str(failure.value)
         assert (await caller.receive_until(ResponseDone)).event == ResponseDone("failed")
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_brain_that_awaits_what_somebody_has_cancelled_has_failed() -> None:
+    """Its cancellation looks like one of the answer's own, and nothing would be answered any more."""
+
+    async def wait(question: str) -> str:
+        if question == "wait":
+            never = asyncio.get_running_loop().create_future()
+            never.cancel()
+            await never
+        return question
+
+    async with called(wait) as caller:
+        await caller.send(RealtimeInputFrame.request_response("wait"))
+        await caller.send(RealtimeInputFrame.request_response("Hello."))
+        with anyio.fail_after(10):
+            done = await caller.receive_until(ResponseDone)
+            with pytest.raises(ProviderFailure, match="failed with CancelledError"):
+                await caller.receive_until(ResponseDone)
+            await caller.receive_until(ResponseDone)
+
+        assert done.event == ResponseDone("failed")
+        assert caller.said() == ["Hello."]
+
+
+async def test_a_cancellation_of_another_event_loop_is_a_failure_of_the_brain() -> None:
+    async def wait(question: str) -> str:
+        def elsewhere() -> None:
+            raise asyncio.CancelledError
+
+        await anyio.to_thread.run_sync(elsewhere)
+        return question
+
+    async with called(wait) as caller:
+        await caller.send(RealtimeInputFrame.request_response("wait"))
+        with anyio.fail_after(10):
+            done = await caller.receive_until(ResponseDone)
+
+        assert done.event == ResponseDone("failed")
