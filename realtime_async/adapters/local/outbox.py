@@ -8,6 +8,7 @@ from collections.abc import Callable
 from realtime_async.adapters.local.bell import Bell
 from realtime_async.errors import ProviderFailure
 from realtime_async.ports import (
+    InputTranscript,
     RealtimeEvent,
     RealtimeOutputFrame,
     RealtimeResponseId,
@@ -74,8 +75,8 @@ class Outbox:
         )
 
     def drop_unfinished(self) -> None:
-        """Drop what came after the last answer's end."""
-        while self._items and not _ends_an_answer(self._items[-1]):
+        """Drop what came after the end of the last turn."""
+        while self._items and not _ends_a_turn(self._items[-1]):
             self._items.pop()
         self._bell.ring()
 
@@ -98,5 +99,12 @@ class Outbox:
         self._bell.ring()
 
 
-def _ends_an_answer(item: _Item) -> bool:
-    return isinstance(item, ProviderFailure) or isinstance(item.event, ResponseDone)
+def _ends_a_turn(item: _Item) -> bool:
+    match item:
+        case ProviderFailure():
+            return True
+        case RealtimeOutputFrame(event=InputTranscript(text="")):
+            # There is nothing to answer.
+            return True
+        case _:
+            return isinstance(item.event, ResponseDone)

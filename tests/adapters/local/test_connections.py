@@ -10,7 +10,10 @@ import anyio.lowlevel
 import pytest
 
 from realtime_async.adapters.local import Brain, answer_command
+from realtime_async.adapters.local.recogniser import Recogniser
 from realtime_async.ports import (
+    InputCommitted,
+    InputTranscript,
     OutputAudio,
     RealtimeInputFrame,
     ResponseDone,
@@ -193,6 +196,25 @@ async def test_an_answer_that_was_interrupted_is_not_given_again() -> None:
         kept = await caller.restart()
 
         assert kept == 1
+
+
+async def test_that_nothing_was_understood_is_told_though_the_connection_dies_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is not heard again, so whoever saw that somebody speaks would wait for the end of it."""
+    finish = Recogniser.finish
+    monkeypatch.setattr(Recogniser, "finish", lambda recogniser: finish(recogniser)[:0])
+    async with called() as caller:
+        await caller.say(asked())
+        await caller.receive_until(SpeechStarted)
+        await anyio.wait_all_tasks_blocked()
+
+        await caller.restart()
+        with anyio.fail_after(10):
+            await caller.receive_until(InputTranscript)
+
+        events = [type(frame.event) for frame in caller.received]
+        assert events == [SpeechStarted, SpeechStopped, InputCommitted, InputTranscript]
 
 
 async def test_a_session_that_is_taken_over_begins_anew() -> None:
