@@ -96,8 +96,10 @@ class ToolCalls:
 
     def continues(self, number: int) -> bool:
         """Whether a request that is frame *number*, and says nothing, follows a result: that answer goes on anyway."""
-        follows = any(at < number for at in self._results_at)
-        self._results_at.clear()
+        # Results overtake requests that wait to be heard, and then the request that follows them is still to come.
+        later = [at for at in self._results_at if at > number]
+        follows = len(later) < len(self._results_at)
+        self._results_at = deque(later, maxlen=self.ENDED)
         return follows
 
     def cut_off(self, calls: Iterable[OpenCall]) -> None:

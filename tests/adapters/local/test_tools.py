@@ -85,6 +85,27 @@ async def test_what_was_said_before_a_tool_is_called_is_heard_before_it_is() -> 
         assert caller.events(OutputAudio)
 
 
+async def test_a_result_that_overtakes_a_question_asks_for_no_answer_of_its_own() -> None:
+    """The listener is busy, or waits for the speaker: it hears of the question when the result is there already."""
+    asked_for: list[str] = []
+
+    async def book_first(question: str) -> AsyncGenerator[str | CallTool, str | None]:
+        asked_for.append(question)
+        booked = (yield CallTool("book_table")) if question == QUESTION else None
+        yield booked or "Next."
+
+    async with called(book_first) as caller:
+        call = await ask(caller)
+        await caller.send(RealtimeInputFrame.request_response("And then?"))
+        await answer(caller, call)
+        await caller.send(RealtimeInputFrame.request_response())
+        await caller.receive_until(ResponseDone, times=2)
+        await anyio.wait_all_tasks_blocked()
+
+        assert caller.said() == [BOOKED, "Next."]
+        assert asked_for == [QUESTION, "And then?"]
+
+
 @pytest.mark.parametrize("restarts", [1, 2])
 async def test_a_tool_is_called_once_though_the_connection_dies_while_it_works(restarts: int) -> None:
     async with called() as caller:
