@@ -17,9 +17,9 @@ import attrs
 
 from realtime_async._core.lifecycle import Operation, refusal
 from realtime_async._core.tools import CallBook, CallVerdict, call_ref
+from realtime_async._raised import is_failure
 from realtime_async._shell.fates import Fate
 from realtime_async._shell.flights import Flight, tool_at_work
-from realtime_async._shell.groups import is_failure
 from realtime_async._shell.lane import Appended
 from realtime_async._shell.runtime import recorded
 from realtime_async.controller import RealtimeSessionController

@@ -16,8 +16,8 @@ from typing import Protocol, Self
 
 import anyio
 
+from realtime_async._raised import is_failure
 from realtime_async._shell.acknowledging import CoroutineLine, outcome
-from realtime_async._shell.groups import is_failure
 from realtime_async.errors import JournalConflict, JournalFailure, JournalStalled, SessionStateError
 from realtime_async.ports import JournalCursor, JournalRecord, RealtimeSessionId, RunId, RunJournal
 

@@ -21,8 +21,8 @@ from realtime_async._core.sidecar import MediaSpan
 from realtime_async._core.spans import SPANNED_KINDS, OpenSpan
 from realtime_async._core.stint import Stint
 from realtime_async._core.usage import countable
+from realtime_async._raised import cancellation_in, is_failure
 from realtime_async._shell.flights import Flight
-from realtime_async._shell.groups import cancellation_in, is_failure
 from realtime_async._shell.runtime import SessionRuntime, recorded
 from realtime_async._shell.spanning import SpanBook
 from realtime_async.errors import AgentError, ProviderFailure, SessionStateError

@@ -22,10 +22,10 @@ from realtime_async._core.records import EVENT_KIND, INTENTS, RecordedError
 from realtime_async._core.sidecar import RealtimeSessionSidecar, runnable
 from realtime_async._core.tail import ReplayTail
 from realtime_async._core.totals import DeliveryTotals
+from realtime_async._raised import cancellation_in, is_failure
 from realtime_async._shell.broadcast import Broadcast
 from realtime_async._shell.deadlines import Deadlines
 from realtime_async._shell.flights import Flight
-from realtime_async._shell.groups import cancellation_in, is_failure
 from realtime_async._shell.lane import Appended, Lane
 from realtime_async._shell.meanwhile import Meanwhile
 from realtime_async._shell.nowait import given_by, taken_by

@@ -15,10 +15,10 @@ import attrs
 from realtime_async._core.cursors import CursorLabel, StreamCursor
 from realtime_async._core.lifecycle import Phase
 from realtime_async._core.spans import SPANNED_KINDS
+from realtime_async._raised import is_failure
 from realtime_async._shell.flights import Flight
 from realtime_async._shell.gate import Gated
 from realtime_async._shell.gating import Gating, input_fields
-from realtime_async._shell.groups import is_failure
 from realtime_async._shell.lane import Appended
 from realtime_async._shell.runtime import SessionRuntime, recorded
 from realtime_async._shell.spanning import SpanBook

@@ -6,7 +6,6 @@ Answers come one after the other, in the order of the questions; a turn is commi
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterator
 from contextlib import aclosing
@@ -16,6 +15,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
+from realtime_async._raised import is_failure
 from realtime_async.adapters.local.brain import Brain, CallTool, spoken_sentences
 from realtime_async.adapters.local.conversation import Conversation, Turn
 from realtime_async.adapters.local.tools import OpenCall
@@ -142,7 +142,7 @@ class Speaker:
         try:
             await self._speak(answer)
         except BaseException as error:
-            if not _is_the_brains(error):
+            if not is_failure(error):
                 raise
             # The brain is the caller's, who is told.
             self._finish(answer, "failed")
@@ -221,24 +221,3 @@ class Speaker:
         if unwanted := self._calls.settle(answer.calls):
             self._outbox.say(ToolCallCancelled(unwanted), answer.response_id)
         self._outbox.say(ResponseDone(status), answer.response_id)
-
-
-def _is_the_brains(raised: BaseException) -> bool:
-    """
-    Whether the brain failed with *raised*; else its answer was cut off, or the program ends.
-
-    On asyncio a brain that awaits what somebody else has cancelled is raised that cancellation.
-    It would pass for one of the answer's own, and the session would never answer again.
-    """
-    if isinstance(raised, Exception):
-        return True
-    # Only here, as under Trio hardly anybody needs it.
-    from asyncio import CancelledError, current_task  # noqa: PLC0415
-
-    if not isinstance(raised, CancelledError):
-        return False
-    if not isinstance(raised, anyio.get_cancelled_exc_class()):
-        # On Trio it comes of a loop in another thread.
-        return True
-    task = current_task()
-    return task is not None and not task.cancelling() and anyio.current_effective_deadline() != -math.inf

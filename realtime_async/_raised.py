@@ -1,4 +1,4 @@
-"""What is raised by an adapter, a journal or a tool that has tasks of its own."""
+"""What is raised by an adapter, a journal, a tool or a brain, which may have tasks of their own."""
 
 from __future__ import annotations
 
