@@ -306,6 +306,33 @@ async def test_what_two_interrupts_at_once_had_taken_out_is_back_in_its_place() 
     assert [await inbox.take() for _ in range(4)] == [said[0], called, said[1], said[2]]
 
 
+async def test_what_an_interrupt_took_out_stays_out_where_another_was_not_refused() -> None:
+    call = Call(*spoken(3), Delay(100))
+
+    async with call.open() as session, anyio.create_task_group() as tasks:
+        await settled()
+        call.adapter.inject("interrupt", Delay(1), Refuse())
+        refused = await begin(tasks, session.interrupt)
+        await session.interrupt()
+        await anyio.sleep(2)
+        assert isinstance(refused.error, ProviderFailure)
+        with anyio.move_on_after(1):
+            await next_frames(session, 1)
+            pytest.fail("output of an answer that was interrupted was heard")
+
+
+async def test_what_the_pump_has_in_hand_stays_out_whatever_a_later_interrupt_comes_to() -> None:
+    inbox = Inbox()
+    in_hand = Entry(RealtimeOutputFrame.audio(FRAME, response_id="answer.1"), 1)
+    inbox.take_out(None, in_hand).let_go()
+    refused = inbox.take_out(None, in_hand)
+
+    refused.put_back()
+    inbox.put(in_hand)
+
+    assert not inbox
+
+
 @pytest.mark.parametrize("patience_s", [1, 60], ids=["cancelled", "out of time"])
 async def test_an_answer_of_whose_interrupt_the_provider_was_not_told_goes_on(patience_s: float) -> None:
     """The intent was not durable in time, so nobody stopped the answer."""

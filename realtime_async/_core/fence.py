@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import attrs
+
 from realtime_async._core.events import (
     OutputAudio,
     OutputText,
@@ -12,9 +14,16 @@ from realtime_async._core.events import (
 from realtime_async._core.frames import RealtimeOutputFrame
 from realtime_async._core.identifiers import RealtimeResponseId
 
-__all__ = ["OutputFence"]
+__all__ = ["OutputFence", "Raised"]
 
 _OUTPUT = (OutputAudio, OutputText, OutputTranscript)
+
+
+@attrs.frozen(eq=False)
+class Raised:
+    """What one interrupt keeps back, until it is known how that ended."""
+
+    responses: tuple[RealtimeResponseId | None, ...]
 
 
 class OutputFence:
@@ -28,41 +37,54 @@ class OutputFence:
 
     def __init__(self) -> None:
         self._current: list[RealtimeResponseId | None] = []
-        self._fenced: dict[RealtimeResponseId | None, None] = {}
+        # By whom, as far as they may still be refused; None: it is kept back until it is done.
+        self._fenced: dict[RealtimeResponseId | None, set[Raised] | None] = {}
 
     @property
     def current(self) -> RealtimeResponseId | None:
         """The id of the answer being given; None: there is none, or it has no id."""
         return self._current[0] if self._current else None
 
-    def raise_against(self, response_id: RealtimeResponseId | None) -> list[RealtimeResponseId | None]:
+    def raise_against(self, response_id: RealtimeResponseId | None) -> Raised:
         """
         Keep back the answer *response_id*; None: the one being given, if any.
 
         Returns:
-            What `lift` takes to undo this.
+            What `lift` takes to undo this, or `keep` to have it for good.
         """
-        raised: list[RealtimeResponseId | None] = []
-        if response_id is not None:
-            raised.append(response_id)
+        responses: list[RealtimeResponseId | None] = [] if response_id is None else [response_id]
         # Where the provider gives no ids, whichever is named can only be the current one.
         if self._current and (response_id is None or self._current[0] is None):
-            raised.append(self._current[0])
-        raised = [response for response in raised if response not in self._fenced]
-        self._fenced.update(dict.fromkeys(raised))
+            responses.append(self._current[0])
+        raised = Raised(tuple(responses))
+        for response in responses:
+            raisers = self._fenced.setdefault(response, set())
+            if raisers is not None:
+                raisers.add(raised)
         while len(self._fenced) > _FENCES:
             del self._fenced[next(iter(self._fenced))]
         return raised
 
-    def lift(self, raised: list[RealtimeResponseId | None]) -> None:
-        """Let through again what *raised* kept back."""
-        for response in raised:
-            self._fenced.pop(response, None)
+    def lift(self, raised: Raised) -> None:
+        """Let through again what *raised* alone kept back."""
+        for response in raised.responses:
+            raisers = self._fenced.get(response)
+            if raisers is not None:
+                raisers.discard(raised)
+                if not raisers:
+                    del self._fenced[response]
+
+    def keep(self, raised: Raised) -> None:
+        """Keep back until it is done what *raised* keeps back; who else does has no say in it any more."""
+        for response in raised.responses:
+            # The answer may be done by now, and its id that of another.
+            if raised in (self._fenced.get(response) or ()):
+                self._fenced[response] = None
 
     def connection_replaced(self) -> None:
         """An answer without an id ended with its connection; one after it is another."""
         self._current.clear()
-        self.lift([None])
+        self._forget(None)
 
     def passes(self, frame: RealtimeOutputFrame) -> bool:
         """Follow *frame*, and say whether the listener may have it."""
@@ -78,14 +100,18 @@ class OutputFence:
             case ResponseStarted():
                 self._current[:] = [response]
                 # A new beginning is not the answer that was cut off, ids or no ids.
-                self.lift([None])
+                self._forget(None)
             case ResponseDone():
                 if response is None or response == self.current or self.current is None:
                     self._current.clear()
-                self.lift([response, None])
+                self._forget(response, None)
             case _:
                 pass
         return True
+
+    def _forget(self, *responses: RealtimeResponseId | None) -> None:
+        for response in responses:
+            self._fenced.pop(response, None)
 
 
 # A provider may owe the end of many answers; more than this are never under way at once.

@@ -39,7 +39,7 @@ class Entry:
     place: int = 0
     """Among all that was ever put into its inbox; 0: the pump has it in hand still."""
     is_taken_out: bool = False
-    """An interrupt keeps it, and may put it back."""
+    """Interrupts keep it, and may put it back."""
 
     @property
     def size(self) -> int:
@@ -74,7 +74,7 @@ class TakenOut:
     entries: set[Entry]
 
     def put_back(self) -> None:
-        """Undo it: the output is back in its place among all that was there."""
+        """Undo it: the output that no other keeps is back in its place among all that was there."""
         self.inbox._put_back(self)
 
     def let_go(self) -> None:
@@ -109,7 +109,7 @@ class Inbox:
         if len(self._entries) >= MAX_FRAMES or self._bytes >= MAX_BYTES:
             return True
         # Not with the first of both: an adapter may have to be listened to, to learn how its interrupt ended.
-        away = [entry for taken in self._taken_out for entry in taken.entries]
+        away: set[Entry] = set().union(*(taken.entries for taken in self._taken_out))
         return (
             len(self._entries) + len(away) >= 2 * MAX_FRAMES
             or self._bytes + sum(entry.size for entry in away) >= 2 * MAX_BYTES
@@ -207,15 +207,17 @@ class Inbox:
         Args:
             in_hand: What the pump will put in, and has not yet.
         """
+        # What another keeps may come back, and must not where this one is not refused.
+        kept = [entry for taken in self._taken_out for entry in taken.entries]
+        held = [] if in_hand is None or in_hand.is_taken_out else [in_hand]
         taken = {
             entry
-            for entry in (*self._entries, *([] if in_hand is None else [in_hand]))
+            for entry in (*self._entries, *kept, *held)
             if entry.is_output
-            and not entry.is_taken_out
             and isinstance(entry.what, RealtimeOutputFrame)
             and (response_id is None or entry.what.response_id in (response_id, None))
         }
-        self._remove(taken - {in_hand})
+        self._remove(entry for entry in taken if entry.place and not entry.is_taken_out)
         for entry in taken:
             entry.is_taken_out = True
 
@@ -224,15 +226,16 @@ class Inbox:
         return away
 
     def _put_back(self, away: TakenOut) -> None:
-        for entry in away.entries:
+        back, away.entries = away.entries, set()
+        back.difference_update(*(taken.entries for taken in self._taken_out))
+        for entry in back:
             entry.is_taken_out = False
-        self._return(
-            [entry for entry in away.entries if entry.place and entry.generation >= self._generation]
-        )
-        away.entries.clear()
+        self._return([entry for entry in back if entry.place and entry.generation >= self._generation])
 
     def _let_go(self, away: TakenOut) -> None:
         self._taken_out.remove(away)
+        for taken in self._taken_out:
+            taken.entries -= away.entries
         self._changed.notify()
 
     def _return(self, returned: Sequence[Entry]) -> None:

@@ -61,20 +61,22 @@ class Interrupting:
         self._sending.transmitting.end_span()
         self._receiving.book.end()
         if verdict is Verdict.FENCE:
-            rt.fence.raise_against(response_id)
+            rt.fence.keep(rt.fence.raise_against(response_id))
             rt.meanwhile.interrupted(target, played_ms)
             return rt.append(_Kind.OUTPUT_FENCED, response_id=target).record.payload
         intent = rt.append(_Kind.INTERRUPT_REQUESTED, response_id=target)
-        fenced = rt.fence.raise_against(response_id)
+        raised = rt.fence.raise_against(response_id)
 
         def failed(error: AgentError, flight: Flight) -> Appended:
             if isinstance(error, ProviderConnectionLost):
                 # Made or not: the next connection must not be asked for that answer, nor is the rest of it heard.
                 rt.meanwhile.interrupted(target, played_ms)
             elif isinstance(error, ProviderFailure) or not flight.started:
-                rt.fence.lift(fenced)
+                rt.fence.lift(raised)
                 if when_lifted is not None:
                     when_lifted()
+            # Where it was lifted there is nothing left to keep.
+            rt.fence.keep(raised)
             rt.lost_if(error)
             appended = rt.append(_Kind.INTERRUPT_FAILED, intent, response_id=target, error=recorded(error))
             self.failed = appended.record.payload
@@ -90,8 +92,9 @@ class Interrupting:
         try:
             await rt.effect(flight, intent, rt.deadlines.interrupt, call)
         except JournalFailure:
-            rt.fence.lift(fenced)
+            rt.fence.lift(raised)
             raise
+        rt.fence.keep(raised)
         result = rt.append(_Kind.INTERRUPTED, intent, response_id=target)
         await rt.durable(result)
         return result.record.payload

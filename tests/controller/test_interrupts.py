@@ -137,6 +137,25 @@ async def test_an_interrupt_that_the_provider_refused_lets_the_answer_be_heard(s
     assert await heard(staged, 4) == ["OutputAudio", "OutputTranscript", "OutputText", "ResponseDone"]
 
 
+@pytest.mark.parametrize("response_id", ["answer-1", None], ids=["with ids", "without ids"])
+@pytest.mark.parametrize("second_takes_s", [0, 2], ids=["was told", "is being told"])
+async def test_an_interrupt_that_is_refused_lifts_no_other_of_that_answer(
+    stage: Stage, response_id: str | None, second_takes_s: float
+) -> None:
+    staged = await playing(stage, answer(response_id))
+    staged.provider.inject("interrupt", Delay(1), Refuse())
+    async with anyio.create_task_group() as tasks:
+        first = await begin(tasks, staged.controller.interrupt)
+        staged.provider.inject("interrupt", Delay(second_takes_s))
+        second = await begin(tasks, staged.controller.interrupt)
+        await anyio.sleep(1.5)
+        assert isinstance(first.error, ProviderFailure)
+
+        assert await heard(staged, 1) == ["ResponseDone"]
+
+    assert second.error is None
+
+
 async def test_an_answer_is_kept_back_while_the_provider_is_being_told(stage: Stage) -> None:
     staged = await playing(stage, answer("answer-1"), faults={("interrupt", 1): Delay(1)})
     async with anyio.create_task_group() as tasks:
