@@ -23,7 +23,7 @@ from realtime_async.ports import (
     Restarted,
     ToolCall,
 )
-from realtime_async.testing import FaultyJournal, JournalFault
+from realtime_async.testing import FaultyJournal, JournalFault, SuspendingJournal
 from tests.controller.begun import begin, settled
 from tests.controller.staged import FRAME, audio
 from tests.test_session import Call, next_frames, on_asyncio
@@ -365,6 +365,21 @@ async def test_an_interrupt_of_which_nobody_knows_silences_the_answer(fault: Han
         rest = await next_frames(session, 1 if isinstance(fault, Hang) else 2)
 
     assert {type(frame.event) for frame in rest} <= {ResponseDone, Restarted}
+
+
+async def test_each_of_two_interrupts_that_meet_one_loss_returns_its_own_record() -> None:
+    call = Call(Delay(100))
+    call.journal = SuspendingJournal(MemoryJournal())
+
+    async with call.open() as session, anyio.create_task_group() as tasks:
+        call.adapter.inject("interrupt", Delay(1), Drop())
+        first = await begin(tasks, partial(session.interrupt, "answer.1"))
+        call.adapter.inject("interrupt", Delay(1))
+        second = await begin(tasks, partial(session.interrupt, "answer.2"))
+        await anyio.sleep(2)
+
+        records = [each.result for each in (first, second)]
+        assert [getattr(record, "response_id", None) for record in records] == ["answer.1", "answer.2"]
 
 
 # -- a restart

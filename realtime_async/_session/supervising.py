@@ -136,15 +136,14 @@ class Supervisor:
         taken_out = self._inbox.take_out(response_id, self._in_hand)
         self._watched.interrupted()
         so_far = self._watched.turn.so_far
+        failed: list[RealtimeSessionRecord] = []
         try:
             record = await self._controller._interrupting.interrupt(
-                response_id, played_ms, taken_out.put_back
+                response_id, played_ms, taken_out.put_back, failed.append
             )
         except ProviderConnectionLost:
             # The answer was cut off with its connection, and what came of it is fenced: that was the wish.
-            failed = self._controller._interrupting.failed
-            assert failed is not None
-            return failed
+            return failed[-1]
         except DeadlineExceeded:
             raise
         except AgentError:

@@ -34,20 +34,20 @@ class Interrupting:
         self.rt = rt
         self._sending = sending
         self._receiving = receiving
-        self.failed: RealtimeSessionRecord | None = None
-        """How the last one failed; None: none has."""
 
     async def interrupt(
         self,
         given_id: str | None,
         played_ms: int | None,
         when_lifted: Callable[[], None] | None = None,
+        when_failed: Callable[[RealtimeSessionRecord], None] | None = None,
     ) -> RealtimeSessionRecord:
         """
         Do what `RealtimeSessionController.interrupt` says.
 
         Args:
             when_lifted: Called where the answer goes on, as the provider refused, or was not told.
+            when_failed: Called with the record of how it failed.
         """
         response_id = None if given_id is None else RealtimeResponseId(given_id)
         if played_ms is not None and not is_position(played_ms):
@@ -79,7 +79,8 @@ class Interrupting:
             rt.fence.keep(raised)
             rt.lost_if(error)
             appended = rt.append(_Kind.INTERRUPT_FAILED, intent, response_id=target, error=recorded(error))
-            self.failed = appended.record.payload
+            if when_failed is not None:
+                when_failed(appended.record.payload)
             return appended
 
         async def call() -> None:
