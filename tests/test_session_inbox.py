@@ -12,7 +12,13 @@ import pytest
 from realtime_async import Deadlines, RealtimeSession
 from realtime_async._session.inbox import MAX_BYTES, MAX_FRAMES, Entry, Inbox, TakenOut
 from realtime_async.adapters.scripted import Delay, Drop, Hang, Refuse
-from realtime_async.errors import DeadlineExceeded, ProviderFailure, SessionStateError
+from realtime_async.errors import (
+    AgentError,
+    DeadlineExceeded,
+    PolicyDenied,
+    ProviderFailure,
+    SessionStateError,
+)
 from realtime_async.journals import MemoryJournal
 from realtime_async.ports import (
     OutputText,
@@ -365,6 +371,30 @@ async def test_an_interrupt_of_which_nobody_knows_silences_the_answer(fault: Han
         rest = await next_frames(session, 1 if isinstance(fault, Hang) else 2)
 
     assert {type(frame.event) for frame in rest} <= {ResponseDone, Restarted}
+
+
+@pytest.mark.parametrize(
+    "error, goes_on",
+    [(PolicyDenied("not now"), True), (ProviderFailure("no"), True), (OSError(), False)],
+    ids=["denied", "refused", "broken"],
+)
+async def test_an_answer_goes_on_whole_or_not_at_all_whatever_an_adapter_raises(
+    error: Exception, goes_on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupt(*_: object, **__: object) -> None:
+        raise error
+
+    call = Call(*said(ResponseStarted()), *spoken(2), Delay(1), *spoken(4)[2:], *said(ResponseDone()))
+    monkeypatch.setattr(call.adapter, "interrupt", interrupt)
+
+    async with call.open() as session:
+        await next_frames(session, 1)
+        await settled()
+        with pytest.raises(AgentError):
+            await session.interrupt()
+        frames = await next_frames(session, 5 if goes_on else 1)
+
+    assert isinstance(frames[-1].event, ResponseDone)
 
 
 async def test_each_of_two_interrupts_that_meet_one_loss_returns_its_own_record() -> None:

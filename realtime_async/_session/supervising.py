@@ -23,7 +23,6 @@ from realtime_async._shell.broadcast import Broadcast
 from realtime_async.controller import RealtimeSessionController
 from realtime_async.errors import (
     AgentError,
-    DeadlineExceeded,
     JournalFailure,
     ProviderConnectionLost,
     ProviderFailure,
@@ -144,11 +143,10 @@ class Supervisor:
         except ProviderConnectionLost:
             # The answer was cut off with its connection, and what came of it is fenced: that was the wish.
             return failed[-1]
-        except DeadlineExceeded:
-            raise
         except AgentError:
-            # Nobody was told, so the answer goes on.
-            taken_out.put_back()
+            if not failed:
+                # It was not even begun, so the answer goes on; of any other it is known by now whether it does.
+                taken_out.put_back()
             raise
         finally:
             taken_out.let_go()

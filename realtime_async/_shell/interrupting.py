@@ -16,7 +16,7 @@ from realtime_async.errors import (
     ContractViolation,
     JournalFailure,
     ProviderConnectionLost,
-    ProviderFailure,
+    RetryClassification,
 )
 from realtime_async.ports import RealtimeResponseId, RealtimeSessionRecord, RealtimeSessionRecordKind
 
@@ -71,7 +71,7 @@ class Interrupting:
             if isinstance(error, ProviderConnectionLost):
                 # Made or not: the next connection must not be asked for that answer, nor is the rest of it heard.
                 rt.meanwhile.interrupted(target, played_ms)
-            elif isinstance(error, ProviderFailure) or not flight.started:
+            elif not flight.started or error.retry is not RetryClassification.UNKNOWN_OUTCOME:
                 rt.fence.lift(raised)
                 if when_lifted is not None:
                     when_lifted()
