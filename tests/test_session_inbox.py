@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import nullcontext, suppress
 from functools import partial
+from typing import Any
 
 import anyio
 import pytest
@@ -15,12 +16,14 @@ from realtime_async.adapters.scripted import Delay, Drop, Hang, Refuse
 from realtime_async.errors import (
     AgentError,
     DeadlineExceeded,
+    JournalFailure,
     PolicyDenied,
     ProviderFailure,
     SessionStateError,
 )
 from realtime_async.journals import MemoryJournal
 from realtime_async.ports import (
+    JournalRecord,
     OutputText,
     OutputTranscript,
     RealtimeOutputFrame,
@@ -395,6 +398,28 @@ async def test_an_answer_goes_on_whole_or_not_at_all_whatever_an_adapter_raises(
         frames = await next_frames(session, 5 if goes_on else 1)
 
     assert isinstance(frames[-1].event, ResponseDone)
+
+
+@pytest.mark.parametrize("kind", ["interrupt_requested", "interrupted"])
+async def test_an_answer_whose_interrupt_the_journal_does_not_take_is_heard_no_more(kind: str) -> None:
+    class Full(MemoryJournal):
+        def append(self, record: JournalRecord) -> Any:
+            if record.payload.kind == kind:
+                raise JournalFailure("the disk is full")
+            return super().append(record)
+
+    call = Call(*said(ResponseStarted()), *spoken(4), Delay(100))
+    call.journal = Full()
+
+    # The block's own end raises it, too.
+    with suppress(JournalFailure):
+        async with call.open() as session:
+            await next_frames(session, 1)
+            await settled()
+            with pytest.raises(JournalFailure):
+                await session.interrupt()
+            with pytest.raises(JournalFailure):
+                await next_frames(session, 1)
 
 
 async def test_each_of_two_interrupts_that_meet_one_loss_returns_its_own_record() -> None:

@@ -143,6 +143,9 @@ class Supervisor:
         except ProviderConnectionLost:
             # The answer was cut off with its connection, and what came of it is fenced: that was the wish.
             return failed[-1]
+        except JournalFailure:
+            # The provider may have been told.  The session is over, and nobody wants the rest of that answer first.
+            raise
         except AgentError:
             if not failed:
                 # It was not even begun, so the answer goes on; of any other it is known by now whether it does.
