@@ -205,11 +205,16 @@ def _recovered(tally: Tally, record: JournalRecord, intent: JournalRecord | None
 
 def _restart_requested(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     at = record.timestamp_millis
+    before = tally.restart
     tally.restart = RestartTally(record, at)
     if tally.lost_millis is not None:
         tally.restart.lost_millis = min(at, tally.lost_millis)
         # Frames are gated, and may be dropped, from when the connection is lost.
         tally.restart.dropped = tally.count(_Kind.INPUT_DROPPED) - tally.dropped_before_loss
+    if before.completed is None and before.requested.payload.kind is _Kind.RESTART_REQUESTED:
+        # It has failed, and the gate has been closed since.
+        tally.restart.lost_millis = min(tally.restart.lost_millis, before.lost_millis)
+        tally.restart.dropped = max(tally.restart.dropped, before.dropped)
     tally.restart_count += 1
     if len(tally.restarts) < REMEMBERED:
         tally.restarts.append(tally.restart)

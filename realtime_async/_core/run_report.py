@@ -58,6 +58,8 @@ class RestartTold:
     """
     Seconds from its request, or the failure that told of the loss if earlier, to the new connection.
 
+    Where the restart before it had failed, from when that one's began.
+
     By the clock of the writer; None where there is no new connection.
     """
     errors: tuple[AgentErrorKind, ...] = ()

@@ -8,9 +8,9 @@ import attrs
 import pytest
 from hypothesis import given, settings
 
-from realtime_async import AudioFormat, CursorRange, MediaSpan, RealtimeOverflowPolicy
+from realtime_async import AudioFormat, CursorRange, MediaSpan, RealtimeOverflowPolicy, RestartPolicy
 from realtime_async.adapters.scripted import Drop, FrameFate, Refuse, Script, ScriptedAdapter
-from realtime_async.errors import ContractViolation, JournalCorrupt, ProviderConnectionLost
+from realtime_async.errors import ContractViolation, JournalCorrupt, ProviderConnectionLost, RestartExhausted
 from realtime_async.ports import EffectId, JournalRecord, RealtimeRestartReason, StreamCursor
 from realtime_async.reports import RunCheck, SessionReport, report_of
 from realtime_async.testing.clock import BACKENDS, run_virtual
@@ -177,6 +177,28 @@ async def test_a_run_of_one_restart_is_told_as_its_report_told_it(stage: Stage) 
     assert told.errors == ("provider_failure",)
     assert session.twice.ranges == report.replayed
     assert told.dropped == report.dropped
+
+
+async def test_an_outage_that_outlasts_a_failed_restart_is_told_as_its_report_told_it(stage: Stage) -> None:
+    staged = await stage.connected(
+        sidecar=plain_sidecar(queue_capacity=1, overflow_policy=RealtimeOverflowPolicy.DROP_NONCRITICAL)
+    )
+    staged.provider.inject("restart", Refuse())
+    with pytest.raises(RestartExhausted):
+        await staged.controller.restart(policy=RestartPolicy(attempts=1))
+    for _ in range(3):
+        await staged.controller.send(audio())
+    report = await staged.controller.restart(RealtimeRestartReason.AGE)
+    await staged.controller.close()
+    # One record a second.
+    records = [attrs.evolve(one, timestamp_millis=1000 * one.journal_seq) for one in await staged.records()]
+    at = {str(one.payload.kind): one.journal_seq for one in reversed(records)}
+
+    failed, told = the_session(records).restarts
+
+    assert (failed.completed_millis, failed.dropped) == (None, 2)
+    assert told.dropped == report.dropped == 2
+    assert told.outage_s == at["restart_completed"] - at["restart_requested"]
 
 
 async def test_an_outage_lasts_from_the_failure_that_told_of_it_to_the_new_connection(stage: Stage) -> None:
