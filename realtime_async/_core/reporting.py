@@ -206,15 +206,18 @@ def _recovered(tally: Tally, record: JournalRecord, intent: JournalRecord | None
 def _restart_requested(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
     at = record.timestamp_millis
     before = tally.restart
-    tally.restart = RestartTally(record, at)
+    # The gate closes before the request is recorded, which waits for the frame in flight.
+    tally.restart = RestartTally(record, at, dropped=tally.dropped_ahead)
     if tally.lost_millis is not None:
         tally.restart.lost_millis = min(at, tally.lost_millis)
         # Frames are gated, and may be dropped, from when the connection is lost.
-        tally.restart.dropped = tally.count(_Kind.INPUT_DROPPED) - tally.dropped_before_loss
+        since_loss = tally.count(_Kind.INPUT_DROPPED) - tally.dropped_before_loss
+        tally.restart.dropped = max(tally.restart.dropped, since_loss)
     if before.completed is None and before.requested.payload.kind is _Kind.RESTART_REQUESTED:
         # It has failed, and the gate has been closed since.
         tally.restart.lost_millis = min(tally.restart.lost_millis, before.lost_millis)
         tally.restart.dropped = max(tally.restart.dropped, before.dropped)
+    tally.dropped_ahead = 0
     tally.restart_count += 1
     if len(tally.restarts) < REMEMBERED:
         tally.restarts.append(tally.restart)
@@ -243,6 +246,7 @@ def _gated(tally: Tally, record: JournalRecord, intent: JournalRecord | None) ->
 
 
 def _send_begun(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+    tally.dropped_ahead = 0
     frame_id = str(record.payload.frame_id)
     since = tally.gated_at.pop(frame_id, None)
     if since is not None:
@@ -279,6 +283,8 @@ def _dropped(tally: Tally, record: JournalRecord, intent: JournalRecord | None) 
     # What is dropped after the new connection was lost, too, belongs to the next restart.
     if not restart.gate_is_empty and (restart.completed is None or tally.lost_millis is None):
         restart.dropped += 1
+    if restart.gate_is_empty or restart.requested.payload.kind is not _Kind.RESTART_REQUESTED:
+        tally.dropped_ahead += 1
 
 
 def _replayed(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:

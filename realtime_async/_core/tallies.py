@@ -103,6 +103,8 @@ class Tally:
     restart_count: int = 0
     lost_millis: int | None = None
     dropped_before_loss: int = 0
+    dropped_ahead: int = 0
+    """Out of a gate of which no restart tells yet."""
     resumptions: list[Resumption] = attrs.field(factory=list)
     counts: dict[RealtimeSessionRecordKind, int] = attrs.field(factory=dict)
     discarded: int = 0

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import anyio
 import attrs
 import pytest
 from hypothesis import given, settings
 
-from realtime_async import AudioFormat, CursorRange, MediaSpan, RealtimeOverflowPolicy, RestartPolicy
-from realtime_async.adapters.scripted import Drop, FrameFate, Refuse, Script, ScriptedAdapter
+from realtime_async import (
+    AudioFormat,
+    CursorRange,
+    MediaSpan,
+    RealtimeOverflowPolicy,
+    RestartPolicy,
+    RestartReport,
+)
+from realtime_async.adapters.scripted import Delay, Drop, FrameFate, Refuse, Script, ScriptedAdapter
 from realtime_async.errors import ContractViolation, JournalCorrupt, ProviderConnectionLost, RestartExhausted
 from realtime_async.ports import EffectId, JournalRecord, RealtimeRestartReason, StreamCursor
 from realtime_async.reports import RunCheck, SessionReport, report_of
@@ -177,6 +185,32 @@ async def test_a_run_of_one_restart_is_told_as_its_report_told_it(stage: Stage) 
     assert told.errors == ("provider_failure",)
     assert session.twice.ranges == report.replayed
     assert told.dropped == report.dropped
+
+
+async def test_what_is_dropped_while_a_restart_waits_for_the_frame_in_flight_is_its_own(stage: Stage) -> None:
+    """The gate is closed by then, though the request is not recorded yet."""
+    staged = await stage.connected(
+        sidecar=plain_sidecar(queue_capacity=1, overflow_policy=RealtimeOverflowPolicy.DROP_NONCRITICAL)
+    )
+    reports: list[RestartReport] = []
+
+    async def restart() -> None:
+        reports.append(await staged.controller.restart())
+
+    for _ in range(2):
+        staged.provider.inject("send", Delay(1))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(staged.controller.send, audio())
+            await anyio.sleep(0.1)
+            tasks.start_soon(restart)
+            await anyio.sleep(0.1)
+            for _ in range(3):
+                await staged.controller.send(audio())
+    await staged.controller.close()
+
+    session = the_session(await staged.records())
+
+    assert [told.dropped for told in session.restarts] == [report.dropped for report in reports] == [2, 2]
 
 
 async def test_an_outage_that_outlasts_a_failed_restart_is_told_as_its_report_told_it(stage: Stage) -> None:

@@ -187,6 +187,19 @@ def test_discarded_output_is_counted() -> None:
     assert [each.frames for each in session.carried] == [0]
 
 
+def test_a_frame_dropped_while_no_restart_came_of_it_belongs_to_none() -> None:
+    """A restart that was cancelled before its request had closed the gate; then frames went again."""
+    run = Run()
+    run.add(Kind.BACKPRESSURE_APPLIED, frame_id=RealtimeFrameId("frame.9"))
+    run.add(Kind.INPUT_DROPPED, frame_id=RealtimeFrameId("frame.9"))
+    run.sends(1)
+    run.add(Kind.RESTART_REQUESTED)
+
+    session = run.report()
+
+    assert (session.dropped, session.restarts[0].dropped) == (1, 0)
+
+
 def test_a_frame_dropped_after_the_gate_was_empty_belongs_to_no_restart() -> None:
     run = Run()
     run.add(Kind.RESTART_REQUESTED)
