@@ -78,7 +78,8 @@ class ReportFold:
         tally.last = record
         if session.returnable is None:
             tally.failed_last = None
-        if tally.restart.completed is not None and not session.waiting:
+        # What the drain has in its hands is not gone yet, and frames are gated until it is.
+        if tally.restart.completed is not None and not (session.waiting or tally.drained or tally.replays):
             tally.restart.gate_is_empty = True
 
     def report(self) -> RunReport:
@@ -200,7 +201,7 @@ def _recovered(tally: Tally, record: JournalRecord, intent: JournalRecord | None
     if len(tally.resumptions) < REMEMBERED:
         silent = record.timestamp_millis - tally.last.timestamp_millis
         tally.resumptions.append(Resumption(record.timestamp_millis, silent / 1000))
-    tally.restart = RestartTally(record, 0)
+    tally.restart, tally.replays = RestartTally(record, 0), False
 
 
 def _restart_requested(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
@@ -287,7 +288,13 @@ def _dropped(tally: Tally, record: JournalRecord, intent: JournalRecord | None) 
         tally.dropped_ahead += 1
 
 
+def _replay_begun(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+    tally.replays = True
+    tally.restart.gate_is_empty = False
+
+
 def _replayed(tally: Tally, record: JournalRecord, intent: JournalRecord | None) -> None:
+    tally.replays = False
     extent = record.payload.extent
     tally.twice.add_extent(extent)
     if extent is None or extent.first is None or extent.last is None:
@@ -335,6 +342,7 @@ _TELLS: Mapping[RealtimeSessionRecordKind, Callable[[Tally, JournalRecord, Journ
     _Kind.INPUT_SENT: _sent,
     _Kind.INPUT_SEND_FAILED: _send_failed,
     _Kind.INPUT_DROPPED: _dropped,
+    _Kind.INPUT_REPLAY_REQUESTED: _replay_begun,
     _Kind.INPUT_REPLAYED: _replayed,
     _Kind.INPUT_REPLAY_FAILED: _replayed,
     _Kind.OUTPUT_RECEIVED: _received,

@@ -102,6 +102,8 @@ class Tally:
     restarts: list[RestartTally] = attrs.field(factory=list)
     restart_count: int = 0
     lost_millis: int | None = None
+    replays: bool = False
+    """Whether a replay is under way."""
     dropped_before_loss: int = 0
     dropped_ahead: int = 0
     """Out of a gate of which no restart tells yet."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+import pytest
 
 from realtime_async._core.tallies import ERRORS_REMEMBERED, REMEMBERED
 from realtime_async.errors import AgentErrorKind, RetryClassification
@@ -198,6 +199,26 @@ def test_a_frame_dropped_while_no_restart_came_of_it_belongs_to_none() -> None:
     session = run.report()
 
     assert (session.dropped, session.restarts[0].dropped) == (1, 0)
+
+
+@pytest.mark.parametrize("first", [Kind.INPUT_REPLAY_REQUESTED, Kind.INPUT_SEND_REQUESTED])
+def test_a_frame_dropped_after_it_was_gated_during_the_drain_belongs_to_that_restart(first: Kind) -> None:
+    ends = {Kind.INPUT_REPLAY_REQUESTED: Kind.INPUT_REPLAYED, Kind.INPUT_SEND_REQUESTED: Kind.INPUT_SENT}
+    run = Run()
+    run.add(Kind.RESTART_REQUESTED)
+    started = run.add(Kind.RESTART_STARTED)
+    if first is Kind.INPUT_SEND_REQUESTED:
+        run.add(Kind.BACKPRESSURE_APPLIED, frame_id=RealtimeFrameId("frame.8"))
+    run.add(Kind.RESTART_COMPLETED, started)
+    intent = run.add(first, frame_id=RealtimeFrameId("frame.8"))
+    run.add(Kind.BACKPRESSURE_APPLIED, frame_id=RealtimeFrameId("frame.9"))
+    run.add(ends[first], intent, frame_id=RealtimeFrameId("frame.8"))
+    run.add(Kind.INPUT_DROPPED, frame_id=RealtimeFrameId("frame.9"))
+    run.add(Kind.RESTART_REQUESTED)
+
+    session = run.report()
+
+    assert [told.dropped for told in session.restarts] == [1, 0]
 
 
 def test_a_frame_dropped_after_the_gate_was_empty_belongs_to_no_restart() -> None:
