@@ -72,9 +72,9 @@ class RestartReport:
     dropped: int = 0
     """Frames dropped while gated, from when the connection was lost; a dropped frame never had a cursor."""
     in_doubt: tuple[CursorRange, ...] = ()
-    """May have reached the old connection, and were not replayed; or left the gate and may have reached the new one."""
+    """May have reached the old connection, and were not given to the new one; or left the gate and may have reached that."""
     unconfirmed: tuple[CursorRange, ...] = ()
-    """Sent on the old connection, never shown to be known there, and not replayed."""
+    """Sent on the old connection, never shown to be known there, and not given to the new one."""
     fenced: int = 0
     """Received frames of the answer that the old connection did not finish, kept from the loop of `session.frames`."""
 

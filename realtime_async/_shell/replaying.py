@@ -19,6 +19,7 @@ from realtime_async._core.sidecar import MediaSpan
 from realtime_async._core.spans import OpenSpan
 from realtime_async._core.stint import CALLS_AT_MOST
 from realtime_async._core.tail import TailedFrame
+from realtime_async._core.totals import Given
 from realtime_async._shell.flights import Flight
 from realtime_async._shell.lane import Appended
 from realtime_async._shell.runtime import SessionRuntime, recorded
@@ -41,25 +42,27 @@ class Replay:
         self._rt = rt
         self.due: list[TailedFrame] = []
         """What is still to be said."""
-        self.numbers: set[int] = set()
-        """Cursors replayed since `plan`."""
+        self.given = Given()
+        """What was said since `plan`."""
         self._known_through: int | None = None
         self._planned: frozenset[int] = frozenset()
 
     def plan(self, kept_through: StreamCursor | None) -> None:
         """Note what lies after *kept_through*; None: the connection knows everything."""
         rt = self._rt
-        self.numbers = set()
+        last = rt.life.send_cursor.chunk_sequence
+        before, self.given = self.given, Given()
         self.due = []
         self._known_through, self._planned = None, frozenset()
         if kept_through is None:
-            rt.totals.confirm(rt.life.send_cursor.chunk_sequence)
-            return
-        number = min(kept_through.chunk_sequence, rt.life.send_cursor.chunk_sequence)
-        rt.totals.confirm(number)
-        rt.tail.forgotten_after(number)
-        self.due = rt.tail.after(number, rt.now())
-        self._known_through, self._planned = number, frozenset(tailed.number for tailed in self.due)
+            rt.totals.confirm_all(last)
+        else:
+            number = min(kept_through.chunk_sequence, last)
+            rt.totals.confirm(number)
+            rt.tail.forgotten_after(number)
+            self.due = rt.tail.after(number, rt.now())
+            self._known_through, self._planned = number, frozenset(tailed.number for tailed in self.due)
+        rt.totals.left_behind(last, self._planned, before)
 
     def covers(self, number: int) -> bool:
         """Whether the last connection knew of frame *number*, or the tail held it: then it holds it for the next."""
@@ -102,7 +105,9 @@ class Replay:
             records.append(rt.append(_Kind.INPUT_REPLAYED, intent, **_FIELDS, extent=gone.extent()))
         elif due:
             # Refused, or out of time: it stays in the tail, but this connection is not asked again.
-            due.pop(0)
+            refused = due.pop(0)
+            if rt.life.phase is Phase.OPEN:
+                self.given.refused.add(refused.number)
 
     async def _say(self, due: list[TailedFrame], gone: OpenSpan, flight: Flight) -> None:
         rt = self._rt
@@ -111,13 +116,15 @@ class Replay:
             tailed = due[0]
             now = rt.now()
             flight.scope.deadline = now + rt.deadlines.send
+            if self.given.first is None:
+                self.given.first = tailed.number
             stamped = tailed.frame.stamped(StreamCursor.chunk(tailed.number))
             if rt.takes is None or not rt.takes(rt.life.session_id, stamped):
                 await rt.adapter.send(rt.life.session_id, stamped)
             due.pop(0)
             gone.add(tailed.number, tailed.frame.payload, now)
             rt.totals.replayed += 1
-            self.numbers.add(tailed.number)
+            self.given.replayed.add(tailed.number)
             if gone.frames % CALLS_AT_MOST == 0:
                 await anyio.lowlevel.checkpoint()
 

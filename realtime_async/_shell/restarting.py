@@ -73,7 +73,6 @@ class Restarting:
         self._lifetime_attempts = 0
         self._before: _Before | None = None
         self._restored_at = 0.0
-        self._last_cursor = 0
         self.started: Appended | None = None
         """The intent of the restart under way; None: there is none, or its last attempt has failed."""
 
@@ -256,7 +255,6 @@ class Restarting:
             rt.lost_at = rt.loss = None
             self._restored_at = rt.now()
             records.append(rt.append(_Kind.RESTART_COMPLETED, intent, restart_reason=self._before.reason))
-            self._last_cursor = rt.life.send_cursor.chunk_sequence
             rt.fence.connection_replaced()
             sending.replay.plan(response.input_kept_through)
             sending.drained.clear()
@@ -344,13 +342,13 @@ class Restarting:
 
     def _report(self, first: _Before, attempts: int) -> RestartReport:
         rt, sending = self.rt, self._sending
-        unconfirmed, in_doubt = rt.totals.left_behind(self._last_cursor, sending.replay.numbers)
+        unconfirmed, in_doubt = rt.totals.tell(sending.replay.given)
         return RestartReport(
             reason=first.reason,
             outage_s=self._restored_at - first.since,
             attempts=attempts,
             gated=ranges_of(sending.drained),
-            replayed=ranges_of(sending.replay.numbers),
+            replayed=ranges_of(sending.replay.given.replayed),
             dropped=rt.totals.dropped - first.dropped,
             in_doubt=in_doubt,
             unconfirmed=unconfirmed,

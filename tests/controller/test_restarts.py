@@ -20,7 +20,7 @@ from realtime_async.errors import (
     SessionStateError,
 )
 from realtime_async.journals import MemoryJournal
-from realtime_async.ports import RealtimeOutputFrame, RealtimeRestartReason, StreamCursor
+from realtime_async.ports import RealtimeOutputFrame, RealtimeRestartReason, SpeechStarted, StreamCursor
 from realtime_async.testing.journals import FaultyJournal, JournalFault
 from tests.controller.begun import begin, settled
 from tests.controller.staged import FRAME, Stage, StagedSession, audio, kinds_of, plain_sidecar, text
@@ -457,6 +457,127 @@ async def test_a_report_tells_of_a_gated_frame_that_the_new_connection_left_in_d
 
     assert (report.gated, report.in_doubt) == (((1, 1), (3, 3)), ((2, 2),))
     assert staged.controller.delivery.in_doubt == 1
+
+
+async def test_what_a_connection_that_died_of_the_drain_was_not_given_is_told(stage: Stage) -> None:
+    """The one after it knows the third frame from it, and so no more of the first two than it did."""
+    staged = await stage.connected(
+        ScriptedAdapter(Script(kept_through=[StreamCursor.chunk(0), StreamCursor.chunk(3)])),
+        sidecar=plain_sidecar(replay_tail_s=2),
+    )
+    await staged.controller.send(text())
+    await staged.controller.send(text())
+    await anyio.sleep(3)
+    await staged.controller.send(text())
+    await staged.controller.send(text())
+    staged.provider.inject("send")
+    staged.provider.inject("send", Drop(FrameFate.VANISHED))
+
+    report = await staged.controller.restart(policy=RestartPolicy(first_wait_s=0))
+
+    assert report.attempts == 2
+    assert report.unconfirmed == ((1, 2),)
+
+
+async def test_what_the_new_connection_shows_to_know_says_nothing_of_what_it_was_not_given(
+    stage: Stage,
+) -> None:
+    staged = await stage.connected(
+        ScriptedAdapter(Script(kept_through=[StreamCursor.chunk(0)])),
+        sidecar=plain_sidecar(replay_tail_s=0.04),
+    )
+    for _ in range(4):
+        await staged.controller.send(audio())
+    staged.provider.inject("send")
+    staged.provider.inject("send", Delay(2))
+    async with anyio.create_task_group() as tasks:
+        receiving = await begin(tasks, staged.controller.receive)
+        restart = await begin(tasks, staged.controller.restart)
+        await anyio.sleep(1)
+        staged.provider.feed(RealtimeOutputFrame.of(SpeechStarted(60)))
+
+    assert receiving.error is None
+    assert staged.controller.delivery.confirmed_through == StreamCursor.chunk(3)
+    assert (restart.result.replayed, restart.result.unconfirmed) == (((3, 4),), ((1, 2),))  # type: ignore[attr-defined]  # a RestartReport
+
+
+async def test_what_the_old_connection_had_shown_to_know_is_not_told_though_it_is_heard_late(
+    stage: Stage,
+) -> None:
+    staged = await stage.connected(
+        ScriptedAdapter(Script(kept_through=[StreamCursor.chunk(0)])),
+        sidecar=plain_sidecar(replay_tail_s=0.02),
+    )
+    for _ in range(4):
+        await staged.controller.send(audio())
+    staged.provider.inject("send", Delay(2))
+    async with anyio.create_task_group() as tasks:
+        restart = await begin(tasks, staged.controller.restart)
+        await anyio.sleep(1)
+        staged.provider.feed(RealtimeOutputFrame.of(SpeechStarted(40)))
+        await staged.controller.receive()
+
+    assert (restart.result.replayed, restart.result.unconfirmed) == (((4, 4),), ((3, 3),))  # type: ignore[attr-defined]  # a RestartReport
+
+
+async def test_what_a_connection_refused_that_died_of_the_drain_is_told(stage: Stage) -> None:
+    staged = await stage.connected(
+        ScriptedAdapter(Script(kept_through=[StreamCursor.chunk(0), StreamCursor.chunk(2)]))
+    )
+    for _ in range(3):
+        await staged.controller.send(text())
+    staged.provider.inject("send", Refuse())
+    staged.provider.inject("send")
+    staged.provider.inject("send", Drop(FrameFate.VANISHED))
+
+    report = await staged.controller.restart(policy=RestartPolicy(first_wait_s=0))
+
+    assert report.unconfirmed == ((1, 1),)
+
+
+async def test_what_was_left_behind_and_is_given_again_after_all_is_not_told_as_lost(stage: Stage) -> None:
+    kept = [StreamCursor.chunk(number) for number in (0, 2, 0)]
+    staged = await stage.connected(ScriptedAdapter(Script(kept_through=kept)))
+    for _ in range(2):
+        await staged.controller.send(text())
+    staged.provider.inject("send", Refuse())
+    for _ in range(2):
+        await staged.controller.begin_restart()
+        await staged.controller.complete_restart()
+
+    report = await staged.controller.restart()
+
+    assert (report.replayed, report.unconfirmed) == (((1, 2),), ())
+
+
+async def test_what_is_never_given_again_is_told_once_though_each_restart_tries(stage: Stage) -> None:
+    staged = await stage.connected(
+        ScriptedAdapter(Script(kept_through=[StreamCursor.chunk(0), StreamCursor.chunk(0)]))
+    )
+    await staged.controller.send(text())
+    told = []
+    for _ in range(2):
+        staged.provider.inject("send", Refuse())
+        told.append((await staged.controller.restart()).unconfirmed)
+
+    assert told == [((1, 1),), ()]
+
+
+async def test_a_connection_that_knows_everything_leaves_nothing_behind(stage: Stage) -> None:
+    """The one before it knew nothing, and died of the drain."""
+    staged = await stage.connected(
+        ScriptedAdapter(Script(kept_through=[StreamCursor.chunk(0), None])),
+        sidecar=plain_sidecar(replay_tail_s=2),
+    )
+    await staged.controller.send(text())
+    await anyio.sleep(3)
+    await staged.controller.send(text())
+    staged.provider.inject("send", Drop(FrameFate.VANISHED))
+
+    report = await staged.controller.restart(policy=RestartPolicy(first_wait_s=0))
+
+    assert report.attempts == 2
+    assert (report.replayed, report.unconfirmed) == ((), ())
 
 
 async def test_the_outage_of_a_lost_connection_counts_from_its_loss(stage: Stage) -> None:

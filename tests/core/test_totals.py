@@ -8,13 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime_async._core.cursors import CursorRange, StreamCursor, ranges_of
-from realtime_async._core.totals import DeliveryTotals
+from realtime_async._core.totals import DeliveryTotals, Given
 
 NUMBERS = st.sets(st.integers(1, 40))
 
 
 def numbers(ranges: Iterable[CursorRange]) -> list[int]:
     return [number for first, last in ranges for number in range(first, last + 1)]
+
+
+def told(
+    totals: DeliveryTotals, last: int, replayed: set[int]
+) -> tuple[tuple[CursorRange, ...], tuple[CursorRange, ...]]:
+    """What a restart tells whose connection took all that it was to be given."""
+    totals.left_behind(last, replayed, Given())
+    return totals.tell(Given(min(replayed, default=None), replayed))
 
 
 @given(st.integers(0, 40), st.integers(0, 40), NUMBERS, NUMBERS)
@@ -27,7 +35,7 @@ def test_what_nobody_saw_arrive_is_unconfirmed_or_in_doubt(
     for number in sorted(doubted):
         totals.doubt(number)
 
-    unconfirmed, in_doubt = totals.left_behind(last, replayed)
+    unconfirmed, in_doubt = told(totals, last, replayed)
 
     unseen = set(range(confirmed + 1, last + 1)) - replayed
     # Later ones went to the next connection, from the gate.
@@ -44,17 +52,22 @@ def test_each_report_tells_of_what_a_connection_took_with_it_since_the_last(
     given_to_it: set[int] = set()
     ahead: set[int] = set()
     sent = 0
+    given = Given()
     doubted_ever: set[int] = set()
     for sends, drains, doubted, replayed in rounds:
         last = sent + sends
         given_to_it |= set(range(sent + 1, last + 1))
         begin, sent = sent, last + drains
-        for number in sorted(number for number in doubted if begin < number <= sent):
+        for number in sorted(number for number in doubted if begin < number <= last):
             totals.doubt(number)
-            doubted_ever.add(number)
+        doubted_ever |= {number for number in doubted if begin < number <= sent}
         replayed = {number for number in replayed if number <= last}
 
-        unconfirmed, in_doubt = totals.left_behind(last, replayed)
+        totals.left_behind(last, replayed, given)
+        for number in sorted(number for number in doubted if last < number <= sent):
+            totals.doubt(number)
+        given = Given(min(replayed, default=None), replayed)
+        unconfirmed, in_doubt = totals.tell(given)
 
         lost = given_to_it - replayed
         drained = set(range(last + 1, sent + 1))
