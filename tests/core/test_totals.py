@@ -77,6 +77,17 @@ def test_each_report_tells_of_what_a_connection_took_with_it_since_the_last(
         given_to_it = replayed | drained
 
 
+def test_what_an_earlier_connection_was_not_given_is_told_but_for_what_the_next_one_was() -> None:
+    totals = DeliveryTotals()
+    totals.left_behind(5, set(), Given())
+    totals.left_behind(5, {3}, Given())
+
+    unconfirmed, in_doubt = totals.tell(Given(3, {3}))
+
+    assert unconfirmed == (CursorRange(1, 2), CursorRange(4, 5))
+    assert in_doubt == ()
+
+
 def test_confirmation_only_grows() -> None:
     totals = DeliveryTotals()
     for number in (3, 7, 5):
