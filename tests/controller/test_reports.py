@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import anyio
 import attrs
@@ -23,6 +24,7 @@ from realtime_async.ports import EffectId, JournalRecord, RealtimeRestartReason,
 from realtime_async.reports import RunCheck, SessionReport, report_of
 from realtime_async.testing.clock import BACKENDS, run_virtual
 from tests.controller.any_order import PLANS, CrashAndResume, Plan, play
+from tests.controller.begun import begin
 from tests.controller.staged import FRAME, Stage, StagedSession, audio, plain_sidecar, text
 from tests.oracle.evidence import calls_of
 
@@ -200,10 +202,8 @@ async def test_what_is_dropped_while_a_restart_waits_for_the_frame_in_flight_is_
     for _ in range(2):
         staged.provider.inject("send", Delay(1))
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(staged.controller.send, audio())
-            await anyio.sleep(0.1)
-            tasks.start_soon(restart)
-            await anyio.sleep(0.1)
+            await begin(tasks, partial(staged.controller.send, audio()))
+            await begin(tasks, restart)
             for _ in range(3):
                 await staged.controller.send(audio())
     await staged.controller.close()
