@@ -38,7 +38,7 @@ class RunCheck:
         self._fold.add(record)
         payload = record.payload
         written_as = _NUMBERED.match(record.record_id)
-        if written_as is not None and written_as[1] != str(record.journal_seq):
+        if written_as is not None and int(written_as[1]) != record.journal_seq:
             raise _wrong(record, f"bears the name {shown(record.record_id)}, as if it were another")
         if payload.effect_result_ref is not None and payload.effect_result_ref != record.record_id:
             raise _wrong(record, "names another record as its own result")

@@ -63,9 +63,14 @@ async def test_no_frame_is_taken_before_its_intent_is_durable(
     assert receiving.result is not None
 
 
-async def test_a_connection_lost_while_an_intent_becomes_durable_is_not_given_the_frame(stage: Stage) -> None:
+async def connected_to_a_slow_journal(stage: Stage) -> StagedSession:
+    """A session whose journal takes 2 s over what follows the intent of its receive."""
     journal = FaultyJournal(MemoryJournal(), fail_at=4, how="stall", stall_s=2.0)
-    staged = await stage.connected(journal=journal)
+    return await stage.connected(journal=journal)
+
+
+async def test_a_connection_lost_while_an_intent_becomes_durable_is_not_given_the_frame(stage: Stage) -> None:
+    staged = await connected_to_a_slow_journal(stage)
     async with anyio.create_task_group() as tasks:
         receiving = await begin(tasks, staged.controller.receive)
         sending = await begin(tasks, partial(staged.controller.send, text()))
@@ -83,8 +88,7 @@ async def test_a_connection_lost_while_an_intent_becomes_durable_is_not_given_th
 async def test_such_a_frame_is_not_sent_either_where_the_connection_is_replaced_or_the_session_closed_by_then(
     stage: Stage, then: str
 ) -> None:
-    journal = FaultyJournal(MemoryJournal(), fail_at=4, how="stall", stall_s=2.0)
-    staged = await stage.connected(journal=journal)
+    staged = await connected_to_a_slow_journal(stage)
     async with anyio.create_task_group() as tasks:
         await begin(tasks, staged.controller.receive)
         sending = await begin(tasks, partial(staged.controller.send, text()))
@@ -104,8 +108,7 @@ async def test_such_a_frame_is_not_sent_either_where_the_connection_is_replaced_
 async def test_a_connection_lost_while_an_intent_becomes_durable_is_not_told_of_an_interrupt(
     stage: Stage, then: str
 ) -> None:
-    journal = FaultyJournal(MemoryJournal(), fail_at=4, how="stall", stall_s=2.0)
-    staged = await stage.connected(journal=journal)
+    staged = await connected_to_a_slow_journal(stage)
     async with anyio.create_task_group() as tasks:
         await begin(tasks, staged.controller.receive)
         interrupting = await begin(tasks, staged.controller.interrupt)
@@ -125,8 +128,7 @@ async def test_a_connection_lost_while_an_intent_becomes_durable_is_not_told_of_
 async def test_an_answer_whose_interrupt_came_too_late_for_its_connection_is_not_heard_on_the_next(
     stage: Stage, reason: RealtimeRestartReason
 ) -> None:
-    journal = FaultyJournal(MemoryJournal(), fail_at=4, how="stall", stall_s=2.0)
-    staged = await stage.connected(journal=journal)
+    staged = await connected_to_a_slow_journal(stage)
     async with anyio.create_task_group() as tasks:
         await begin(tasks, staged.controller.receive)
         await begin(tasks, partial(staged.controller.interrupt, "answer.1"))
